@@ -1,0 +1,299 @@
+"""Every knob of an experiment, validated before anything slow begins.
+
+Notable:
+- One tree of pydantic models; a comment a field; unknown keys, wrong types and impossible values are all
+  reported in one `ConfigError`, each with its dotted name.
+- `load_config(path, overrides)` reads YAML (mappings only, no tags, no aliases) and applies dotted overrides.
+- Paths are relative to the project's root, wherever the kernel or the shell stands (`project_path`).
+- `settings_difference` says what changed between two runs; `SAFE_TO_CHANGE` names what a resumed run may change.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+SPLITS = ("train", "validation", "test")
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
+
+# A resumed run may differ in these: they do not change what one optimizer step computes.
+SAFE_TO_CHANGE = ("name", "fresh", "reference_curve", "train.max_minutes", "train.log_every", "train.workers",
+                  "train.keep_checkpoints", "train.tracker", "train.patience", "generate", "data.cache_dir",
+                  "data.breakdown")  # fmt: skip
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run; the message lists every problem with its dotted key."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=())
+
+
+class SyntheticData(_Section):
+    """The embedded default data: drawn tissue pictures (`data.source: synthetic`)."""
+
+    images: dict[Literal["train", "validation", "test"], Positive] = {"train": 700, "validation": 80, "test": 140}
+    size: Annotated[int, Field(ge=32, le=1024)] = 96  # pixels a side
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class DataConfig(_Section):
+    source: str = "synthetic"  # Hub id, folder (parquet, jsonl, csv or save_to_disk), or "synthetic"
+    columns: dict[str, str] = {}  # renames: {the source's name: ours}, e.g. {img_name: image}
+    where: dict[str, Any] = {}  # keep rows whose column equals the value, or is in the list
+    limit: dict[Literal["train", "validation", "test"], Positive] = {}  # first rows of a split
+    breakdown: list[str] | None = None  # columns that become axes of the metrics; None: text, <= 20 values
+    group_column: str | None = None  # patient or slide: never straddles two splits; None: the image
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of train's groups, where there is no validation
+    split: Literal["published", "regroup"] = "published"  # regroup: drop train rows whose group is held out
+    on_error: Literal["raise", "skip"] = "raise"  # a broken row: stop, or leave it out and count it
+    max_question_tokens: Annotated[int, Field(ge=3, le=512)] = 35  # [ENC] and [SEP] included; the authors' 35
+    max_answer_tokens: Annotated[int, Field(ge=3, le=512)] = 40  # [DEC] and [SEP] included
+    cache_dir: str = "outputs/cache"  # resized images and drawn data; `make clean-cache` removes it
+    cache_gigabytes: Annotated[float, Field(gt=0)] = 20.0  # the oldest files go when it grows past this
+    synthetic: SyntheticData = SyntheticData()
+
+    @model_validator(mode="after")
+    def _columns_are_distinct(self):
+        if len(set(self.columns.values())) < len(self.columns):
+            raise ValueError(f"columns: two columns would get one name: {self.columns}")
+        return self
+
+
+class ScratchModel(_Section):
+    """Sizes of a model that starts from random weights (`model.name: scratch`)."""
+
+    hidden_size: Positive = 128
+    layers: Positive = 4  # of each of the three towers
+    heads: Positive = 4
+    patch_size: Annotated[int, Field(ge=4)] = 8  # pixels
+    vocabulary: Annotated[int, Field(ge=64)] = 2000  # at most; [DEC] and [ENC] come on top
+    vision_layers: Positive | None = None  # None: as `layers`
+
+    @model_validator(mode="after")
+    def _heads_divide(self):
+        if self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+        return self
+
+
+class LoraConfig(_Section):
+    """Low-rank adapters through peft; rank 0 trains every weight."""
+
+    rank: Annotated[int, Field(ge=0)] = 0
+    alpha: Annotated[float, Field(gt=0)] = 32.0
+    dropout: Share = 0.05
+    towers: list[Literal["vision_model", "text_encoder", "text_decoder"]] = ["text_encoder", "text_decoder"]
+
+
+class ModelConfig(_Section):
+    name: str = "Salesforce/blip-vqa-base"  # Hub id, local folder, or "scratch"
+    image_size: Positive = 384  # pixels a side, a multiple of the patch; the position table is interpolated to it
+    text_dropout: Share | None = None  # None: as the checkpoint says (published: 0.0; the authors trained with 0.1)
+    lora: LoraConfig = LoraConfig()
+    scratch: ScratchModel = ScratchModel()
+
+
+class TrainConfig(_Section):
+    epochs: Annotated[int, Field(ge=0)] = 10
+    batch_size: Positive = 64  # questions an optimizer step, over all processes and accumulation steps
+    micro_batch_size: Positive | None = None  # questions a forward pass and process; None: the whole batch
+    questions_per_image: Positive = 8  # at most, drawn together: the image is encoded once for them
+    shuffle: bool = True  # False: the source's order, as the report trained
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-5
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: Share = 0.05  # share of all steps, linear
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05  # not on biases and norms
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    label_smoothing: Share = 0.1
+    loss: Literal["answer_sum", "token_mean"] = "answer_sum"  # the paper's, or transformers' (FACTS 1.6)
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    gradient_checkpointing: bool = False
+    compile: bool = False  # torch.compile; pays on long GPU runs only
+    augment: Literal["none", "light"] = "none"  # crop and colour; no flips: laterality is a finding
+    workers: Annotated[int, Field(ge=0)] | None = None  # loader processes; None: 0 on CPU, 4 on a GPU
+    metric: str = "exact_match"  # keeps the best checkpoint: a number of metrics-*.json, or "loss"
+    patience: Positive | None = None  # epochs without a better metric before the run stops early
+    evaluate_questions: Positive | None = None  # validation questions answered each epoch; None: all
+    samples: Annotated[int, Field(ge=0, le=100)] = 12  # fixed validation questions answered each epoch
+    log_every: Positive = 10  # optimizer steps
+    checkpoint_every: Positive | None = None  # optimizer steps, beside one an epoch
+    keep_checkpoints: Positive = 1  # the last ones that can be resumed from (the best is kept as weights)
+    max_minutes: Annotated[float, Field(gt=0)] | None = None  # then stop in good order; start again to go on
+    nonfinite: Literal["raise", "skip"] = "raise"  # a NaN or infinite loss: stop, or skip the step and count it
+    tracker: Literal["tensorboard", "wandb", "mlflow"] | None = None
+
+
+class GenerateConfig(_Section):
+    method: Literal["generate", "rank"] = "generate"
+    num_beams: Positive = 1
+    max_new_tokens: Positive = 40
+    batch_size: Positive = 64  # questions
+    candidates: str = "train"  # ranking: the train answers, or a text file with one answer a line
+    shortlist: Positive = 128  # ranking: answers scored in full, by their first token's probability (authors' k)
+    uncertain_below: Annotated[float, Field(ge=0, le=1)] | None = None  # confidence under which we say "uncertain"
+
+
+class Config(_Section):
+    """One experiment. Build it with `load_config`; see `configs/` for commented examples."""
+
+    name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] = "run"  # outputs/<name>/
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    fresh: bool = False  # changed settings: move the old run folder aside instead of refusing
+    reference_curve: str | None = None  # csv of epoch, loss, drawn beside the run in notebook 02
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    generate: GenerateConfig = GenerateConfig()
+
+    @model_validator(mode="after")
+    def _sizes_fit(self):
+        scratch, size = self.model.scratch, self.model.image_size
+        if self.model.name == "scratch" and size % scratch.patch_size:
+            raise ValueError(f"model.image_size {size} is not a multiple of model.scratch.patch_size "
+                             f"{scratch.patch_size}")  # fmt: skip
+        micro = self.train.micro_batch_size
+        if micro and self.train.batch_size % micro:
+            raise ValueError(f"train.batch_size {self.train.batch_size} is not a multiple of "
+                             f"train.micro_batch_size {micro}")  # fmt: skip
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """The run folder, `outputs/<name>`."""
+        return project_path("outputs") / self.name
+
+    def as_dict(self) -> dict:
+        """Plain values, as written to `config.yaml` of the run folder."""
+        return self.model_dump(mode="json")
+
+
+def project_root() -> Path:
+    """The folder that relative paths start from: `BLIPVQA_ROOT`, else the nearest folder upwards that holds both
+    `configs` and `notebooks`, else the working directory."""
+    if os.environ.get("BLIPVQA_ROOT"):
+        return Path(os.environ["BLIPVQA_ROOT"]).resolve()
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / "configs").is_dir() and (folder / "notebooks").is_dir():
+            return folder
+    return here
+
+
+def project_path(path: str | Path) -> Path:
+    """`path` from the project's root (absolute paths and `~` stay what they say)."""
+    return project_root() / Path(path).expanduser()
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: a few lines of them can expand to gigabytes. Also reads 5e-5 as a number."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"aliases (*name) are not allowed, line {self.peek_event().start_mark.line + 1}")
+        return super().compose_node(parent, index)
+
+
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def read_yaml(text: str, name: str) -> Any:
+    """Plain YAML values of `text`; `name` is what an error calls it."""
+    try:
+        return yaml.load(text, Loader=_PlainLoader)  # a SafeLoader: no tags, no objects
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{name} is not plain YAML: {' '.join(str(error).split())}") from None
+
+
+def _set_dotted(tree: dict, key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"override '{key}': '{parent}' is not a section")
+    tree[last] = value
+
+
+def parse_overrides(pairs: list[str]) -> dict[str, Any]:
+    """`["train.epochs=3", …]`, values read as YAML, as `make run SET=` and `--set` give them."""
+    overrides = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"override '{pair}' is not of the form key=value, e.g. train.epochs=3")
+        overrides[key.strip()] = read_yaml(value, f"the value of override '{key}'")
+    return overrides
+
+
+def load_config(path: str | Path | None = None, overrides: dict[str, Any] | None = None,
+                name: str | None = None) -> Config:  # fmt: skip
+    """The config of a YAML file (None: all defaults) with dotted overrides; `name` defaults to the file's stem.
+
+    Raises ConfigError that lists every unknown key, wrong type and impossible value at once.
+    """
+    tree: dict = {}
+    if path is not None:
+        file = project_path(path)
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise ConfigError(f"config '{path}' cannot be read: {reason}. Configs lie in configs/.") from None
+        tree = read_yaml(text, f"config '{path}'")
+        tree = {} if tree is None else tree
+        if not isinstance(tree, dict):
+            raise ConfigError(f"config '{path}' must be a mapping of keys to values, found {type(tree).__name__}")
+        tree.setdefault("name", re.sub(r"[^A-Za-z0-9._-]", "-", file.stem))
+    for key, value in (overrides or {}).items():
+        _set_dotted(tree, str(key), value)
+    if name:
+        tree["name"] = name
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_problems(error, path)) from None
+
+
+def _problems(error: ValidationError, path) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"] if part != "[key]") or "config"
+        found = "" if problem["type"] in ("extra_forbidden", "value_error") else f" (found {problem['input']!r:.80})"
+        message = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+        lines.append(f"  {key}: {message.removeprefix('Value error, ')}{found}")
+    where = f"config '{path}'" if path else "config"
+    return f"{where} has {len(lines)} problem{'s'[: len(lines) > 1]}:\n" + "\n".join(lines)
+
+
+def _flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
+    return flat
+
+
+def settings_difference(old: dict, new: dict) -> dict[str, tuple]:
+    """Dotted keys whose values differ between two `Config.as_dict()` trees, but for `SAFE_TO_CHANGE`.
+
+    More epochs are safe under a constant schedule only: a cosine's every step depends on their number.
+    """
+    before, after = _flatten(old), _flatten(new)
+    safe = SAFE_TO_CHANGE
+    if before.get("train.schedule") == "constant" == after.get("train.schedule"):
+        safe += ("train.epochs",)
+    return {
+        key: (before.get(key), after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and not any(key == s or key.startswith(s + ".") for s in safe)
+    }
