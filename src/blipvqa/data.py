@@ -10,9 +10,11 @@ Notable:
 
 from __future__ import annotations
 
+import copy
 import random
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -45,6 +47,7 @@ class VQADataset(Dataset):
         self.table, self.split, self.store = table, split, store
         self.rows: list[dict] = table.remove_columns("image").to_list()
         self.breakdown = self._axes() if breakdown is None else [c for c in breakdown if c in self.columns]
+        self._change = None
 
     @property
     def columns(self) -> list[str]:
@@ -78,11 +81,19 @@ class VQADataset(Dataset):
     def pixels(self, i: int) -> Tensor:
         """Row i's image, resized: uint8 `[3, S, S]`, from the store."""
         row = self.rows[i]
-        return torch.from_numpy(self.store.get(row["image_id"], lambda: self._bytes(i), f"{self.split} row {row['id']}"))
+        stored = self.store.get(row["image_id"], lambda: self._bytes(i), f"row {row['id']}")
+        pixels = torch.from_numpy(stored)
+        return self._change(pixels, row["image_id"]) if self._change else pixels
+
+    def altered(self, change: Callable[[Tensor, str], Tensor]) -> VQADataset:
+        """The same rows with `change(pixels, image_id)`, uint8 `[3,S,S]`, in place of every image's pixels."""
+        other = copy.copy(self)
+        other._change = change
+        return other
 
     def image(self, i: int):
         """Row i's picture at its own size, RGB."""
-        return decode_image(self._bytes(i), f"{self.split} row {self.rows[i]['id']}")
+        return decode_image(self._bytes(i), f"row {self.rows[i]['id']}")
 
     def _bytes(self, i: int) -> bytes:
         image = self.table[int(i)]["image"]
@@ -123,10 +134,9 @@ class VQACollator:
     `processor` is `load_model`'s; its tokenizer starts every text with [ENC] (FACTS 1.3, 1.9).
     """
 
-    def __init__(self, processor, max_question_tokens: int = 35, max_answer_tokens: int = 40, augment=None):
+    def __init__(self, processor, max_question_tokens: int = 35, max_answer_tokens: int = 40):
         self.tokenizer = processor.tokenizer
         self.limits = {"question": max_question_tokens, "answer": max_answer_tokens}
-        self.augment = augment  # a function of (pixels [3,S,S], image_id), or None
 
     def __call__(self, items: list[dict]) -> dict[str, Tensor]:
         questions = self.tokenize([prepare_question(item["question"]) for item in items], "question")
@@ -150,14 +160,14 @@ class VQACollator:
         for item in items:
             if item["image_id"] not in place:
                 place[item["image_id"]] = len(pixels)
-                pixels.append(self.augment(item["pixels"], item["image_id"]) if self.augment else item["pixels"])
+                pixels.append(item["pixels"])
         index = torch.tensor([place[item["image_id"]] for item in items])
         return {"pixel_values": torch.stack(pixels), "image_index": index}  # [I, 3, S, S], [Q]
 
 
-def collator_for(processor, config: Config, augment=None) -> VQACollator:
+def collator_for(processor, config: Config) -> VQACollator:
     """The collator with a config's token limits."""
-    return VQACollator(processor, config.data.max_question_tokens, config.data.max_answer_tokens, augment)
+    return VQACollator(processor, config.data.max_question_tokens, config.data.max_answer_tokens)
 
 
 def count_cut(dataset: VQADataset, collator: VQACollator) -> dict[str, int]:

@@ -28,6 +28,7 @@ from .wiring import Grid, Memory, image_states, next_token_states, text_states
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of every published BLIP (preprocessor_config.json)
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 RANK_SMOOTHING = 0.1  # the authors' decoder scores candidates with its training loss, smoothing included (med.py)
+ANSWERS_AT_ONCE = 512  # scored together when ranking: their logits, [tokens, 30524] in fp32, are what fills memory
 
 
 @dataclass
@@ -71,6 +72,7 @@ class BlipForVQA(BlipForQuestionAnswering):
     already normalized); `image_index [Q]` (None: question q asks about image q).
     """
 
+    _compiled_image_states = staticmethod(image_states)  # until `compile_vision`
     accepts_loss_kwargs = False  # our loss is a mean over questions: Trainer divides it by accumulation steps
 
     def __init__(self, config):
@@ -93,17 +95,24 @@ class BlipForVQA(BlipForQuestionAnswering):
         if labels is None:
             raise ValueError("BlipForVQA.forward needs labels [Q,La]; to answer questions call generate_answers")
         questions = self.encode(input_ids, attention_mask, pixel_values, image_index)
-        real = labels != -100
-        if decoder_input_ids is None:
-            decoder_input_ids = labels.masked_fill(~real, self.decoder_pad_token_id)
-        each = torch.arange(len(labels), device=labels.device)
-        loss, logits = self._answer_losses(questions, each, decoder_input_ids, real, self.text_decoder.label_smoothing)
+        loss, logits = self._losses(questions, decoder_input_ids, labels)
         return VQAOutput(loss=loss.mean(), loss_per_answer=loss, logits=logits)
+
+    def answer_losses(self, questions: Questions, decoder_input_ids: Tensor | None, labels: Tensor) -> Tensor:
+        """`forward`'s `loss_per_answer [Q]` for questions that are encoded already."""
+        return self._losses(questions, decoder_input_ids, labels)[0]
+
+    def _losses(self, questions: Questions, ids: Tensor | None, labels: Tensor) -> tuple[Tensor, Tensor]:
+        real = labels != -100
+        ids = labels.masked_fill(~real, self.decoder_pad_token_id) if ids is None else ids
+        each = torch.arange(len(labels), device=labels.device)
+        return self._answer_losses(questions, each, ids, real, self.text_decoder.label_smoothing)
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor | None, pixel_values: Tensor,
                image_index: Tensor | None = None, maps: list | None = None) -> Questions:  # fmt: skip
         """Questions in the light of their images; `maps` collects each layer's attention to the image."""
-        images = image_states(self.vision_model, self._normalized(pixel_values))  # [I, N, D]
+        look = self._compiled_image_states if maps is None else image_states
+        images = look(self.vision_model, self._normalized(pixel_values))  # [I, N, D]
         return self.encode_questions(input_ids, attention_mask, images, image_index, maps)
 
     def encode_questions(self, input_ids: Tensor, attention_mask: Tensor | None, images: Tensor,
@@ -142,7 +151,7 @@ class BlipForVQA(BlipForQuestionAnswering):
         return self.generate_answers(input_ids, attention_mask, pixel_values, **settings)
 
     @torch.no_grad()
-    def generate_answers(self, input_ids: Tensor, attention_mask: Tensor | None = None,
+    def generate_answers(self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None,
                          pixel_values: Tensor | None = None, image_index: Tensor | None = None,
                          questions: Questions | None = None, num_beams: int = 1, max_new_tokens: int = 40,
                          **settings) -> Tensor:  # fmt: skip
@@ -173,10 +182,12 @@ class BlipForVQA(BlipForQuestionAnswering):
     def answer_log_probabilities(self, questions: Questions, question_index: Tensor, ids: Tensor, real: Tensor,
                                  smoothing: float = 0.0) -> Tensor:  # fmt: skip
         """Log-probability `[A]` of each answer `ids`, `real` `[A,La]` to question `question_index [A]`."""
-        return -self._answer_losses(questions, question_index, ids, real, smoothing)[0]
+        parts = zip(question_index.split(ANSWERS_AT_ONCE), ids.split(ANSWERS_AT_ONCE), real.split(ANSWERS_AT_ONCE),
+                    strict=True)  # fmt: skip
+        return -torch.cat([self._answer_losses(questions, *part, smoothing)[0] for part in parts])
 
     @torch.no_grad()
-    def rank_answers(self, input_ids: Tensor, attention_mask: Tensor | None = None,
+    def rank_answers(self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None,
                      pixel_values: Tensor | None = None, image_index: Tensor | None = None,
                      candidate_ids: Tensor | None = None, candidate_mask: Tensor | None = None, k: int = 128,
                      questions: Questions | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
@@ -205,6 +216,10 @@ class BlipForVQA(BlipForQuestionAnswering):
         memory = Memory(questions.states, grid, questions.grid)
         start = torch.full((count,), self.decoder_start_token_id, device=device)
         return self.text_decoder.cls(text_states(self.text_decoder.bert, start, grid, memory, causal=True)).float()
+
+    def compile_vision(self) -> None:
+        """Compile the vision tower, three quarters of the arithmetic; packed text of ever new lengths stays eager."""
+        self._compiled_image_states = torch.compile(image_states, dynamic=True)
 
     def _normalized(self, pixels: Tensor) -> Tensor:
         if pixels.dtype != torch.uint8:

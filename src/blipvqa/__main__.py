@@ -1,0 +1,84 @@
+"""The steps of the notebooks from a shell: `python -m blipvqa train|evaluate|report CONFIG`.
+
+`accelerate launch -m blipvqa train CONFIG --name x --set key=value` starts it on several GPUs or machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .config import Config, load_config, parse_overrides, project_path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; bad input is one message on stderr and exit code 2."""
+    parser = argparse.ArgumentParser(prog="python -m blipvqa", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, meaning in (("train", "fine-tune, or go on with a run"), ("evaluate", "predict and score"),
+                          ("report", "write report.html")):  # fmt: skip
+        command = commands.add_parser(name, help=meaning)
+        command.add_argument("config", help="a file of configs/")
+        command.add_argument("--name", help="the run's name; by default the config's")
+        command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. train.epochs=3")
+    compare = commands.add_parser("compare", help="two runs side by side")
+    compare.add_argument("runs", nargs=2)
+    commands.add_parser("clean-cache", help="remove resized images and drawn data").add_argument("config", nargs="?")
+    given = parser.parse_args(arguments)
+    try:
+        return _run(given)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stopped:
+        print(stopped, file=sys.stderr)
+        return 130
+
+
+def _run(given: argparse.Namespace) -> int:
+    if given.command == "compare":
+        from .report import write_comparison
+        from .runs import Run
+
+        a, b = (Run(project_path("outputs") / name) for name in given.runs)
+        print(write_comparison(a, b))
+        return 0
+    config = load_config(given.config, parse_overrides(getattr(given, "set", [])), getattr(given, "name", None))
+    return _COMMANDS[given.command](config)
+
+
+def _train(config: Config) -> int:
+    from .training import fine_tune
+
+    print(fine_tune(config))
+    return 0
+
+
+def _evaluate(config: Config) -> int:
+    from .evaluation import evaluate
+
+    run = evaluate(config)
+    print(f"{run.folder.name}: see metrics-*.json and notebook 03")
+    return 0
+
+
+def _report(config: Config) -> int:
+    from .data import load_splits
+    from .report import write_report
+    from .runs import Run
+
+    print(write_report(Run(config.folder), load_splits(config)))
+    return 0
+
+
+def _clean_cache(config: Config) -> int:
+    from .images import clean_cache
+
+    print(clean_cache(project_path(config.data.cache_dir)))
+    return 0
+
+
+_COMMANDS = {"train": _train, "evaluate": _evaluate, "report": _report, "clean-cache": _clean_cache}
+
+if __name__ == "__main__":
+    sys.exit(main())

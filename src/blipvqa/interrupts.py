@@ -1,0 +1,39 @@
+"""Signals and stop buttons: the first asks the loop to end its step and write a checkpoint, the second stops at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """Training was asked to stop and has written a checkpoint; the message says how to go on.
+
+    A KeyboardInterrupt, so that Jupyter runs no further cell and a shell sees that the run did not end.
+    """
+
+
+class Interrupts:
+    """While this context lasts, SIGINT (Ctrl-C, Jupyter's stop button) and SIGTERM are noted in `received`."""
+
+    received = ""
+
+    def __enter__(self) -> Interrupts:
+        # Python allows handlers in the main thread only; elsewhere nothing is caught, and nothing breaks
+        catch = threading.current_thread() is threading.main_thread()
+        self.before = {number: signal.signal(number, self._note) for number in SIGNALS} if catch else {}
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._restore()
+
+    def _note(self, number: int, _frame) -> None:
+        self.received = signal.Signals(number).name
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}

@@ -1,0 +1,211 @@
+"""From a model and a split to predictions, by generation or by ranking; and `ask`, for one's own picture.
+
+Notable:
+- Batches hold whole images, so each is encoded once; questions of all lengths share a batch, and no answer depends
+  on its company (the model's masks see to that).
+- Every prediction carries `score`, the unsmoothed log-probability of its token sequence, and `yes_probability`, that
+  of "yes" against "no" as whole answers; `confidence` follows from them (`confidence.py`).
+- Out of memory, a batch is halved and asked again.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate.utils import should_reduce_batch_size
+from PIL import Image
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .answers import normalize
+from .confidence import confidence
+from .config import Config, ConfigError, GenerateConfig, project_path
+from .data import VQACollator, VQADataset, batch_loader, collator_for, prepare_question, whole_image_batches
+from .devices import autocast, pick_device, pick_precision
+from .images import decode_image, resize_image
+from .model import BlipForVQA, Questions
+
+
+@dataclass
+class Candidates:
+    """Answers to rank: `texts [C]`, `ids`, `mask` `[C, La]`, `[DEC] … [SEP]`; token sequences are distinct."""
+
+    texts: list[str]
+    ids: Tensor
+    mask: Tensor
+
+    @classmethod
+    def of(cls, texts: list[str], collator: VQACollator) -> Candidates:
+        """Distinct after tokenizing: 48 of PathVQA's 3,273 train answers are another's tokens (FACTS 1.15)."""
+        batch = collator.tokenize(texts, "answer")
+        batch["input_ids"][:, 0] = collator.tokenizer.bos_token_id
+        first: dict[tuple, int] = {}
+        for i, row in enumerate(batch["input_ids"].tolist()):
+            first.setdefault(tuple(row), i)
+        kept = torch.tensor(list(first.values()))
+        return cls([texts[i] for i in kept], batch["input_ids"][kept], batch["attention_mask"][kept].bool())
+
+    def to(self, device) -> Candidates:
+        return Candidates(self.texts, self.ids.to(device), self.mask.to(device))
+
+
+def load_candidates(config: Config, splits: dict, processor) -> Candidates | None:
+    """What `generate.method: rank` ranks: the train answers, or the lines of the file `generate.candidates`."""
+    if config.generate.method != "rank":
+        return None
+    if config.generate.candidates == "train":
+        texts = [row["answer"] for row in splits["train"].rows]
+    else:
+        file = project_path(config.generate.candidates)
+        try:
+            texts = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"generate.candidates '{config.generate.candidates}' cannot be read "
+                              f"({getattr(error, 'strerror', None) or 'not UTF-8'}): give 'train', or a text file "
+                              "with one answer a line") from None  # fmt: skip
+        if not texts:
+            raise ConfigError(f"generate.candidates '{config.generate.candidates}' holds no answer")
+    return Candidates.of(sorted(set(texts)), collator_for(processor, config))
+
+
+def predict(model: BlipForVQA, processor, dataset: VQADataset, config: Config, candidates: Candidates | None = None,
+            progress: bool = True) -> list[dict]:  # fmt: skip
+    """One prediction a row of `dataset`, in its order: id, image_id, question, answer, prediction, score,
+    yes_probability, confidence and the further columns.
+
+    `candidates` (see `load_candidates`) are ranked; without them answers are generated. Uses the GPU if there is one;
+    the model is moved there and left in `eval()` mode.
+    """
+    device = pick_device()
+    model.to(device).eval()
+    collator = collator_for(processor, config)
+    batches = whole_image_batches([row["image_id"] for row in dataset.rows], config.generate.batch_size)
+    answerer = Answerer(model, processor, config.generate, candidates)
+    answers: dict[int, dict] = {}
+    with autocast(pick_precision(config.train.precision, device), device):
+        for rows, batch in tqdm(zip(batches, batch_loader(dataset, collator, batches, workers_for(config, device)),
+                                    strict=True), total=len(batches), desc=f"answer {dataset.split}",
+                                unit="batch", disable=not progress, leave=False):  # fmt: skip
+            found = in_halves(answerer, batch, rows, lambda part: collator(dataset.__getitems__(part)))
+            answers |= dict(zip(rows, found, strict=True))
+    return [{**dataset.rows[i], **answers[i]} for i in range(len(dataset))]
+
+
+def workers_for(config: Config, device: torch.device) -> int:
+    """Loader processes: `train.workers`, by default some on a GPU and none on the CPU, which they would slow down."""
+    if config.train.workers is not None:
+        return config.train.workers
+    return min(4, os.cpu_count() or 1) if device.type == "cuda" else 0
+
+
+def in_halves(answer: Callable, batch: dict, rows: list[int], collate: Callable) -> list[dict]:
+    """`answer(batch)`; where memory does not suffice, its two halves one after the other."""
+    try:
+        return answer(batch)
+    except RuntimeError as error:
+        if len(rows) == 1 or not should_reduce_batch_size(error):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    middle = len(rows) // 2
+    return [each for part in (rows[:middle], rows[middle:])
+            for each in in_halves(answer, collate(part), part, collate)]  # fmt: skip
+
+
+class Answerer:
+    """Batches to answers: `answerer(batch)` is a list of dicts with prediction, score, yes_probability, confidence."""
+
+    def __init__(self, model: BlipForVQA, processor, settings: GenerateConfig, candidates: Candidates | None = None):
+        self.model, self.tokenizer, self.settings = model, processor.tokenizer, settings
+        self.candidates = candidates.to(model.device) if candidates else None
+        yes_no = self.tokenizer(["yes", "no"], return_token_type_ids=False, padding=True, return_tensors="pt")
+        yes_no["input_ids"][:, 0] = self.tokenizer.bos_token_id
+        self.yes_no = yes_no["input_ids"].to(model.device), yes_no["attention_mask"].bool().to(model.device)
+
+    @torch.no_grad()
+    def __call__(self, batch: dict[str, Tensor]) -> list[dict]:
+        given = {key: batch[key].to(self.model.device, non_blocking=True)
+                 for key in ("input_ids", "attention_mask", "pixel_values", "image_index")}  # fmt: skip
+        return self.answer(self.model.encode(**given))
+
+    @torch.no_grad()
+    def answer(self, questions: Questions) -> list[dict]:
+        """From questions that are encoded already."""
+        texts, scores = self._ranked(questions) if self.candidates else self._generated(questions)
+        yes = self._yes_probabilities(questions)
+        answers = []
+        for text, score, p in zip(texts, scores.tolist(), yes.tolist(), strict=True):
+            known = {"prediction": text, "score": round(score, 6), "yes_probability": round(p, 6)}
+            answers.append(known | {"confidence": round(confidence(known), 6)})
+        return answers
+
+    def _generated(self, questions: Questions) -> tuple[list[str], Tensor]:
+        ids = self.model.generate_answers(
+            questions=questions, num_beams=self.settings.num_beams, max_new_tokens=self.settings.max_new_tokens
+        )  # [Q, L]
+        ended = (ids == self.tokenizer.sep_token_id).long().cumsum(1)
+        real = ended - (ids == self.tokenizer.sep_token_id).long() == 0  # up to the first [SEP], it included
+        each = torch.arange(len(ids), device=ids.device)
+        scores = self.model.answer_log_probabilities(questions, each, ids, real)
+        texts = self.tokenizer.batch_decode(ids.masked_fill(~real, self.tokenizer.pad_token_id),
+                                            skip_special_tokens=True)  # fmt: skip
+        return [text.strip() for text in texts], scores
+
+    def _ranked(self, questions: Questions) -> tuple[list[str], Tensor]:
+        best, scores = self.model.rank_answers(
+            questions=questions, candidate_ids=self.candidates.ids, candidate_mask=self.candidates.mask,
+            k=min(self.settings.shortlist, len(self.candidates.texts)),
+        )  # fmt: skip
+        return [self.candidates.texts[i] for i in best.tolist()], scores
+
+    def _yes_probabilities(self, questions: Questions) -> Tensor:
+        """[Q]: of "yes" against "no", each scored as a whole answer."""
+        count = questions.grid.rows
+        ids, real = self.yes_no
+        index = torch.arange(count, device=ids.device).repeat_interleave(2)
+        scores = self.model.answer_log_probabilities(questions, index, ids.repeat(count, 1), real.repeat(count, 1))
+        return scores.view(count, 2).softmax(1)[:, 0]
+
+
+@dataclass
+class Answer:
+    """What `ask` returns: the answer, how sure the model is of it (0 to 1), the picture and the question."""
+
+    answer: str
+    confidence: float
+    question: str
+    image: Image.Image
+
+    def __str__(self) -> str:
+        return f"{self.answer} ({self.confidence:.0%})"
+
+
+def ask(model: BlipForVQA, processor, image: str | Path | Image.Image, question: str, max_new_tokens: int = 40,
+        num_beams: int = 1) -> Answer:  # fmt: skip
+    """Answer one question about one's own picture, a file (from the project's root) or a Pillow image.
+
+    Raises ImageError for a file that is no picture, FileNotFoundError, and ValueError for an empty question.
+    """
+    if not normalize(prepare_question(question)):
+        raise ValueError(f"the question is empty: {question!r}")
+    picture = _picture(image)
+    size = processor.image_processor.size["height"]
+    item = {"image_id": "own", "question": question, "answer": "", "pixels": torch.from_numpy(resize_image(picture, size))}
+    positions = model.config.text_config.max_position_embeddings
+    batch = VQACollator(processor, max_question_tokens=min(positions, 512))([item])
+    settings = GenerateConfig(max_new_tokens=max_new_tokens, num_beams=num_beams)
+    found = Answerer(model.eval(), processor, settings)(batch)[0]
+    return Answer(found["prediction"], found["confidence"], question, picture)
+
+
+def _picture(image: str | Path | Image.Image) -> Image.Image:
+    if isinstance(image, Image.Image):  # through the same door as a file: mode, rotation and size are handled there
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG" if image.mode in ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA") else "TIFF")
+        return decode_image(buffer.getvalue(), "the picture")
+    return decode_image(project_path(image).read_bytes(), f"picture '{Path(image).name}'")
