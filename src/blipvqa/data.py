@@ -116,9 +116,9 @@ def load_splits(config: Config) -> Splits:
 
     Raises ConfigError, SourceError or ImageError that name the file and row, before anything slow begins.
     """
-    tables, notes = read_splits(config)
     store = ImageStore(project_path(config.data.cache_dir) / "images", config.model.image_size,
                        config.data.cache_gigabytes)  # fmt: skip
+    tables, notes = read_splits(config, store)
     breakdown = config.data.breakdown
     return Splits({name: VQADataset(table, name, store, breakdown) for name, table in tables.items()}, notes)
 

@@ -23,6 +23,7 @@ from .config import Config, ConfigError, ScratchModel, project_path
 from .data import load_splits
 from .model import IMAGE_MEAN, IMAGE_STD, BlipForVQA
 
+POSITION_STD = 0.3  # of a position table from scratch
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -96,7 +97,10 @@ def new_model(config: Config, texts: list[str]) -> tuple[BlipForVQA, BlipProcess
     model_config = _scratch_config(scratch, processor.tokenizer, config)
     _apply(model_config, config)
     torch.manual_seed(config.seed)
-    return BlipForVQA(model_config).eval(), processor
+    model = BlipForVQA(model_config)
+    with torch.no_grad():  # as loud as the patches it is added to: at 0.02 "where" is not learnt within minutes
+        model.vision_model.embeddings.position_embedding.normal_(std=POSITION_STD)
+    return model.eval(), processor
 
 
 def _scratch_config(scratch: ScratchModel, tokenizer: BertTokenizer, config: Config) -> BlipConfig:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate.utils import should_reduce_batch_size
+from accelerate.utils.memory import should_reduce_batch_size
 from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm

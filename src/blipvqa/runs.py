@@ -115,8 +115,11 @@ class Run:
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`; when the block ends well, what it wrote is flushed and moved into place."""
+def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
+    """A temporary path beside `path`; when the block ends well, what it wrote is moved into place.
+
+    `durable` flushes it to the disk first; what can be made again need not wait for that.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -124,8 +127,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     beside = Path(name)
     try:
         yield beside
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with open(beside, "rb") as file:
+                os.fsync(file.fileno())
         beside.chmod(0o644)
         os.replace(beside, path)
     finally:

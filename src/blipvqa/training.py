@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, notebook_launcher
 from accelerate.state import AcceleratorState
-from accelerate.utils import should_reduce_batch_size
+from accelerate.utils.memory import should_reduce_batch_size
 from tqdm.auto import tqdm
 
 from .card import write_card
