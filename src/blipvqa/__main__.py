@@ -1,4 +1,4 @@
-"""The steps of the notebooks from a shell: `python -m blipvqa train|evaluate|report CONFIG`.
+"""The steps of the notebooks from a shell: `python -m blipvqa run|train|evaluate|report CONFIG`.
 
 `accelerate launch -m blipvqa train CONFIG --name x --set key=value` starts it on several GPUs or machines.
 """
@@ -16,7 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m blipvqa", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, meaning in (("train", "fine-tune, or go on with a run"), ("evaluate", "predict and score"),
-                          ("report", "write report.html")):  # fmt: skip
+                          ("report", "write report.html"),
+                          ("run", "the notebooks in order, then the report"),
+                          ("stress", "notebook 05: the score against corrupted pictures")):  # fmt: skip
         command = commands.add_parser(name, help=meaning)
         command.add_argument("config", help="a file of configs/")
         command.add_argument("--name", help="the run's name; by default the config's")
@@ -43,8 +45,24 @@ def _run(given: argparse.Namespace) -> int:
         a, b = (Run(project_path("outputs") / name) for name in given.runs)
         print(write_comparison(a, b))
         return 0
-    config = load_config(given.config, parse_overrides(getattr(given, "set", [])), getattr(given, "name", None))
+    overrides, name = parse_overrides(getattr(given, "set", [])), getattr(given, "name", None)
+    config = load_config(given.config, overrides, name)
+    if given.command in ("run", "stress"):
+        return _notebooks(config, given.command, given.config, name, overrides)
     return _COMMANDS[given.command](config)
+
+
+def _notebooks(config: Config, command: str, config_path: str, name: str | None, overrides: dict) -> int:
+    from papermill import PapermillExecutionError
+
+    from .workflow import NOTEBOOKS, run_notebooks
+
+    try:
+        run_notebooks(config, config_path, name, overrides, NOTEBOOKS if command == "run" else ("05_stress_test",))
+    except PapermillExecutionError as error:
+        print(f"{error.ename}: {error.evalue}", file=sys.stderr)
+        return 1
+    return _report(config) if command == "run" else 0
 
 
 def _train(config: Config) -> int:

@@ -393,7 +393,7 @@ class FineTuning:
                    "trained": sum(p.numel() for p in trainable(self.model).values())}  # fmt: skip
         write_json(self.run.folder / "environment.json", describe_environment(
             self.config, device=describe_device(self.accelerator.device), processes=self.accelerator.num_processes,
-            precision=self.accelerator.mixed_precision, **weights, texts_cut=cut, notes=self.splits.notes))  # fmt: skip
+            precision=pick_precision(self.config.train.precision, self.accelerator.device), **weights, texts_cut=cut, notes=self.splits.notes))  # fmt: skip
 
     def _start_tracker(self) -> None:
         if self.config.train.tracker:

@@ -1,0 +1,48 @@
+# One environment in .venv, made once from requirements.txt; every other target makes sure that it is there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CONFIG ?= configs/demo.yaml
+NAME ?=
+SET ?=
+GIVEN = $(if $(NAME),--name $(NAME)) $(if $(SET),--set $(SET))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test test-slow lint lab bench compare stress clean-cache
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version.split()[0] + ": make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+setup: $(READY)  ## make .venv and install everything (others call it)
+
+demo: $(READY)  ## the whole workflow on the embedded data, from nothing to report.html
+	$(BIN)/python -m blipvqa run configs/demo.yaml
+
+run: $(READY)  ## make run CONFIG=configs/x.yaml [NAME=x] [SET="train.epochs=3 data.source=folder"]
+	$(BIN)/python -m blipvqa run $(CONFIG) $(GIVEN)
+
+test: $(READY)  ## every fast test
+	$(BIN)/python -m pytest -q
+
+test-slow: $(READY)  ## the rest: full size, many kills
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(READY)  ## ruff
+	$(BIN)/ruff check .
+
+lab: $(READY)  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=.
+
+compare: $(READY)  ## make compare RUNS="a b": two runs side by side
+	$(BIN)/python -m blipvqa compare $(RUNS)
+
+clean-cache: $(READY)  ## remove resized images and drawn data
+	$(BIN)/python -m blipvqa clean-cache

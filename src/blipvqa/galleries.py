@@ -1,0 +1,184 @@
+"""Pictures with their questions and answers: samples of the data, a batch, predictions right and wrong, one's own.
+
+Notable:
+- One card a picture, with every question that is shown about it: a hundred questions stay a light page.
+- Right and wrong are told by colour, sign and word.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from PIL import Image
+
+from .answers import question_type, same_answer
+from .data import VQADataset
+from .html import Html, escape, picture, table
+from .prediction import Answer
+
+RIGHT, WRONG = ("#1f6e52", "✓"), ("#b3321f", "✗")
+CARD = "border:1px solid #d9dde0;border-radius:6px;padding:8px;background:#fff;color:#222;font-size:13px;line-height:1.35"
+GRID = "display:grid;grid-template-columns:repeat({columns},minmax(0,1fr));gap:10px;align-items:start"
+
+
+def sample_grid(dataset: VQADataset, count: int = 8, columns: int = 4, seed: int = 0) -> Html:
+    """`count` images of a split, drawn from `seed`, each with its first four questions and answers."""
+    by_image = _by_image(range(len(dataset)), dataset.rows)
+    chosen = random.Random(seed).sample(sorted(by_image), min(count, len(by_image)))
+    cards = []
+    for image_id in chosen:
+        rows = by_image[image_id]
+        lines = [f"{escape(dataset.rows[i]['question'])}<br><b>{escape(dataset.rows[i]['answer'])}</b>" for i in rows[:4]]
+        more = f"<div style='color:#777'>and {len(rows) - 4} more</div>" if len(rows) > 4 else ""
+        cards.append(_card(dataset.image(rows[0]), [_line(line) for line in lines], more))
+    return _grid(cards, columns)
+
+
+def gallery(dataset: VQADataset, predictions: Sequence[Mapping], *, ranges: str | None = None,
+            indices: Sequence[int] | None = None, only: str | None = None, columns: int = 4,
+            most: int = 1000) -> Html:  # fmt: skip
+    """Predicted against actual answers with their pictures.
+
+    Args:
+        ranges: positions in the split, end excluded: "0:100,500:600". What lies beyond the split is left out.
+        indices: single positions, in this order. Without both, the first 40 that `only` lets through.
+        only: "wrong", "right", or a question type such as "where".
+        most: questions shown at most; the rest is counted.
+
+    Raises ValueError for ranges, indices or a type that cannot be.
+    """
+    chosen, notes = choose(len(predictions), ranges, indices)
+    chosen = [i for i in chosen if _passes(predictions[i], _known(only, predictions))]
+    if ranges is None and indices is None:
+        chosen, most = chosen[:most], min(most, 40)
+    if len(chosen) > most:
+        notes.append(f"{most} of {len(chosen):,} questions are shown")
+        chosen = chosen[:most]
+    right = sum(_right(predictions[i]) for i in chosen)
+    notes.insert(0, f"{len(chosen)} questions, {right} right, {len(chosen) - right} wrong")
+    cards = [prediction_card(dataset, [predictions[i] for i in rows], numbers=rows)
+             for rows in _by_image(chosen, predictions).values()]  # fmt: skip
+    return Html(f"<p style='margin:4px 0'>{escape('; '.join(notes))}</p>{_grid(cards, columns)}")
+
+
+def prediction_card(dataset: VQADataset, predictions: Sequence[Mapping], numbers: Sequence[int] = ()) -> Html:
+    """One picture with predictions about it; `numbers` are their positions in the split."""
+    lines = []
+    for k, row in enumerate(predictions):
+        colour, sign = RIGHT if _right(row) else WRONG
+        number = f"<span style='color:#888'>{numbers[k]} · </span>" if len(numbers) else ""
+        sure = f" <span style='color:#777'>{row['confidence']:.0%} sure</span>" if row.get("confidence") is not None else ""
+        said = f"<b style='color:{colour}'>{sign} {escape(row['prediction'] or '(empty)', 120)}</b>{sure}"
+        withheld = f"<br>withheld: {escape(row['withheld'], 120)}" if row.get("withheld") else ""
+        actual = "" if _right(row) else f"<br>actual: <b>{escape(row['answer'], 120)}</b>"
+        lines.append(_line(f"{number}{escape(row['question'])}<br>{said}{withheld}{actual}", colour))
+    return _card(dataset.image(dataset.index(predictions[0]["id"])), lines)
+
+
+def sample_progress(run, dataset: VQADataset, most: int = 6) -> Html:
+    """A run's fixed validation samples, as answered before training and after epochs up to the last."""
+    epochs = sorted({row["epoch"] for row in run.samples})
+    if not epochs:
+        return Html("<p>This run keeps no samples (train.samples: 0).</p>")
+    shown = epochs if len(epochs) <= most else sorted({epochs[round(i * (len(epochs) - 1) / (most - 1))] for i in range(most)})
+    by_question: dict[str, dict] = {}
+    for row in run.samples:
+        by_question.setdefault(row["id"], {})[row["epoch"]] = row
+    rows = []
+    for row_id, answers in by_question.items():
+        first = next(iter(answers.values()))
+        cells = [picture(dataset.image(dataset.index(row_id)), 84), Html(escape(first["question"])),
+                 Html(f"<b>{escape(first['answer'])}</b>")]  # fmt: skip
+        rows.append(cells + [_said(answers[epoch]) if epoch in answers else "" for epoch in shown])
+    head = ["", "question", "actual", *(f"epoch {e}" if e else "before" for e in shown)]
+    return table(head, rows, left=len(head))
+
+
+def batch_look(batch: Mapping[str, torch.Tensor], processor, most: int = 6) -> Html:
+    """A batch as the model gets it: shapes, ids decoded back to words, and the pictures, un-normalized."""
+    shapes = table(["tensor", "shape", "type"], [(name, list(t.shape), str(t.dtype).removeprefix("torch."))
+                                                 for name, t in batch.items()], left=3)  # fmt: skip
+    decode = processor.tokenizer.decode
+    rows = []
+    for q in range(min(most, len(batch["input_ids"]))):
+        pixels = batch["pixel_values"][batch["image_index"][q]]
+        labels = batch["labels"][q]
+        rows.append((picture(Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()), 84),
+                     decode(batch["input_ids"][q]), decode(batch["decoder_input_ids"][q]),
+                     decode(labels[labels != -100])))  # fmt: skip
+    return Html(shapes + table(["image", "question", "decoder input", "labels, without -100"], rows, left=4))
+
+
+def answer_card(answer: Answer) -> Html:
+    """What `ask` found."""
+    said = f"<b style='font-size:16px'>{escape(answer.answer)}</b> <span style='color:#777'>{answer.confidence:.0%} sure</span>"
+    return _grid([_card(answer.image, [_line(f"{escape(answer.question)}<br>{said}")])], 3)
+
+
+def choose(count: int, ranges: str | None, indices: Sequence[int] | None) -> tuple[list[int], list[str]]:
+    """Positions below `count` that ranges and indices name, and a note on what lies beyond."""
+    if ranges is None and indices is None:
+        return list(range(count)), []
+    wanted, notes = [], []
+    for part in (ranges or "").split(","):
+        if not part.strip():
+            continue
+        start, colon, end = part.partition(":")
+        if not colon or not (start.strip() + end.strip()).isdigit() or (end.strip() and int(end) < int(start or 0)):
+            raise ValueError(f"ranges: '{part.strip()}' is not start:end, as in '0:100,500:600'")
+        low, high = int(start or 0), int(end or count)
+        if high > count:
+            notes.append(f"{low}:{high} ends at the split's {count} questions")
+        wanted += range(min(low, count), min(high, count))
+    for i in indices or ():
+        if not isinstance(i, int) or i < 0:
+            raise ValueError(f"indices: {i!r} is no position in the split, which are 0 to {count - 1}")
+        wanted += [i] if i < count else []
+    beyond = [i for i in indices or () if i >= count]
+    if beyond:
+        notes.append(f"beyond the split's {count} questions: {', '.join(map(str, beyond))}")
+    return list(dict.fromkeys(wanted)), notes
+
+
+def _known(only: str | None, predictions: Sequence[Mapping]) -> str | None:
+    kinds = {question_type(row["question"]) for row in predictions}
+    if only not in (None, "", "wrong", "right") and only not in kinds:
+        raise ValueError(f"only: '{only}' is none of wrong, right, {', '.join(sorted(kinds))}")
+    return only or None
+
+
+def _passes(row: Mapping, only: str | None) -> bool:
+    if only in ("wrong", "right"):
+        return _right(row) == (only == "right")
+    return only is None or question_type(row["question"]) == only
+
+
+def _right(row: Mapping) -> bool:
+    return same_answer(row["answer"], row["prediction"])
+
+
+def _said(row: Mapping) -> Html:
+    colour, sign = RIGHT if _right(row) else WRONG
+    return Html(f"<span style='color:{colour}'>{sign} {escape(row['prediction'] or '(empty)', 80)}</span>")
+
+
+def _by_image(positions: Iterable[int], rows: Sequence[Mapping]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for i in positions:
+        found.setdefault(rows[i]["image_id"], []).append(i)
+    return found
+
+
+def _line(content: str, colour: str = "#d9dde0") -> str:
+    return (f"<div style='margin-top:6px;padding-left:7px;border-left:3px solid {colour};overflow-wrap:anywhere' "
+            f"dir='auto'>{content}</div>")  # fmt: skip
+
+
+def _card(image: Image.Image, lines: Sequence[str], more: str = "") -> Html:
+    return Html(f"<div class='card' style='{CARD}'>{picture(image)}{''.join(lines)}{more}</div>")
+
+
+def _grid(cards: Sequence[Html], columns: int) -> Html:
+    return Html(f"<div style='{GRID.format(columns=max(1, int(columns)))}'>{''.join(cards)}</div>")
