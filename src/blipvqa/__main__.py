@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .config import Config, load_config, parse_overrides, project_path
+from .config import Config, load_config, parse_overrides, project_path, project_root
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,7 +85,8 @@ def _report(config: Config) -> int:
     from .report import write_report
     from .runs import Run
 
-    print(write_report(Run(config.folder), load_splits(config)))
+    path = write_report(Run(config.folder), load_splits(config))
+    print(f"{config.name}: open {path.relative_to(project_root())}")
     return 0
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib import font_manager
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from .answers import is_yes_no, normalize, question_type
 from .config import ConfigError, project_path
@@ -101,6 +101,7 @@ def plot_lengths(splits: Mapping) -> Figure:
             continue
         axes.bar(list(lengths), list(lengths.values()), color=BLUE)
         axes.set_title(title)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("25: and more" if 25 in lengths else "")
     return figure
 
@@ -127,6 +128,7 @@ def plot_questions_per_image(splits: Mapping) -> Figure:
     axes.bar(list(sizes), list(sizes.values()), color=BLUE)
     axes.set_title("questions per image, train")
     axes.set_xlabel("questions")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("images")
     return figure
 
@@ -175,8 +177,16 @@ def read_reference(path: str) -> list[tuple[float, float]]:
 
 
 def _draw_reference(axes, path: str) -> None:
+    """On a scale of its own: a loss counted otherwise compares in shape only. Epochs that it lacks leave a gap."""
     curve = read_reference(path)
-    axes.plot([e for e, _ in curve], [v for _, v in curve], "--", color=GREY, label=f"reference: {label(Path(path).stem)}")
+    other = axes.twinx()
+    known = dict(curve)
+    epochs = range(round(min(known)), round(max(known)) + 1)
+    other.plot(epochs, [known.get(e, float("nan")) for e in epochs], "--", color="#666", lw=1)
+    other.set_ylabel(f"dashed: {label(Path(path).stem)}, its own scale", fontsize=8, color="#666")
+    other.spines["right"].set_visible(True)
+    other.grid(visible=False)
+    axes.set_xlim(-0.5, max(known) + 0.5)
 
 
 # ------------------------------------------------------------------------------------------------ scores
@@ -262,7 +272,8 @@ def plot_grounding(scores: Mapping) -> Figure:
 
 
 def plot_reliability(found: Mapping) -> Figure:
-    """How often answers of a confidence are right, before and after calibration (`metrics["confidence"]`)."""
+    """How often answers of a confidence are right, before and after calibration (`metrics["confidence"]`); the larger a
+    point and the grey bar below it, the more questions it stands for."""
     figure, left, right = _figure(2, height=3.4)
     for axes, name in ((left, "before"), (right, "after")):
         if not found[name]:
@@ -273,7 +284,8 @@ def plot_reliability(found: Mapping) -> Figure:
         axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
         axes.bar([(b["low"] + b["high"]) / 2 for b in bins], [b["n"] / most * 0.25 for b in bins],
                  [b["high"] - b["low"] for b in bins], color=GREY, alpha=0.35)  # fmt: skip
-        axes.plot([b["confidence"] for b in bins], [b["accuracy"] for b in bins], "o-", color=BLUE, ms=4)
+        axes.scatter([b["confidence"] for b in bins], [b["accuracy"] for b in bins],
+                     [12 + 120 * b["n"] / most for b in bins], color=BLUE, alpha=0.8)  # fmt: skip
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share right")
         axes.set_title(f"{name} calibration: error {found[name]['ece']['value']:.3f}")
     return figure

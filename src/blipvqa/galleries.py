@@ -89,7 +89,7 @@ def sample_progress(run, dataset: VQADataset, most: int = 6) -> Html:
     rows = []
     for row_id, answers in by_question.items():
         first = next(iter(answers.values()))
-        cells = [picture(dataset.image(dataset.index(row_id)), 84), Html(escape(first["question"])),
+        cells = [picture(dataset.image(dataset.index(row_id)), 84, "84px"), Html(escape(first["question"])),
                  Html(f"<b>{escape(first['answer'])}</b>")]  # fmt: skip
         rows.append(cells + [_said(answers[epoch]) if epoch in answers else "" for epoch in shown])
     head = ["", "question", "actual", *(f"epoch {e}" if e else "before" for e in shown)]
@@ -105,7 +105,7 @@ def batch_look(batch: Mapping[str, torch.Tensor], processor, most: int = 6) -> H
     for q in range(min(most, len(batch["input_ids"]))):
         pixels = batch["pixel_values"][batch["image_index"][q]]
         labels = batch["labels"][q]
-        rows.append((picture(Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()), 84),
+        rows.append((picture(Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()), 84, "84px"),
                      decode(batch["input_ids"][q]), decode(batch["decoder_input_ids"][q]),
                      decode(labels[labels != -100])))  # fmt: skip
     return Html(shapes + table(["image", "question", "decoder input", "labels, without -100"], rows, left=4))

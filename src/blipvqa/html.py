@@ -50,14 +50,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence], left: int = 1) -> Html:
     return Html(f'<table style="{TABLE}"><thead><tr>{row(head, "th")}</tr></thead><tbody>{body}</tbody></table>')
 
 
-def picture(image: Image.Image, side: int = 200) -> Html:
-    """A light JPEG of at most `side` pixels, inside the page."""
+def picture(image: Image.Image, side: int = 200, width: str = "100%") -> Html:
+    """A light JPEG of at most `side` pixels, inside the page; `width` is what it takes of its place."""
     image = image.copy()
     image.thumbnail((2 * side, 2 * side) if min(image.size) >= 2 * side else (side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=78)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return Html(f'<img alt="" style="max-width:{side}px;width:100%;display:block;margin:0 auto" '
+    return Html(f'<img alt="" style="max-width:{side}px;width:{width};display:block;margin:0 auto" '
                 f'src="data:image/jpeg;base64,{data}">')  # fmt: skip
 
 

@@ -10,7 +10,6 @@ Notable:
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 
 import torch

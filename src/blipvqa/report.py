@@ -16,6 +16,7 @@ from pathlib import Path
 
 from . import figures, tables
 from .answers import same_answer
+from .card import last_part
 from .data import Splits, VQADataset
 from .galleries import prediction_card, sample_progress
 from .html import Html, bullets, drawing, escape
@@ -120,7 +121,7 @@ def _section(title: str, *content: str) -> Html:
 
 def _head(run: Run, scores: Mapping) -> Html:
     environment, config = run.environment, run.config
-    known = [f"{config['data']['source'] if config['data']['source'] == 'synthetic' else tables.last_part(config['data']['source'])}",
+    known = [last_part(config["data"]["source"]),
              f"{config['model']['image_size']} px", f"{environment.get('weights', 0) / 1e6:.1f} M weights",
              str(environment.get("device", "")), str(environment.get("precision", "")),
              f"best epoch {run.state['best']['epoch']}" if run.state.get("best") else "",
@@ -189,7 +190,8 @@ def _gallery(dataset: VQADataset, predictions: Sequence[Mapping]) -> Html:
              "aria-label='search'><button value='' aria-pressed='true'>all</button><button value='wrong' "
              "aria-pressed='false'>with a wrong answer</button><button value='right' aria-pressed='false'>all right"
              "</button><span id='count'></span></div>")  # fmt: skip
-    note = f"<p class='sub'>{len(chosen)} of {len(by_image)} images, drawn at random; at most {QUESTIONS_A_CARD} questions each.</p>"
+    note = (f"<p class='sub'>{len(chosen)} of {len(by_image)} images, drawn at random; at most {QUESTIONS_A_CARD} "
+            "questions each.</p>")  # fmt: skip
     return _section("Predicted against actual", note, tools, "<div class='gallery'>", *cards, "</div>")
 
 
@@ -210,4 +212,5 @@ def _page(title: str, parts: Sequence[str], script: bool = True) -> str:
     return (f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>"
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
             "<meta name='viewport' content='width=device-width,initial-scale=1'>"
-            f"<style>{CSS}</style></head><body>{''.join(parts)}{f'<script>{SCRIPT}</script>' if script else ''}</body></html>\n")  # fmt: skip
+            f"<style>{CSS}</style></head><body>{''.join(parts)}"
+            f"{f'<script>{SCRIPT}</script>' if script else ''}</body></html>\n")  # fmt: skip

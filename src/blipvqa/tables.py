@@ -45,10 +45,10 @@ def metrics_table(scores: Mapping) -> Html:
 
 def variants_table(scores: Mapping) -> Html:
     """Every further measure under its own name, with what it counts."""
-    rows = [(name.replace("_", " "), number(entry), interval(entry), f"{entry['n']:,}",
-             Html(f"<span style='color:#555'>{escape(MEASURES[name].meaning)}</span>"))
+    rows = [(name.replace("_", " "), Html(f"<span style='color:#555'>{escape(MEASURES[name].meaning)}</span>"),
+             number(entry), interval(entry), f"{entry['n']:,}")
             for name, entry in scores["overall"].items() if name not in HEADLINE and entry["value"] is not None]  # fmt: skip
-    return table(["measure", "value", "95 % interval", "questions", "what it is"], rows)
+    return table(["measure", "what it is", "value", "95 % interval", "questions"], rows, left=2)
 
 
 def by_table(scores: Mapping, axis: str = "question_type") -> Html:

@@ -15,8 +15,6 @@ import math
 import random
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator, notebook_launcher
@@ -25,31 +23,18 @@ from accelerate.utils.memory import should_reduce_batch_size
 from tqdm.auto import tqdm
 
 from .card import write_card
-from .checkpoints import check_space, load_checkpoint, restore, save_checkpoint, trainable
+from .checkpoints import trainable
 from .config import Config, ConfigError
-from .data import LightAugment, VQADataset, batch_loader, collator_for, count_cut, epoch_order, epoch_plan, load_splits
-from .devices import describe_device, pick_device, pick_precision
+from .data import LightAugment, VQADataset, batch_loader, collator_for, epoch_order, epoch_plan, load_splits
+from .devices import pick_device, pick_precision
 from .interrupts import Interrupts, Stopped
-from .loading import load_model, save_model
+from .loading import load_model
 from .measures import MEASURES
-from .optimization import add_lora, learning_rate, make_optimizer, merged
+from .optimization import add_lora, learning_rate, make_optimizer
 from .prediction import load_candidates, workers_for
-from .runs import (
-    Run,
-    append_lines,
-    describe_environment,
-    lock,
-    open_run,
-    peak_memory_gib,
-    read_lines,
-    replacing_folder,
-    sweep,
-    write_json,
-    write_lines,
-)
+from .record import Progress, Record
+from .runs import Run, lock, open_run, peak_memory_gib
 from .validation import Validation
-
-LOGS = ("history.jsonl", "samples.jsonl")
 
 
 def fine_tune(config: Config, processes: int = 1) -> Run:
@@ -103,23 +88,6 @@ def _more_epochs(run: Run, config: Config) -> bool:
     return run.state["why"] == "epochs" and run.state["epoch"] < config.train.epochs
 
 
-@dataclass
-class Progress:
-    """How far a run is: what a checkpoint holds beside its tensors."""
-
-    step: int = 0  # optimizer steps done
-    epoch: int = 0  # epochs done
-    position: int = 0  # steps done in the one that is under way
-    loss_sum: float = 0.0  # of that epoch's questions so far
-    questions: int = 0
-    skipped: int = 0  # steps left out for a gradient that is no number
-    best: dict | None = None  # {"epoch", "metric", "value"}
-    stale: int = 0  # epochs since
-    micro_batch_size: int | None = None  # halved when memory did not suffice
-    scaler: dict | None = None  # fp16's loss scale
-    rows: dict = field(default_factory=lambda: dict.fromkeys(LOGS, 0))  # of each log, written so far
-
-
 class FineTuning:
     """One run under way: the objects of the loop, and its steps as short methods."""
 
@@ -144,15 +112,14 @@ class FineTuning:
         self.order = lambda epoch: epoch_order(image_ids, config.train.questions_per_image, config.seed, epoch,
                                                config.train.shuffle)  # fmt: skip
         self.steps = config.train.epochs * len(self._plan(0))
-        if accelerator.is_main_process:
-            check_space(run.folder, self.model, config.train.keep_checkpoints)
+        self.record = Record(config, accelerator, run, self.model, self.processor, self.optimizer)
 
     # -------------------------------------------------------------------------------------------- the whole
 
     def train(self, interrupts: Interrupts) -> None:
-        self._resume()
-        self._describe()
-        self._start_tracker()
+        self.progress = self.record.resume(self.progress)
+        self.record.environment(self.splits, self.collator)
+        self.record.start_tracker()
         bar = tqdm(total=self.steps, initial=self.progress.step, unit="step", desc="fine-tune", dynamic_ncols=True,
                    disable=not self.accelerator.is_main_process)  # fmt: skip
         with bar:
@@ -283,10 +250,9 @@ class FineTuning:
             row = {"type": "step", "step": progress.step, "epoch": round(progress.epoch + progress.position / steps, 4),
                    "loss": loss, "learning_rate": learning_rate(progress.step - 1, self.steps, train),
                    "gradient_norm": norm, "questions_per_second": round(rate, 2)}  # fmt: skip
-            self._write("history.jsonl", [row])
-            self._track(row)
+            self.record.write("history.jsonl", [row], progress)
         if train.checkpoint_every and progress.step % train.checkpoint_every == 0:
-            self._checkpoint()
+            self.record.checkpoint(self.progress, self.steps)
 
     def _end_epoch(self, seconds: float) -> None:
         """Evaluate, keep the best weights, and write a checkpoint. Also before training, as epoch 0."""
@@ -299,14 +265,13 @@ class FineTuning:
                **numbers, "seconds": round(seconds, 2), "peak_memory_gib": peak_memory_gib(),
                "skipped_steps": progress.skipped}  # fmt: skip
         row["best"] = bool(progress.step) and self._is_best(numbers)
-        self._write("history.jsonl", [row])
-        self._write("samples.jsonl", [{"epoch": progress.epoch, **sample} for sample in samples])
-        self._track(row)
+        self.record.write("history.jsonl", [row], progress)
+        self.record.write("samples.jsonl", [{"epoch": progress.epoch, **sample} for sample in samples], progress)
         progress.position, progress.loss_sum, progress.questions = 0, 0.0, 0
         if row["best"]:
-            self._export()
+            self.record.export()
         if progress.step:
-            self._checkpoint()
+            self.record.checkpoint(self.progress, self.steps)
 
     def _is_best(self, numbers: dict) -> bool:
         name, progress = self.config.train.metric, self.progress
@@ -319,93 +284,24 @@ class FineTuning:
             progress.stale += 1
         return better
 
-    def _export(self) -> None:
-        if self.accelerator.is_main_process:
-            with replacing_folder(self.run.model_folder) as beside:
-                save_model(merged(self.model), self.processor, beside)
-        self.accelerator.wait_for_everyone()
-
-    def _checkpoint(self) -> None:
-        if self.accelerator.is_main_process:
-            if self.accelerator.scaler is not None:
-                self.progress.scaler = self.accelerator.scaler.state_dict()
-            save_checkpoint(self.run.folder / "checkpoints", self.progress.step, self.model, self.optimizer,
-                            asdict(self.progress), self.config.train.keep_checkpoints)  # fmt: skip
-            self._save_state(finished=False, why="")
-        self.accelerator.wait_for_everyone()
-
-    def _save_state(self, finished: bool, why: str) -> None:
-        progress = self.progress
-        write_json(self.run.folder / "state.json", {"finished": finished, "why": why, "epoch": progress.epoch,
-                   "step": progress.step, "steps": self.steps, "best": progress.best})  # fmt: skip
-
     def _pause(self, reason: str) -> None:
-        self._checkpoint()
+        self.record.checkpoint(self.progress, self.steps)
         message = (f"{self.run.name}: stopped after step {self.progress.step} of {self.steps} ({reason}). Nothing is "
                    "lost: start it again, with the same name and settings, and it goes on from there.")  # fmt: skip
-        self._end_tracker()
+        self.record.end_tracker()
         if reason.startswith("train.max_minutes"):
             self.accelerator.print(message)
             if not self.run.model_folder.exists():
-                self._export()
+                self.record.export()
         else:
             raise Stopped(message)
 
     def _finish(self) -> None:
         if self.progress.best is None:  # no epoch, or never a metric: what there is
-            self._export()
+            self.record.export()
+        done = self.progress.epoch >= self.config.train.epochs
+        self.record.state(self.progress, self.steps, finished=True, why="epochs" if done else "patience")
         if self.accelerator.is_main_process:
-            done = self.progress.epoch >= self.config.train.epochs
-            self._save_state(finished=True, why="epochs" if done else "patience")
             write_card(self.run)
-        self._end_tracker()
+        self.record.end_tracker()
         self.accelerator.wait_for_everyone()
-
-    def _write(self, name: str, rows: list[dict]) -> None:
-        if self.accelerator.is_main_process:
-            append_lines(self.run.folder / name, rows)
-            self.progress.rows[name] += len(rows)
-
-    # -------------------------------------------------------------------------------------------- start and trackers
-
-    def _resume(self) -> None:
-        tensors, state, notes = load_checkpoint(self.run.folder / "checkpoints")
-        if tensors:
-            restore(tensors, self.model, self.optimizer)
-            self.progress = Progress(**state)
-            if self.accelerator.scaler is not None and self.progress.scaler:
-                self.accelerator.scaler.load_state_dict(self.progress.scaler)
-            notes.append(f"{self.run.name}: going on after step {self.progress.step} of {self.steps}")
-        if self.accelerator.is_main_process:
-            sweep(self.run.folder)
-            for name in LOGS:  # what came after the checkpoint comes again
-                write_lines(self.run.folder / name, read_lines(self.run.folder / name)[: self.progress.rows[name]])
-        for note in notes:
-            self.accelerator.print(note)
-        self.accelerator.wait_for_everyone()
-
-    def _describe(self) -> None:
-        """environment.json, and one line for a person."""
-        if not self.accelerator.is_main_process:
-            return
-        cut = {split: count_cut(data, self.collator) for split, data in self.splits.items()}
-        weights = {"weights": sum(p.numel() for p in self.model.parameters()),
-                   "trained": sum(p.numel() for p in trainable(self.model).values())}  # fmt: skip
-        write_json(self.run.folder / "environment.json", describe_environment(
-            self.config, device=describe_device(self.accelerator.device), processes=self.accelerator.num_processes,
-            precision=pick_precision(self.config.train.precision, self.accelerator.device), **weights, texts_cut=cut, notes=self.splits.notes))  # fmt: skip
-
-    def _start_tracker(self) -> None:
-        if self.config.train.tracker:
-            settings = {key: str(value) for key, value in self.config.as_dict()["train"].items()}
-            Path(self.run.folder).mkdir(exist_ok=True)
-            self.accelerator.init_trackers(f"blipvqa-{self.run.name}", config=settings)
-
-    def _track(self, row: dict) -> None:
-        if self.config.train.tracker:
-            values = {k: v for k, v in row.items() if isinstance(v, int | float) and k not in ("step", "best")}
-            self.accelerator.log({f"{row['type']}/{k}": v for k, v in values.items()}, step=row["step"])
-
-    def _end_tracker(self) -> None:
-        if self.config.train.tracker:
-            self.accelerator.end_training()

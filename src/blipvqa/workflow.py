@@ -30,6 +30,7 @@ def run_notebooks(config: Config, config_path: str, name: str | None, overrides:
                 papermill.execute_notebook(
                     project_root() / "notebooks" / f"{stem}.ipynb", made, kernel_name="python3", progress_bar=False,
                     cwd=str(project_root()), parameters={"config_path": str(config_path), "name": name, "overrides": overrides},
+                    extra_arguments=["--IPKernelApp.log_level=40"],  # its warning of TCP: kernels listen on loopback
                 )  # fmt: skip
             finally:
                 if made.exists():
