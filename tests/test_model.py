@@ -58,7 +58,7 @@ def test_loss_equals_the_authors(model, batch, expected):
     torch.testing.assert_close(out.loss_per_answer, torch.tensor(expected["loss_per_answer"]), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("beams, name", [(1, "greedy"), (3, "beam3")])
+@pytest.mark.parametrize(("beams", "name"), [(1, "greedy"), (3, "beam3")])
 def test_generation_equals_the_authors_in_one_padded_batch(model, batch, expected, beams, name):
     ids = model.generate_answers(**asked(batch), num_beams=beams, max_length=10, min_length=1)
     assert ids.tolist() == expected[name]

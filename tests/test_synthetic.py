@@ -1,6 +1,9 @@
 """The drawn pictures: reproducible, with true boxes, and with questions that only the picture answers."""
 
+import functools
 import io
+import itertools
+import operator
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -30,7 +33,7 @@ def asked():
     rng = np.random.default_rng(0)
     boxes = dict.fromkeys(PLACES, (0.0, 0.0, 0.5, 0.5))
     pictures = [questions_about(random_scene(rng), boxes, rng) for _ in range(6000)]
-    return sum(pictures[:4000], []), sum(pictures[4000:], [])
+    return functools.reduce(operator.iadd, pictures[:4000], []), functools.reduce(operator.iadd, pictures[4000:], [])
 
 
 def read(folder, split):
@@ -75,7 +78,7 @@ def test_rows_of_a_picture_follow_one_another_and_repeat_no_question(folder):
     for split, number in SPLITS.items():
         rows = read(folder, split)
         runs = [row["image"]["bytes"] for row in rows]
-        assert 1 + sum(a != b for a, b in zip(runs, runs[1:], strict=False)) == len(set(runs)) == number
+        assert 1 + sum(a != b for a, b in itertools.pairwise(runs)) == len(set(runs)) == number
         pictures = defaultdict(list)
         for row in rows:
             pictures[row["image"]["bytes"]].append(row["question"])

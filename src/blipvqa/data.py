@@ -16,12 +16,14 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .config import Config, project_path
+from .formats import image_bytes
 from .images import ImageStore, decode_image
 from .sources import read_splits
 
@@ -43,8 +45,8 @@ class VQADataset(Dataset):
     uint8 `[3, S, S]`. `image(i)` is the picture as it came, `rows` everything but pictures.
     """
 
-    def __init__(self, table, split: str, store: ImageStore, breakdown: list[str] | None = None):
-        self.table, self.split, self.store = table, split, store
+    def __init__(self, table, split: str, store: ImageStore, folder: Path, breakdown: list[str] | None = None):
+        self.table, self.split, self.store, self.folder = table, split, store, folder
         self.rows: list[dict] = table.remove_columns("image").to_list()
         self.breakdown = self._axes() if breakdown is None else [c for c in breakdown if c in self.columns]
         self._change = None
@@ -96,11 +98,7 @@ class VQADataset(Dataset):
         return decode_image(self._bytes(i), f"row {self.rows[i]['id']}")
 
     def _bytes(self, i: int) -> bytes:
-        image = self.table[int(i)]["image"]
-        if image["bytes"] is not None:
-            return image["bytes"]
-        with open(image["path"], "rb") as file:
-            return file.read()
+        return image_bytes(self.table[int(i)]["image"], self.folder)
 
     @cached_property
     def _by_id(self) -> dict[str, int]:
@@ -119,8 +117,8 @@ def load_splits(config: Config) -> Splits:
     store = ImageStore(project_path(config.data.cache_dir) / "images", config.model.image_size,
                        config.data.cache_gigabytes)  # fmt: skip
     tables, notes = read_splits(config, store)
-    breakdown = config.data.breakdown
-    return Splits({name: VQADataset(table, name, store, breakdown) for name, table in tables.items()}, notes)
+    folder, breakdown = project_path(config.data.source), config.data.breakdown
+    return Splits({name: VQADataset(table, name, store, folder, breakdown) for name, table in tables.items()}, notes)
 
 
 def prepare_question(question: str) -> str:

@@ -66,6 +66,12 @@ def safe_path(folder: Path, path: str) -> Path:
     return file
 
 
+def image_bytes(value: dict | bytes | str, folder: Path) -> bytes:
+    """The file behind a cell of column `image`, for rows that were checked."""
+    data, path = (value["bytes"], value["path"]) if isinstance(value, dict) else (value, value)
+    return data if isinstance(data, bytes) else safe_path(folder, path).read_bytes()
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without progress bars of `datasets`, and without its warnings on ports of the Hub that are in nobody's way."""

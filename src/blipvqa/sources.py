@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from .answers import normalize
 from .config import Config, DataConfig, project_path
-from .formats import ERROR, SourceError, open_source, safe_path
+from .formats import ERROR, SourceError, image_bytes, open_source, safe_path
 from .images import ImageError, ImageStore
 from .splitting import cut_validation, regroup, shared_notes
 
@@ -153,10 +153,8 @@ class _Checked:
                 raise SourceError(f"data.source '{self.data.source}', {self.split}: column image holds {kind}, expected "
                                   "pictures, their bytes, or paths")  # fmt: skip
 
-    def read(self, row: int) -> bytes:
-        """The bytes of a row's image."""
-        data, path = next(self._images([row]))
-        return bytes(data) if data is not None else safe_path(self.folder, path).read_bytes()
+    def _read(self, row: int) -> bytes:
+        return image_bytes(self.raw[row]["image"], self.folder)
 
     def _check_images(self, image_ids: dict[int, str]) -> None:
         """Decode what the store does not hold yet, on all cores."""
@@ -165,7 +163,7 @@ class _Checked:
 
         def decode(image_id: str) -> None:
             try:
-                self.store.get(image_id, lambda: self.read(self.sources[image_id]), "")
+                self.store.get(image_id, lambda: self._read(self.sources[image_id]), "")
             except ImageError as error:
                 broken[image_id] = str(error).removeprefix(": ")
 
@@ -198,7 +196,7 @@ def _text_problem(name: str, text) -> str | None:
         return f"the {name} is {type(text).__name__} ({text!r:.40}), expected text"
     if len(text) > LONGEST_TEXT:
         return f"the {name} has {len(text):,} characters, at most {LONGEST_TEXT:,} are read"
-    if not normalize(text):
+    if not normalize(text) or (name == "question" and not any(map(str.isalnum, text))):
         return f"the {name} is empty"
     return None
 

@@ -1,0 +1,57 @@
+"""A project of its own for each test that runs something: its root is a temporary folder."""
+
+from pathlib import Path
+
+import pytest
+
+from blipvqa import evaluate, fine_tune, load_config
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+TINY = {
+    "data.synthetic": {"images": {"train": 24, "validation": 6, "test": 6}, "size": 48},
+    "model.name": "scratch",
+    "model.image_size": 32,
+    "model.scratch": {"hidden_size": 32, "layers": 1, "heads": 2, "patch_size": 8, "vocabulary": 400},
+    "train.epochs": 2,
+    "train.batch_size": 24,
+    "train.learning_rate": 1e-3,
+    "train.samples": 4,
+    "train.log_every": 1,
+    "generate.max_new_tokens": 6,
+}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch) -> Path:
+    """The project's root for this test."""
+    monkeypatch.setenv("BLIPVQA_ROOT", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def tiny(root):
+    """`tiny(name, **overrides)`: a config that trains in a second; dots in keys are written `__`."""
+
+    def make(name="tiny", **overrides):
+        return load_config(None, TINY | {key.replace("__", "."): value for key, value in overrides.items()}, name)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """(root, config) of a tiny run, trained and evaluated. Read only."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BLIPVQA_ROOT", str(folder))
+        config = load_config(None, TINY, "tiny")
+        fine_tune(config)
+        evaluate(config, progress=False, resamples=50)
+    return folder, config
+
+
+@pytest.fixture
+def done(finished, monkeypatch):
+    """The config of the finished run, with its folder as the project's root."""
+    monkeypatch.setenv("BLIPVQA_ROOT", str(finished[0]))
+    return finished[1]
