@@ -44,7 +44,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BLIPVQA_ROOT", str(folder))
-        config = load_config(None, TINY, "tiny")
+        config = load_config(None, TINY | {"train.epochs": 12}, "tiny")
         fine_tune(config)
         evaluate(config, progress=False, resamples=50)
     return folder, config

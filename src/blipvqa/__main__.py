@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from .config import Config, load_config, parse_overrides, project_path, project_root
@@ -68,7 +69,9 @@ def _notebooks(config: Config, command: str, config_path: str, name: str | None,
 def _train(config: Config) -> int:
     from .training import fine_tune
 
-    print(fine_tune(config))
+    run = fine_tune(config)
+    if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+        print(run)
     return 0
 
 

@@ -121,7 +121,11 @@ def train_tokenizer(texts: list[str], size: int) -> BertTokenizer:
     learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     learner.normalizer = normalizers.BertNormalizer(lowercase=True)
     learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=SPECIAL_TOKENS, show_progress=False)
+    # The trainer numbers letters inside words in an order of chance, which decides between equally common pairs:
+    # named in advance, they have a fixed one.
+    letters = sorted({letter for text in texts for letter in learner.normalizer.normalize_str(text) if not letter.isspace()})
+    fixed = SPECIAL_TOKENS + [f"##{letter}" for letter in letters]
+    trainer = trainers.WordPieceTrainer(vocab_size=max(size, len(fixed) + len(letters)), special_tokens=fixed, show_progress=False)
     learner.train_from_iterator(sorted(texts), trainer)
     learnt = sorted(learner.get_vocab(with_added_tokens=False), key=lambda word: (len(word), word))
     words = SPECIAL_TOKENS + [word for word in learnt if word not in SPECIAL_TOKENS]
