@@ -67,6 +67,11 @@ def is_yes_no(answer: str) -> bool:
     return normalize(answer) in YES_NO
 
 
+def asks_something(question: str) -> bool:
+    """Whether a question holds a letter or a digit."""
+    return any(map(str.isalnum, question))
+
+
 def question_type(question: str) -> str:
     """The question's first word, normalized ("what", "is", "where"); "" for a question without words.
 

@@ -22,10 +22,10 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .answers import normalize
+from .answers import asks_something
 from .confidence import confidence
 from .config import Config, ConfigError, GenerateConfig, project_path
-from .data import VQACollator, VQADataset, batch_loader, collator_for, prepare_question, whole_image_batches
+from .data import VQACollator, VQADataset, batch_loader, collator_for, whole_image_batches
 from .devices import autocast, pick_device, pick_precision
 from .images import decode_image, resize_image
 from .model import BlipForVQA, Questions
@@ -191,7 +191,7 @@ def ask(model: BlipForVQA, processor, image: str | Path | Image.Image, question:
 
     Raises ImageError for a file that is no picture, FileNotFoundError, and ValueError for an empty question.
     """
-    if not normalize(prepare_question(question)):
+    if not asks_something(question):
         raise ValueError(f"the question is empty: {question!r}")
     picture = _picture(image)
     size = processor.image_processor.size["height"]

@@ -19,7 +19,7 @@ import pyarrow as pa
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from .answers import normalize
+from .answers import asks_something, normalize
 from .config import Config, DataConfig, project_path
 from .formats import ERROR, SourceError, image_bytes, open_source, safe_path
 from .images import ImageError, ImageStore
@@ -196,7 +196,7 @@ def _text_problem(name: str, text) -> str | None:
         return f"the {name} is {type(text).__name__} ({text!r:.40}), expected text"
     if len(text) > LONGEST_TEXT:
         return f"the {name} has {len(text):,} characters, at most {LONGEST_TEXT:,} are read"
-    if not normalize(text) or (name == "question" and not any(map(str.isalnum, text))):
+    if not normalize(text) or (name == "question" and not asks_something(text)):
         return f"the {name} is empty"
     return None
 

@@ -1,0 +1,101 @@
+"""The notebooks: executed as papermill does, from anywhere, and committed without outputs."""
+
+import ast
+import json
+import subprocess
+import sys
+
+import nbformat
+import papermill
+import pytest
+import yaml
+from conftest import TINY
+
+from blipvqa import Run
+from blipvqa.__main__ import main
+from blipvqa.workflow import NOTEBOOKS
+
+
+@pytest.fixture
+def notebooks(request):
+    return {path.stem: nbformat.read(path, 4) for path in sorted((request.config.rootpath / "notebooks").glob("*.ipynb"))}
+
+
+def test_notebooks_are_calls_and_pictures(notebooks):
+    assert set(NOTEBOOKS) <= set(notebooks)
+    for stem, notebook in notebooks.items():
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
+        assert len(tagged) == 1, stem
+        assert {"config_path", "name", "overrides"} <= {n.id for n in ast.walk(ast.parse(tagged[0].source)) if isinstance(n, ast.Name)}
+        for cell in code:
+            assert not cell.outputs, stem
+            assert cell.execution_count is None
+            assert len(cell.source.splitlines()) <= 12
+            banned = (ast.ClassDef, ast.FunctionDef, ast.Try, ast.With)
+            assert not any(isinstance(node, banned) for node in ast.walk(ast.parse(cell.source))), stem
+        assert notebook.cells[0].cell_type == "markdown"
+
+
+@pytest.fixture
+def project(root, request):
+    """The notebooks and a tiny config under a root of their own."""
+    (root / "notebooks").symlink_to(request.config.rootpath / "notebooks")
+    (root / "configs").mkdir()
+    (root / "configs" / "small.yaml").write_text(yaml.safe_dump({"train": {"epochs": 1}}))
+    return root
+
+
+def test_make_run_executes_all_and_writes_the_report(project, capsys):
+    pairs = [f"{key}={json.dumps(value)}" for key, value in TINY.items()]
+    assert main(["run", "configs/small.yaml", "--name", "whole", "--set", *pairs]) == 0
+    run = Run(project / "outputs" / "whole")
+    assert run.finished
+    assert (run.folder / "report.html").exists()
+    assert "outputs/whole/report.html" in capsys.readouterr().out
+    for stem in NOTEBOOKS:
+        notebook = nbformat.read(run.folder / "notebooks" / f"{stem}.ipynb", 4)
+        assert not [o for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "error"]
+        streams = "".join(o.text for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "stream" and o.name == "stderr")
+        assert "Warning" not in streams, streams
+        shown = [set(o.data) for c in notebook.cells for o in c.get("outputs", []) if o.output_type in ("display_data", "execute_result")]
+        assert any("image/png" in kinds or "text/html" in kinds for kinds in shown), stem
+    # by itself, from the notebooks folder, with parameters of its own
+    single = papermill.execute_notebook(project / "notebooks" / "04_inspect_predictions.ipynb", project / "out.ipynb", kernel_name="python3",
+                                        cwd=str(project / "notebooks"), progress_bar=False,
+                                        parameters={"config_path": "configs/small.yaml", "name": "whole", "overrides": dict(TINY),
+                                                    "ranges": "0:5,900:1000", "columns": 3})  # fmt: skip
+    assert "ends at the split" in str(single)
+
+
+def test_a_failing_cell_fails_the_command_in_one_line(project, capsys):
+    (project / "mine").mkdir()
+    (project / "mine" / "train.jsonl").write_text('{"image": "none.png", "question": "a?", "answer": "b"}\n')
+    assert main(["run", "configs/small.yaml", "--set", "data.source=mine", "model.name=scratch"]) == 1
+    assert "row train/0: image 'none.png'" in capsys.readouterr().err
+    assert main(["run", "configs/none.yaml"]) == 2
+    assert main(["run", "configs/small.yaml", "--set", "train.epoch=3"]) == 2
+    assert "train.epoch: unknown key" in capsys.readouterr().err
+
+
+def test_a_notebook_too_early_names_what_to_run(project):
+    with pytest.raises(papermill.PapermillExecutionError, match="03_evaluate"):
+        papermill.execute_notebook(project / "notebooks" / "04_inspect_predictions.ipynb", project / "out.ipynb", kernel_name="python3",
+                                   progress_bar=False, parameters={"config_path": "configs/small.yaml", "overrides": dict(TINY)})  # fmt: skip
+
+
+def test_bare_make_is_help(request):
+    root = request.config.rootpath
+    found = subprocess.run(["make", "-C", str(root)], capture_output=True, text=True, check=True).stdout
+    for target in ("demo", "test", "test-slow", "run", "setup", "lab", "bench", "compare", "stress", "clean-cache", "lint"):
+        assert f"\n{target} " in f"\n{found}", target
+
+
+def test_the_command_line_trains_evaluates_and_cleans(project, capsys):
+    pairs = [f"{key}={json.dumps(value)}" for key, value in TINY.items()]
+    for command in ("train", "evaluate", "report"):
+        assert main([command, "configs/small.yaml", "--set", *pairs]) == 0
+    assert main(["clean-cache"]) == 0
+    assert "removed" in capsys.readouterr().out
+    assert main(["compare", "small", "none"]) == 2
+    assert sys.modules["blipvqa"]
