@@ -41,6 +41,12 @@ lint: $(READY)  ## ruff
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=.
 
+bench: $(READY)  ## how fast, beside how it is usually done (about a quarter of an hour)
+	$(BIN)/python benchmarks/bench.py
+
+stress: $(READY)  ## make stress NAME=x: notebook 05, a run on corrupted pictures
+	$(BIN)/python -m blipvqa stress $(CONFIG) $(GIVEN)
+
 compare: $(READY)  ## make compare RUNS="a b": two runs side by side
 	$(BIN)/python -m blipvqa compare $(RUNS)
 

@@ -1,0 +1,195 @@
+"""`make bench`: how fast, beside how it is usually done; medians over rounds in which the contenders take turns.
+
+    train    the report's loop, transformers.Trainer, ours: questions a second, peak memory, share of the matmul rate
+    predict  one question at a time, batched plain generate, ours; ours must answer as one at a time does
+    data     pictures a second: decoded each time, first epoch, later epochs
+    growth   seconds and memory from 1,000 to 100,000 questions: loading, sampling, scoring
+
+Written to `outputs/bench/results.json` and `speed.png`. `--quick` checks shapes and equality on small sizes, not times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from blipvqa import load_config, load_splits, score
+from blipvqa.config import project_path
+from blipvqa.data import epoch_order, epoch_plan
+from blipvqa.devices import describe_device, pick_device
+from blipvqa.images import ImageStore, decode_image, resize_image
+from blipvqa.runs import write_json
+
+HERE = Path(__file__).parent
+TRAIN = {"report": "the report's loop", "trainer": "transformers.Trainer", "ours": "ours"}
+PREDICT = {"single": "one question at a time", "batched": "batched plain generate", "ours": "ours"}
+
+
+def contend(what: str, names: dict[str, str], rounds: int, quick: bool) -> dict:
+    """Every contender in turn, each in a process of its own, `rounds` times."""
+    found: dict[str, list[dict]] = {who: [] for who in names}
+    for number in range(rounds):
+        for who in names:
+            command = [sys.executable, str(HERE / "contenders.py"), what, who, *["--quick"][:quick]]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RuntimeError(f"{what} {who} failed:\n{done.stderr[-2000:]}")
+            found[who].append(json.loads(done.stdout.splitlines()[-1]))
+            print(f"{what}, round {number + 1}, {names[who]}: {rate(found[who][-1]):.3f} questions a second", flush=True)
+    if what == "predict" and any(a["answers"] != b["answers"] for a, b in zip(found["ours"], found["single"], strict=True)):
+        raise RuntimeError("ours does not answer as one question at a time does")
+    return {who: summary(runs) for who, runs in found.items()}
+
+
+def rate(run: dict) -> float:
+    return run["questions"] / run["seconds"]
+
+
+def summary(runs: list[dict]) -> dict:
+    rates = [rate(run) for run in runs]
+    found = {"questions_per_second": statistics.median(rates), "lowest": min(rates), "highest": max(rates), "rounds": len(runs),
+             "peak_memory_gib": max(run["peak_memory_gib"] for run in runs)}  # fmt: skip
+    if "share_of_matmul_rate" in runs[0]:
+        found["share_of_matmul_rate"] = statistics.median(run["share_of_matmul_rate"] for run in runs)
+        found["matmul_gflops"] = statistics.median(run["matmul_rate"] for run in runs) / 1e9
+    return found
+
+
+def data_speed(rounds: int, quick: bool) -> dict:
+    """Pictures of 640 x 480 as JPEG, eight questions each, at 384 pixels."""
+    size, count = (32, 4) if quick else (384, 64)
+    draw, files = np.random.default_rng(0), []
+    for _ in range(count):
+        coarse = Image.fromarray(draw.integers(0, 256, (48, 64, 3), dtype=np.uint8)).resize((640, 480), Image.Resampling.BICUBIC)
+        buffer = io.BytesIO()
+        coarse.save(buffer, "JPEG", quality=90)
+        files.append(buffer.getvalue())
+    seconds: dict[str, list[float]] = {"decoded each time": [], "first epoch": [], "later epochs": []}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            store = ImageStore(folder, size)
+            ways = {"decoded each time": lambda i: resize_image(decode_image(files[i], ""), size),
+                    "first epoch": lambda i: store.get(f"{i:016x}", lambda: files[i], ""),
+                    "later epochs": lambda i: store.get(f"{i:016x}", lambda: files[i], "")}  # fmt: skip
+            for name, get in ways.items():
+                repeats = 5 if name == "later epochs" else 1
+                begun = time.perf_counter()
+                for _ in range(repeats):
+                    for i in range(count):
+                        get(i)
+                seconds[name].append((time.perf_counter() - begun) / count / repeats)
+    return {name: {"images_per_second": 1 / statistics.median(s), "lowest": 1 / max(s), "highest": 1 / min(s)} for name, s in seconds.items()}
+
+
+def growth(sizes: list[int]) -> list[dict]:
+    """Loading from jsonl (a warm cache), sampling an epoch, scoring with 1,000 resamples."""
+    rows = []
+    for count in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            write_questions(Path(folder), count)
+            config = load_config(None, {"data.source": folder, "data.cache_dir": f"{folder}/cache", "model.image_size": 32})
+            load_splits(config)
+            splits, loading, memory = measured(lambda config=config: load_splits(config))
+        data = splits["train"].rows
+        ids = [row["image_id"] for row in data]
+        _, sampling, _ = measured(lambda ids=ids: epoch_plan(epoch_order(ids, 8, 0, 0), 64))
+        predictions = [{**row, "prediction": row["answer"] if i % 3 else "no"} for i, row in enumerate(data)]
+        _, scoring, scoring_memory = measured(lambda predictions=predictions: score(predictions))
+        rows.append({"questions": count, "loading": loading, "loading_mib": memory, "sampling": sampling, "scoring": scoring,
+                     "scoring_mib": scoring_memory})  # fmt: skip
+        print(f"growth: {count:,} questions: loading {loading:.2f} s, sampling {sampling:.2f} s, scoring {scoring:.2f} s", flush=True)
+    return rows
+
+
+def write_questions(folder: Path, count: int) -> None:
+    draw = random.Random(0)
+    images = min(count // 8 + 1, 2000)  # beyond, pictures repeat: files are not what grows here
+    for i in range(images):
+        colour = (i % 256, i // 256 * 20, 90)
+        Image.new("RGB", (16, 16), colour).save(folder / f"{i}.png")
+    words = ["necrosis", "gland", "vessel", "fat", "nucleus", "stroma", "liver", "kidney"]
+    with open(folder / "train.jsonl", "w", encoding="utf-8") as file:
+        for i in range(count):
+            open_question = i % 2
+            question = f"{'what' if open_question else 'is there'} {draw.choice(words)} number {i}?"
+            answer = f"{draw.choice(words)} {draw.choice(words)}" if open_question else draw.choice(["yes", "no"])
+            file.write(json.dumps({"image": f"{i // 8 % images}.png", "question": question, "answer": answer}) + "\n")
+
+
+def measured(function) -> tuple:
+    """(result, seconds, peak MiB of Python's own memory); time and memory in calls of their own."""
+    begun = time.perf_counter()
+    result = function()
+    seconds = time.perf_counter() - begun
+    tracemalloc.start()
+    function()
+    peak = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    return result, seconds, peak
+
+
+def picture(results: dict, path: Path) -> None:
+    figure = Figure(figsize=(10, 3), layout="constrained")
+    parts = [("train", TRAIN, "questions_per_second", "train step, questions a second"),
+             ("predict", PREDICT, "questions_per_second", "predict, questions a second"),
+             ("data", {name: name for name in results["data"]}, "images_per_second", "data, images a second")]  # fmt: skip
+    for axes, (part, names, key, title) in zip(figure.subplots(1, 3), parts, strict=True):
+        values = [results[part][who][key] for who in names]
+        spread = [[v - results[part][who]["lowest"] for v, who in zip(values, names, strict=True)],
+                  [results[part][who]["highest"] - v for v, who in zip(values, names, strict=True)]]  # fmt: skip
+        bars = axes.barh(list(names.values()), values, xerr=spread, color=["#9aa3ab"] * (len(values) - 1) + ["#2a7f62"])
+        axes.bar_label(bars, [f" {value:.3g}" for value in values], padding=6)
+        axes.margins(x=0.25)
+        axes.invert_yaxis()
+        axes.set_title(title, fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+
+
+def table(results: dict) -> str:
+    lines = [f"{'':34}{'a second':>10}{'spread':>18}{'times':>8}{'GiB':>7}{'of matmul':>11}"]
+    for part, names in (("train", TRAIN), ("predict", PREDICT), ("data", {n: n for n in results["data"]})):
+        key = "images_per_second" if part == "data" else "questions_per_second"
+        first = results[part][next(iter(names))][key]
+        for who, name in names.items():
+            found = results[part][who]
+            share = f"{found['share_of_matmul_rate']:.0%}" if "share_of_matmul_rate" in found else ""
+            memory = f"{found['peak_memory_gib']:.1f}" if "peak_memory_gib" in found else ""
+            spread = f"{found['lowest']:.3g} to {found['highest']:.3g}"
+            lines.append(f"{part + ': ' + name:34}{found[key]:10.3g}{spread:>18}{found[key] / first:8.1f}{memory:>7}{share:>11}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int, default=2)
+    given = parser.parse_args()
+    rounds = 1 if given.quick else given.rounds
+    os.environ.setdefault("PYTHONPATH", str(HERE))
+    results = {"device": describe_device(pick_device()), "quick": given.quick,
+               "train": contend("train", TRAIN, rounds, given.quick), "predict": contend("predict", PREDICT, rounds, given.quick),
+               "data": data_speed(max(3, rounds), given.quick),
+               "growth": growth([100, 1000] if given.quick else [1000, 10_000, 100_000])}  # fmt: skip
+    folder = project_path("outputs/bench")
+    write_json(folder / ("quick.json" if given.quick else "results.json"), results)
+    picture(results, folder / ("quick.png" if given.quick else "speed.png"))
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""The contenders of `make bench`, each run in a process of its own: `python contenders.py <what> <who> [--quick]`.
+
+The model is the published size with random weights (a small one with --quick); questions are random words of real lengths,
+grouped by picture as PathVQA's are (`pathvqa_lengths.json`). Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from arithmetic import matmul_rate, step_operations
+from transformers import BlipConfig, BlipForQuestionAnswering, Trainer, TrainingArguments
+
+from blipvqa.config import TrainConfig
+from blipvqa.devices import autocast, pick_device
+from blipvqa.model import BlipForVQA
+from blipvqa.optimization import make_optimizer
+from blipvqa.runs import peak_memory_gib
+
+LENGTHS = json.loads((Path(__file__).parent / "pathvqa_lengths.json").read_text())["question_and_answer_tokens"]
+ENC, DEC, SEP = 30523, 30522, 102
+SMALL = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+A_STEP = {"report": 8, "trainer": 8, "ours": 48}  # questions
+IN_ALL = {"report": 16, "trainer": 16, "ours": 48}
+
+
+def published_config(quick: bool) -> BlipConfig:
+    size = SMALL if quick else {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+    text = {**size, "vocab_size": 30524, "bos_token_id": DEC, "sep_token_id": SEP, "eos_token_id": 2, "pad_token_id": 0,
+            "encoder_hidden_size": size["hidden_size"], "label_smoothing": 0.1, "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0, "is_decoder": True, "initializer_range": 0.02}  # fmt: skip
+    return BlipConfig(text_config=text, vision_config={**size, "image_size": 64 if quick else 384, "patch_size": 16, "initializer_range": 0.02})
+
+
+def sample(count: int, side: int) -> dict:
+    """`count` questions in order, their answers, the picture of each, and the groups they come in."""
+    torch.manual_seed(0)
+    groups, left = [], count
+    for group in LENGTHS:
+        groups.append(group[:left])
+        left -= len(groups[-1])
+        if not left:
+            break
+    index = [i for i, group in enumerate(groups) for _ in group]
+    words = lambda first, n: [first, *torch.randint(1000, 20000, (n - 2,)).tolist(), SEP]  # noqa: E731
+    questions = [words(ENC, min(q, 35)) for group in groups for q, _ in group]
+    answers = [words(DEC, a) for group in groups for _, a in group]
+    pixels = torch.randint(0, 256, (len(groups), 3, side, side), dtype=torch.uint8)
+    return {"questions": questions, "answers": answers, "index": torch.tensor(index), "pixels": pixels, "groups": groups}
+
+
+def padded(rows: list[list[int]], value: int = 0, width: int | None = None) -> torch.Tensor:
+    width = width or max(map(len, rows))
+    return torch.tensor([(row + [value] * width)[:width] for row in rows])
+
+
+def plain_batch(data: dict, rows: range, width: int | None = None) -> dict:
+    """As plain transformers takes it: a picture for each question, already normalized."""
+    questions = padded([data["questions"][i] for i in rows], width=width)
+    return {"input_ids": questions, "attention_mask": (questions != 0).long(),
+            "pixel_values": data["pixels"][data["index"][list(rows)]].float() / 128 - 1}  # fmt: skip
+
+
+def our_batch(data: dict, rows: list[int], answers: bool = True) -> dict:
+    questions = padded([data["questions"][i] for i in rows])
+    images, index = data["index"][rows].unique(return_inverse=True)
+    batch = {"input_ids": questions, "attention_mask": (questions != 0).long(),
+             "pixel_values": data["pixels"][images].float() / 128 - 1, "image_index": index}  # fmt: skip
+    if answers:
+        labels = padded([data["answers"][i] for i in rows], -100)
+        batch |= {"decoder_input_ids": labels.clamp(min=0), "labels": labels}
+    return batch
+
+
+# ------------------------------------------------------------------------------------------------ a training step
+
+
+def train_report(config: BlipConfig, data: dict, steps: list[range]) -> list[float]:
+    """The report's loop, written plainly: one picture a question, 32 + 32 tokens, labels as decoder input."""
+    model = BlipForQuestionAnswering(config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
+    seconds = []
+    for rows in steps:
+        batch = plain_batch(data, rows, 32)
+        labels = padded([data["answers"][i] for i in rows], width=32)
+        begun = time.perf_counter()
+        loss = model(**batch, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seconds.append(time.perf_counter() - begun)
+    return seconds
+
+
+def train_trainer(config: BlipConfig, data: dict, steps: list[range]) -> list[float]:
+    """`transformers.Trainer` with dynamic padding and labels without padding."""
+    torch.manual_seed(0)
+    marks: list[float] = []
+
+    class Timed(BlipForQuestionAnswering):
+        def forward(self, *arguments, **keywords):
+            marks.append(time.perf_counter())
+            return super().forward(*arguments, **keywords)
+
+    def collate(rows: list[dict]) -> dict:
+        rows = [row["row"] for row in rows]
+        labels = padded([data["answers"][i] for i in rows], -100)
+        return plain_batch(data, rows) | {"decoder_input_ids": labels.clamp(min=0), "labels": labels}
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = TrainingArguments(folder, per_device_train_batch_size=len(steps[0]), max_steps=len(steps), report_to=[], save_strategy="no",
+                                     logging_strategy="no", remove_unused_columns=False, learning_rate=2e-5, weight_decay=0.05,
+                                     use_cpu=not torch.cuda.is_available(), disable_tqdm=True)  # fmt: skip
+        rows = [{"row": i} for step in steps for i in step]
+        Trainer(Timed(config), settings, data_collator=collate, train_dataset=rows).train()
+        marks.append(time.perf_counter())
+    return [b - a for a, b in zip(marks, marks[1:], strict=False)]
+
+
+def train_ours(config: BlipConfig, data: dict, steps: list[range]) -> list[float]:
+    """The step of `training.py`: shared pictures, packed tokens, fused AdamW, clipped gradients."""
+    model = BlipForVQA(config).train()
+    optimizer = make_optimizer(model, TrainConfig())
+    seconds = []
+    for rows in steps:
+        batch = our_batch(data, list(rows))
+        begun = time.perf_counter()
+        optimizer.zero_grad(set_to_none=True)
+        (model(**batch).loss_per_answer.sum() / len(rows)).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        seconds.append(time.perf_counter() - begun)
+    return seconds
+
+
+# ------------------------------------------------------------------------------------------------ prediction
+
+
+@torch.no_grad()
+def predict_single(model: BlipForQuestionAnswering, data: dict, count: int) -> list[list[int]]:
+    return [row for i in range(count) for row in model.generate(**plain_batch(data, range(i, i + 1)), max_length=6).tolist()]
+
+
+@torch.no_grad()
+def predict_batched(model: BlipForQuestionAnswering, data: dict, count: int) -> list[list[int]]:
+    return [row for i in range(0, count, 8) for row in model.generate(**plain_batch(data, range(i, min(i + 8, count))), max_length=6).tolist()]
+
+
+@torch.no_grad()
+def predict_ours(model: BlipForVQA, data: dict, count: int) -> list[list[int]]:
+    return model.generate_answers(**our_batch(data, list(range(count)), answers=False), max_length=6).tolist()
+
+
+PREDICT = {"single": predict_single, "batched": predict_batched, "ours": predict_ours}
+PREDICT_QUESTIONS = {"single": 16, "batched": 16, "ours": 48}
+
+
+def run(what: str, who: str, quick: bool) -> dict:
+    config = published_config(quick)
+    side = config.vision_config.image_size
+    torch.manual_seed(0)
+    if what == "train":
+        data = sample(IN_ALL[who], side)
+        steps = [range(i, i + A_STEP[who]) for i in range(0, IN_ALL[who], A_STEP[who])]
+        rate = matmul_rate(0.2 if quick else 3.0)
+        seconds = {"report": train_report, "trainer": train_trainer, "ours": train_ours}[who](config, data, steps)
+        rate = max(rate, matmul_rate(0.2 if quick else 3.0))
+        needed = step_operations(config, data["groups"])
+        return {"questions": IN_ALL[who], "seconds": sum(seconds), "peak_memory_gib": peak_memory_gib(), "matmul_rate": rate,
+                "share_of_matmul_rate": needed / sum(seconds) / rate}  # fmt: skip
+    count = PREDICT_QUESTIONS[who]
+    data = sample(48, side)
+    model = (BlipForVQA if who == "ours" else BlipForQuestionAnswering)(config).eval()
+    with autocast("fp32", pick_device()):
+        begun = time.perf_counter()
+        answers = PREDICT[who](model, data, count)
+        seconds = time.perf_counter() - begun
+    return {"questions": count, "seconds": seconds, "peak_memory_gib": peak_memory_gib(), "answers": [row[1:] for row in answers[:16]]}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["train", "predict"])
+    parser.add_argument("who")
+    parser.add_argument("--quick", action="store_true")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    print(json.dumps(run(given.what, given.who, given.quick)))

@@ -1,0 +1,44 @@
+"""The quick form of `make bench`: every contender runs, answers agree, and what is counted is what it should be."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def benchmarks(request):
+    folder = str(request.config.rootpath / "benchmarks")
+    sys.path.insert(0, folder)
+    yield request.config.rootpath / "benchmarks"
+    sys.path.remove(folder)
+
+
+def test_the_quick_bench_runs_and_answers_agree(benchmarks, root):
+    done = subprocess.run([sys.executable, str(benchmarks / "bench.py"), "--quick"], capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((root / "outputs" / "bench" / "quick.json").read_text())
+    assert set(results["train"]) == {"report", "trainer", "ours"}
+    assert all(found["questions_per_second"] > 0 for part in ("train", "predict") for found in results[part].values())
+    assert [row["questions"] for row in results["growth"]] == [100, 1000]
+    assert (root / "outputs" / "bench" / "quick.png").stat().st_size > 10_000
+
+
+def test_operations_are_counted_as_torch_counts_them(benchmarks):
+    """Against torch's own counter, on one picture with questions of one length: no padding to differ in."""
+    import torch
+    from arithmetic import step_operations
+    from contenders import our_batch, published_config
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from blipvqa.model import BlipForVQA
+
+    config = published_config(quick=True)
+    model = BlipForVQA(config)
+    group = [[9, 4]] * 6
+    data = {"questions": [[5] * 9] * 6, "answers": [[7] * 4] * 6, "index": torch.zeros(6, dtype=torch.long),
+            "pixels": torch.zeros(1, 3, 64, 64, dtype=torch.uint8)}  # fmt: skip
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(**our_batch(data, list(range(6))))
+    assert step_operations(config, [group]) / 3 == pytest.approx(counter.get_total_flops(), rel=0.05)
