@@ -76,7 +76,7 @@ def test_a_batch_as_the_model_wants_it(parts):
     tokenizer, data = processor.tokenizer, splits["train"]
     chosen = [0, 1, 9, 2, 17]
     batch = collator_for(processor, config)(data.__getitems__(chosen))
-    assert list(batch)[0] == "input_ids"  # accelerate takes the batch's size from its first tensor
+    assert next(iter(batch)) == "input_ids"  # accelerate takes the batch's size from its first tensor
     assert batch["pixel_values"].dtype == torch.uint8
     assert len(batch["pixel_values"]) == len({data.rows[i]["image_id"] for i in chosen})
     for q, i in enumerate(chosen):
@@ -104,7 +104,7 @@ def test_padding_is_not_learnt(parts):
 
 
 def test_cut_texts_are_counted(parts):
-    config, splits, _, processor = parts
+    _config, splits, _, processor = parts
     data = splits["train"]
     lengths = [len(processor.tokenizer(prepare_question(row["question"])).input_ids) for row in data.rows]
     collate = VQACollator(processor, max_question_tokens=8, max_answer_tokens=3)

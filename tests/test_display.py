@@ -63,7 +63,7 @@ def test_positions_are_chosen_and_clipped(parts, arguments, shown, note):
 @pytest.mark.parametrize("arguments", [{"ranges": "5"}, {"ranges": "a:b"}, {"ranges": "9:3"}, {"indices": [-1]}, {"only": "nonsense"}])
 def test_impossible_choices_are_refused(parts, arguments):
     _, splits, predictions = parts
-    with pytest.raises(ValueError, match="ranges|indices|only"):
+    with pytest.raises(ValueError, match=r"ranges|indices|only"):
         galleries.gallery(splits["test"], predictions, **arguments)
 
 

@@ -1,5 +1,6 @@
 """The loop: a step is the same however it is cut up, and a run that was stopped ends where it would have ended."""
 
+import itertools
 import json
 import os
 import random
@@ -199,7 +200,7 @@ def test_a_loss_that_is_no_number_stops_or_is_skipped(tiny, monkeypatch):
         return step(self, batches, *rest)
 
     monkeypatch.setattr(training.FineTuning, "_step", poisoned)
-    with pytest.raises(FloatingPointError, match="step 3: loss nan.*train/"):
+    with pytest.raises(FloatingPointError, match=r"step 3: loss nan.*train/"):
         fine_tune(tiny("raise"))
     run = fine_tune(tiny("skip", train__nonfinite="skip"))
     assert run.finished
@@ -258,7 +259,7 @@ def test_the_rate_warms_up_and_comes_down(tiny):
     rates = [learning_rate(step, 100, train) for step in range(100)]
     assert rates[0] == pytest.approx(1e-3 / 11)
     assert max(rates) == rates[10] == 1e-3
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(rates))
     assert rates[-1] < 1e-6
 
 

@@ -93,6 +93,13 @@ class VQADataset(Dataset):
         other._change = change
         return other
 
+    def chosen(self, rows: list[int]) -> VQADataset:
+        """These rows only."""
+        other = copy.copy(self)
+        other.table, other.rows = self.table.select(rows), [self.rows[i] for i in rows]
+        other.__dict__.pop("_by_id", None)
+        return other
+
     def image(self, i: int):
         """Row i's picture at its own size, RGB."""
         return decode_image(self._bytes(i), f"row {self.rows[i]['id']}")

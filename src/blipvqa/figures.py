@@ -268,6 +268,23 @@ def plot_grounding(scores: Mapping) -> Figure:
     return figure
 
 
+def plot_stress(found: Mapping) -> Figure:
+    """Exact match against the strength of each corruption (`corruptions.stress`)."""
+    figure, axes = _figure(width=8.5, height=3.8)
+    clean = found["clean"]
+    colours = plt.get_cmap("tab10").colors
+    for k, (kind, levels) in enumerate(found["scores"].items()):
+        strengths = [0, *map(int, levels)]
+        values = [clean["value"], *(entry["value"] for entry in levels.values())]
+        axes.plot(strengths, values, "o-", ms=4, label=label(kind), color=colours[k % 10])
+    if clean["low"] is not None:
+        axes.axhspan(clean["low"], clean["high"], color=GREY, alpha=0.2)
+    axes.set(ylim=(0, 1.02), xlabel="strength (0: as it is, its 95 % interval in grey)", ylabel="exact match")
+    axes.set_title(f"corrupted pictures, {found['n']:,} questions of {found['split']}")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
 # ------------------------------------------------------------------------------------------------ confidence
 
 

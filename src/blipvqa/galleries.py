@@ -10,11 +10,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
+from matplotlib import colormaps
 from PIL import Image
 
 from .answers import question_type, same_answer
+from .corruptions import CORRUPTIONS, corrupt
 from .data import VQADataset
+from .explanations import explain, spread_over
 from .html import Html, escape, picture, table
 from .prediction import Answer
 
@@ -105,10 +109,54 @@ def batch_look(batch: Mapping[str, torch.Tensor], processor, most: int = 6) -> H
     for q in range(min(most, len(batch["input_ids"]))):
         pixels = batch["pixel_values"][batch["image_index"][q]]
         labels = batch["labels"][q]
-        rows.append((picture(Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()), 84, "84px"),
+        rows.append((picture(_as_image(pixels), 84, "84px"),
                      decode(batch["input_ids"][q]), decode(batch["decoder_input_ids"][q]),
                      decode(labels[labels != -100])))  # fmt: skip
     return Html(shapes + table(["image", "question", "decoder input", "labels, without -100"], rows, left=4))
+
+
+def explanations(dataset: VQADataset, predictions: Sequence[Mapping], model, processor, indices: Sequence[int],
+                 columns: int = 3) -> Html:  # fmt: skip
+    """What of the picture moved each answer, drawn over it: warm is where; beside the picture as it is."""
+    cards = []
+    for i in indices:
+        row = predictions[i]
+        place = dataset.index(row["id"])
+        found = explain(model, processor, dataset.pixels(place), row["question"], row.get("withheld", row["prediction"]))
+        image = dataset.image(place)
+        image.thumbnail((260, 260))
+        both = Image.new("RGB", (2 * image.width, image.height))
+        both.paste(image)
+        both.paste(_warmed(image, found.map), (image.width, 0))
+        colour, sign = RIGHT if _right(row) else WRONG
+        actual = "" if _right(row) else f"<br>actual: <b>{escape(row['answer'], 120)}</b>"
+        said = f"<b style='color:{colour}'>{sign} {escape(row['prediction'] or '(empty)', 120)}</b>"
+        line = _line(f"{escape(row['question'])}<br>{said}{actual}", colour)
+        cards.append(Html(f"<div class='card' style='{CARD}'>{picture(both, 320)}{line}</div>"))
+    return _grid(cards, columns)
+
+
+def telling(predictions: Sequence[Mapping], count: int = 6) -> list[int]:
+    """Positions of predictions worth explaining: of different pictures and types, wrong ones among them."""
+    chosen, images, kinds = [], set(), set()
+    wrong = [i for i, row in enumerate(predictions) if not _right(row)][: count // 3]
+    for i in (*wrong, *range(len(predictions))):
+        row = predictions[i]
+        kind = (question_type(row["question"]), _right(row))
+        if row["image_id"] not in images and kind not in kinds and len(chosen) < count:
+            chosen.append(i)
+            images.add(row["image_id"])
+            kinds.add(kind)
+    return chosen
+
+
+def _warmed(image: Image.Image, found: torch.Tensor) -> Image.Image:
+    """The picture in grey, with the map over it in colour."""
+    heat = spread_over(found, *image.size).numpy()
+    colours = colormaps["inferno"](heat)[..., :3] * 255
+    grey = np.asarray(image.convert("L"), np.float32)[..., None]
+    share = 0.25 + 0.55 * heat[..., None]
+    return Image.fromarray((grey * (1 - share) + colours * share).astype(np.uint8))
 
 
 def answer_card(answer: Answer) -> Html:
@@ -182,3 +230,24 @@ def _card(image: Image.Image, lines: Sequence[str], more: str = "") -> Html:
 
 def _grid(cards: Sequence[Html], columns: int) -> Html:
     return Html(f"<div style='{GRID.format(columns=max(1, int(columns)))}'>{''.join(cards)}</div>")
+
+
+def corrupted(dataset: VQADataset, kinds: Sequence[str] | None = None, strengths: Sequence[int] = (1, 3, 5)) -> Html:
+    """A split's first picture, corrupted in every way."""
+    pixels, image_id = dataset.pixels(0), dataset.rows[0]["image_id"]
+    rows = [[kind, *(picture(_as_image(corrupt(pixels, image_id, kind, strength)), 110, "110px") for strength in strengths)]
+            for kind in kinds or CORRUPTIONS]  # fmt: skip
+    return table(["", *(f"strength {strength}" for strength in strengths)], rows, left=1 + len(strengths))
+
+
+def pairs(splits: Mapping[str, VQADataset], found: Sequence[Mapping]) -> Html:
+    """Pairs of `duplicates.near_duplicates`, side by side."""
+    rows = []
+    for pair in found:
+        sides = [picture(splits[name].image(row), 160, "160px") for name, row in zip(pair["splits"], pair["rows"], strict=True)]
+        rows.append([*sides, f"{' and '.join(pair['splits'])}, {pair['bits']} bits"])
+    return table(["", "", "differ in"], rows, left=3) if rows else Html("")
+
+
+def _as_image(pixels: torch.Tensor) -> Image.Image:
+    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())

@@ -125,7 +125,8 @@ def train_tokenizer(texts: list[str], size: int) -> BertTokenizer:
     # named in advance, they have a fixed one.
     letters = sorted({letter for text in texts for letter in learner.normalizer.normalize_str(text) if not letter.isspace()})
     fixed = SPECIAL_TOKENS + [f"##{letter}" for letter in letters]
-    trainer = trainers.WordPieceTrainer(vocab_size=max(size, len(fixed) + len(letters)), special_tokens=fixed, show_progress=False)
+    size = max(size, len(fixed) + len(letters))
+    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=fixed, show_progress=False)
     learner.train_from_iterator(sorted(texts), trainer)
     learnt = sorted(learner.get_vocab(with_added_tokens=False), key=lambda word: (len(word), word))
     words = SPECIAL_TOKENS + [word for word in learnt if word not in SPECIAL_TOKENS]

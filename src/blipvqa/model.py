@@ -110,9 +110,13 @@ class BlipForVQA(BlipForQuestionAnswering):
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor | None, pixel_values: Tensor,
                image_index: Tensor | None = None, maps: list | None = None) -> Questions:  # fmt: skip
-        """Questions in the light of their images; `maps` collects each layer's attention to the image."""
-        look = self._compiled_image_states if maps is None else image_states
-        images = look(self.vision_model, self._normalized(pixel_values))  # [I, N, D]
+        """Questions in the light of their images; `maps` collects attention: each vision layer's to itself `[I,H,N,N]`,
+        then each question layer's to the image `[I,H,tokens,N]`."""
+        pixels = self._normalized(pixel_values)
+        if maps is None:
+            images = self._compiled_image_states(self.vision_model, pixels)  # [I, N, D]
+        else:
+            images = image_states(self.vision_model, pixels, maps)
         return self.encode_questions(input_ids, attention_mask, images, image_index, maps)
 
     def encode_questions(self, input_ids: Tensor, attention_mask: Tensor | None, images: Tensor,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,8 +19,9 @@ from . import figures, tables
 from .answers import same_answer
 from .card import last_part
 from .data import Splits, VQADataset
-from .galleries import prediction_card, sample_progress
+from .galleries import explanations, prediction_card, sample_progress, telling
 from .html import Html, bullets, drawing, escape
+from .loading import load_model
 from .runs import Run, RunError, write_text
 from .uncertainty import compare_runs
 
@@ -62,7 +64,8 @@ def write_report(run: Run, splits: Splits) -> Path:
     split = evaluated_split(run)
     scores, predictions = run.metrics(split), run.predictions(split)
     parts = [_head(run, scores), _warnings(scores), _numbers(scores), _curves(run, splits), _grounding(scores),
-             _confidence(scores), _slices(scores, predictions), _gallery(splits[split], predictions), _settings(run)]  # fmt: skip
+             _confidence(scores), _slices(scores, predictions), _explained(run, splits[split], predictions),
+             _stress(run, split), _gallery(splits[split], predictions), _settings(run)]  # fmt: skip
     path = run.folder / "report.html"
     write_text(path, _page(f"{run.name}: predicted against actual", parts))
     return path
@@ -169,6 +172,22 @@ def _confidence(scores: Mapping) -> Html:
 def _slices(scores: Mapping, predictions: Sequence[Mapping]) -> Html:
     return _section("Answers", drawing(figures.plot_answer_frequencies(predictions), "answers, actual and predicted"),
                     drawing(figures.plot_confusion(scores["slices"]["confusion"]), "confusion of common answers"))  # fmt: skip
+
+
+def _explained(run: Run, dataset: VQADataset, predictions: Sequence[Mapping]) -> Html:
+    model, processor = load_model(str(run.model_folder))
+    shown = explanations(dataset, predictions, model, processor, telling(predictions))
+    note = ("<p class='sub'>Gradient-weighted attention of the question to the picture, warm where it spoke for the answer "
+            "given. It shows what the model used, not that it was right to.</p>")  # fmt: skip
+    return _section("What moved the answer", note, shown)
+
+
+def _stress(run: Run, split: str) -> Html:
+    file = run.folder / f"stress-{split}.json"
+    if not file.exists():
+        return Html("")
+    figure = figures.plot_stress(json.loads(file.read_text()))
+    return _section("Corrupted pictures", drawing(figure, "score against corruption"))
 
 
 def _gallery(dataset: VQADataset, predictions: Sequence[Mapping]) -> Html:

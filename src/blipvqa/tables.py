@@ -116,3 +116,18 @@ def model_table(model) -> Html:
     total = sum(p.numel() for p in model.parameters())
     return table(["part", "million weights"], [*((name.replace("_", " "), f"{count / 1e6:.2f}") for name, count in
                  towers.items()), ("together", f"{total / 1e6:.2f}")])  # fmt: skip
+
+
+def stress_table(found: Mapping) -> Html:
+    """Exact match of every corruption and strength."""
+    strengths = list(next(iter(found["scores"].values())))
+    rows = [("as it is", number(found["clean"]), *[""] * (len(strengths) - 1))]
+    rows += [(kind, *(f"{number(levels[s])}" for s in strengths)) for kind, levels in found["scores"].items()]
+    return table(["corruption", *(f"strength {s}" for s in strengths)], rows)
+
+
+def pointing_table(games: Mapping) -> Html:
+    """The pointing game of each (model, method): how often the peak lies in the box, and how often by chance."""
+    rows = [(name, method, f"{game['n']:,}", "–" if game["rate"] is None else f"{game['rate']:.3f}",
+             "–" if game["chance"] is None else f"{game['chance']:.3f}") for (name, method), game in games.items()]  # fmt: skip
+    return table(["model", "method", "questions", "peak in the box", "chance"], rows, left=2)
