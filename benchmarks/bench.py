@@ -178,15 +178,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--only", choices=["train", "predict", "data", "growth"], help="measure this alone, and keep the rest as it was")
     given = parser.parse_args()
     rounds = 1 if given.quick else given.rounds
     os.environ.setdefault("PYTHONPATH", str(HERE))
-    results = {"device": describe_device(pick_device()), "quick": given.quick,
-               "train": contend("train", TRAIN, rounds, given.quick), "predict": contend("predict", PREDICT, rounds, given.quick),
-               "data": data_speed(max(3, rounds), given.quick),
-               "growth": growth([100, 1000] if given.quick else [1000, 10_000, 100_000])}  # fmt: skip
+    parts = {"train": lambda: contend("train", TRAIN, rounds, given.quick), "predict": lambda: contend("predict", PREDICT, rounds, given.quick),
+             "data": lambda: data_speed(max(3, rounds), given.quick),
+             "growth": lambda: growth([100, 1000] if given.quick else [1000, 10_000, 100_000])}  # fmt: skip
     folder = project_path("outputs/bench")
-    write_json(folder / ("quick.json" if given.quick else "results.json"), results)
+    file = folder / ("quick.json" if given.quick else "results.json")
+    results = json.loads(file.read_text()) if given.only and file.exists() else {}
+    results |= {"device": describe_device(pick_device()), "quick": given.quick}
+    for part, measure in parts.items():
+        if given.only in (None, part) or part not in results:
+            results[part] = measure()
+            write_json(file, results)
     picture(results, folder / ("quick.png" if given.quick else "speed.png"))
     print(table(results))
 

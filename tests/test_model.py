@@ -145,7 +145,7 @@ def test_gradient_checkpointing_changes_no_gradient(model, batch):
         return model.vision_model.embeddings.patch_embedding.weight.grad.clone()
 
     plain = gradient()
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     torch.testing.assert_close(gradient(), plain)
 
 

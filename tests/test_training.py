@@ -259,7 +259,7 @@ def test_the_rate_warms_up_and_comes_down(tiny):
     rates = [learning_rate(step, 100, train) for step in range(100)]
     assert rates[0] == pytest.approx(1e-3 / 11)
     assert max(rates) == rates[10] == 1e-3
-    assert all(a > b for a, b in itertools.pairwise(rates))
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
     assert rates[-1] < 1e-6
 
 

@@ -107,7 +107,7 @@ class TrainConfig(_Section):
     epochs: Annotated[int, Field(ge=0)] = 10
     batch_size: Positive = 64  # questions an optimizer step, over all processes and accumulation steps
     micro_batch_size: Positive | None = None  # questions a forward pass and process; None: the whole batch
-    questions_per_image: Positive = 8  # at most, drawn together: the image is encoded once for them
+    questions_per_image: Positive = 16  # at most, drawn together: the image is encoded once for them
     shuffle: bool = True  # False: the source's order, as the report trained
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-5
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from contextlib import nullcontext
 
 import torch
 
 from .config import ConfigError
 
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -36,6 +39,15 @@ def autocast(precision: str, device: torch.device):
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, AUTOCAST[precision])
+
+
+def reuse_memory(device: torch.device) -> None:
+    """On a CPU with glibc, keep freed memory instead of giving it back: by default every large tensor is mapped and zeroed
+    anew, page by page, which costs a seventh of a full-size training step. Elsewhere nothing is done."""
+    if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def describe_device(device: torch.device) -> str:

@@ -26,7 +26,7 @@ from .card import write_card
 from .checkpoints import trainable
 from .config import Config, ConfigError
 from .data import LightAugment, VQADataset, batch_loader, collator_for, epoch_order, epoch_plan, load_splits
-from .devices import pick_device, pick_precision
+from .devices import pick_device, pick_precision, reuse_memory
 from .interrupts import Interrupts, Stopped
 from .loading import load_model
 from .measures import MEASURES
@@ -57,6 +57,7 @@ def _fine_tune(config: Config) -> Run:
     _check(config)
     AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
     precision = pick_precision(config.train.precision, pick_device())
+    reuse_memory(pick_device())
     accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision,
                               log_with=config.train.tracker, project_dir=str(config.folder))  # fmt: skip
     with lock(config.folder) if accelerator.is_main_process else nullcontext():
