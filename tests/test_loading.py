@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import SHARED
 from safetensors.torch import load_file
-from transformers import BertTokenizer, BlipForQuestionAnswering, BlipProcessor
+from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering, BlipProcessor
 
 from blipvqa import load_config, load_model, load_splits, save_model
 from blipvqa.config import ConfigError
@@ -123,7 +123,6 @@ def test_the_published_tokenizer_gets_its_start_tokens(tmp_path):
 def test_rehearsal_at_full_size(root, tiny):
     """The published folder with random weights: loaded, two steps at 384 px, exported, reloaded, asked."""
     from blipvqa import Run, evaluate, fine_tune
-    from blipvqa.model import BlipConfig
 
     source = root / "blip-vqa-base"
     source.mkdir()
