@@ -142,6 +142,11 @@ def measured(function) -> tuple:
     return result, seconds, peak
 
 
+def figures(value: float) -> str:
+    """Three significant figures, in full: 0.277, 8.38, 21,800."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def picture(results: dict, path: Path) -> None:
     figure = Figure(figsize=(10, 3), layout="constrained")
     parts = [("train", TRAIN, "questions_per_second", "train step, questions a second"),
@@ -152,7 +157,7 @@ def picture(results: dict, path: Path) -> None:
         spread = [[v - results[part][who]["lowest"] for v, who in zip(values, names, strict=True)],
                   [results[part][who]["highest"] - v for v, who in zip(values, names, strict=True)]]  # fmt: skip
         bars = axes.barh(list(names.values()), values, xerr=spread, color=["#9aa3ab"] * (len(values) - 1) + ["#2a7f62"])
-        axes.bar_label(bars, [f" {value:.3g}" for value in values], padding=6)
+        axes.bar_label(bars, [f" {figures(value)}" for value in values], padding=6)
         axes.margins(x=0.25)
         axes.invert_yaxis()
         axes.set_title(title, fontsize=10)
@@ -169,8 +174,8 @@ def table(results: dict) -> str:
             found = results[part][who]
             share = f"{found['share_of_matmul_rate']:.0%}" if "share_of_matmul_rate" in found else ""
             memory = f"{found['peak_memory_gib']:.1f}" if "peak_memory_gib" in found else ""
-            spread = f"{found['lowest']:.3g} to {found['highest']:.3g}"
-            lines.append(f"{part + ': ' + name:34}{found[key]:10.3g}{spread:>18}{found[key] / first:8.1f}{memory:>7}{share:>11}")
+            spread = f"{figures(found['lowest'])} to {figures(found['highest'])}"
+            lines.append(f"{part + ': ' + name:34}{figures(found[key]):>10}{spread:>18}{found[key] / first:8.1f}{memory:>7}{share:>11}")
     return "\n".join(lines)
 
 
@@ -182,7 +187,8 @@ def main() -> None:
     given = parser.parse_args()
     rounds = 1 if given.quick else given.rounds
     os.environ.setdefault("PYTHONPATH", str(HERE))
-    parts = {"train": lambda: contend("train", TRAIN, rounds, given.quick), "predict": lambda: contend("predict", PREDICT, rounds, given.quick),
+    parts = {"train": lambda: contend("train", TRAIN, rounds, given.quick),
+             "predict": lambda: contend("predict", PREDICT, rounds, given.quick),
              "data": lambda: data_speed(max(3, rounds), given.quick),
              "growth": lambda: growth([100, 1000] if given.quick else [1000, 10_000, 100_000])}  # fmt: skip
     folder = project_path("outputs/bench")

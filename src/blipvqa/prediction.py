@@ -26,7 +26,7 @@ from .answers import asks_something
 from .confidence import confidence
 from .config import Config, ConfigError, GenerateConfig, project_path
 from .data import VQACollator, VQADataset, batch_loader, collator_for, whole_image_batches
-from .devices import autocast, pick_device, pick_precision
+from .devices import autocast, pick_device, pick_precision, reuse_memory
 from .images import decode_image, resize_image
 from .model import BlipForVQA, Questions
 
@@ -82,6 +82,7 @@ def predict(model: BlipForVQA, processor, dataset: VQADataset, config: Config, c
     the model is moved there and left in `eval()` mode.
     """
     device = pick_device()
+    reuse_memory(device)
     model.to(device).eval()
     collator = collator_for(processor, config)
     batches = whole_image_batches([row["image_id"] for row in dataset.rows], config.generate.batch_size)
