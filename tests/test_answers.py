@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blipvqa.answers import is_yes_no, normalize, question_type, same_answer, words
+from blipvqa.answers import asks_yes_no, is_yes_no, normalize, question_type, same_answer, words
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 VOCABULARY = SHARED / "reference" / "blip-vqa-base"
@@ -165,3 +165,12 @@ def test_yes_and_no_are_recognized_however_written():
 )
 def test_a_question_type_is_its_first_word(question, kind):
     assert question_type(question) == kind
+
+
+@pytest.mark.parametrize(("question", "wanted"), [
+    ("Is there necrosis?", True), ("does this section show fat", True), ("Are the vessels dilated ?", True),
+    ("Is the lesion on the left or the right?", False), ("what is present?", False), ("Islands of cells are seen where?", False),
+    ("", False),
+])  # fmt: skip
+def test_whether_a_question_asks_for_yes_or_no(question, wanted):
+    assert asks_yes_no(question) is wanted

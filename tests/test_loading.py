@@ -46,6 +46,8 @@ def test_the_export_says_what_it_is(done):
     card = (folder / "README.md").read_text()
     for part in ("no medical device", "synthetic", "exact match", "95 % interval", "max_length=42"):
         assert part in card
+    assert "| picture blanked |" in card
+    assert "imbalance: " in card
     assert str(done.folder.parent) not in card
 
 

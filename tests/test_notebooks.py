@@ -46,13 +46,51 @@ def project(root, request):
     return root
 
 
-def test_make_run_executes_all_and_writes_the_report(project, capsys):
+WATCH = """
+import os, sys
+
+def note(text):
+    with open(os.environ["NETWORK_LOG"], "a") as file:
+        file.write(text + "\\n")
+
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname"):
+        to = arguments[0] if event.startswith("socket.get") else arguments[1]
+        host = to[0] if isinstance(to, tuple) else to
+        if isinstance(to, tuple) or event.startswith("socket.get"):  # else a socket in the file system
+            if str(host) not in ("127.0.0.1", "::1", "localhost", "None", ""):
+                note(f"attempt {event} {host}")
+                raise OSError("no network in this test")
+
+note("watched " + " ".join(sys.argv[:1]))
+sys.addaudithook(watch)
+"""
+
+
+def test_make_run_executes_all_writes_the_report_and_asks_the_network_for_nothing(project, monkeypatch):
+    """Every process, kernels too, is watched by an audit hook that forbids and notes connections beyond loopback."""
+    (project / "watch").mkdir()
+    (project / "watch" / "sitecustomize.py").write_text(WATCH)
+    log = project / "network.log"
+    monkeypatch.setenv("PYTHONPATH", str(project / "watch"))
+    monkeypatch.setenv("NETWORK_LOG", str(log))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    probe = [sys.executable, "-c", "import socket; socket.create_connection(('192.0.2.1', 80), 5)"]
+    assert "no network in this test" in subprocess.run(probe, capture_output=True, text=True).stderr
+    assert "attempt socket.getaddrinfo 192.0.2.1" in log.read_text()
+    log.write_text("")
+
     pairs = [f"{key}={json.dumps(value)}" for key, value in TINY.items()]
-    assert main(["run", "configs/small.yaml", "--name", "whole", "--set", *pairs]) == 0
+    command = [sys.executable, "-m", "blipvqa", "run", "configs/small.yaml", "--name", "whole", "--set", *pairs]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
     run = Run(project / "outputs" / "whole")
     assert run.finished
     assert (run.folder / "report.html").exists()
-    assert "outputs/whole/report.html" in capsys.readouterr().out
+    assert "outputs/whole/report.html" in done.stdout
+    seen = log.read_text().splitlines()
+    assert not [line for line in seen if line.startswith("attempt")]
+    assert len(seen) >= 1 + len(NOTEBOOKS)
     for stem in NOTEBOOKS:
         notebook = nbformat.read(run.folder / "notebooks" / f"{stem}.ipynb", 4)
         assert not [o for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "error"]

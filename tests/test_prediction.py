@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from blipvqa import Run, ask, evaluate, load_model, load_splits, predict
-from blipvqa.config import Config, ConfigError
+from blipvqa import Run, ask, evaluate, load_model, load_splits, predict, tables
+from blipvqa.answers import asks_yes_no
+from blipvqa.config import Config, ConfigError, GenerateConfig
 from blipvqa.data import collator_for
 from blipvqa.evaluation import blanked, shuffled
 from blipvqa.images import ImageError
@@ -74,6 +75,37 @@ def test_ranking_picks_a_candidate_and_scores_all_of_a_full_shortlist(parts, don
     assert answers(found) == answers(alone)
 
 
+def test_ranking_beside_generation_with_yes_or_no_for_closed_questions(parts, done):
+    config, data, model, processor = parts
+    ranking = changed(config, method="rank", closed_yes_no=True, shortlist=8)
+    candidates = load_candidates(ranking, load_splits(done), processor)
+    found = predict(model, processor, data, ranking, candidates, progress=False)
+    closed = [asks_yes_no(row["question"]) for row in data.rows]
+    assert any(closed)
+    assert not all(closed)
+    assert {p["prediction"] for p, c in zip(found, closed, strict=True) if c} <= {"yes", "no"}
+    assert all(p["prediction"] in candidates.texts for p in found)
+    among_all = predict(model, processor, data, changed(ranking, closed_yes_no=False), candidates, progress=False)
+    still_open = [(p, q) for p, q, c in zip(found, among_all, closed, strict=True) if not c]
+    assert all(p["prediction"] == q["prediction"] and p["score"] == pytest.approx(q["score"], abs=1e-4) for p, q in still_open)
+    scores = evaluate(ranking, progress=False, grounding=False, start=False, resamples=0).metrics("test")
+    generated = evaluate(done, progress=False, resamples=50).metrics("test")
+    assert scores["generated"]["exact_match"]["value"] == generated["overall"]["exact_match"]["value"]
+    assert "generated" not in generated
+    assert ">generated</th>" in tables.metrics_table(scores)
+
+
+def test_some_of_the_encoded_questions(parts):
+    config, data, model, processor = parts
+    batch = collator_for(processor, config)(data.__getitems__(list(range(6))))
+    questions = model.encode(**{k: batch[k] for k in ("input_ids", "attention_mask", "pixel_values", "image_index")})
+    all_ids = model.generate_answers(questions=questions, max_new_tokens=4, min_new_tokens=4)
+    for rows in ([0], [1, 4], [0, 1, 2, 3, 4, 5]):
+        some = questions.chosen(rows)
+        assert some.grid.rows == len(rows)
+        assert torch.equal(model.generate_answers(questions=some, max_new_tokens=4, min_new_tokens=4), all_ids[rows])
+
+
 def test_candidates_of_equal_tokens_are_one(parts):
     config, _, _, processor = parts
     assert Candidates.of(["yes", "Yes", "no"], collator_for(processor, config)).texts == ["yes", "no"]
@@ -128,6 +160,10 @@ def test_one_s_own_picture(parts, done):
     assert found.answer == expected["prediction"]
     assert found.confidence == pytest.approx(expected["confidence"], abs=1e-4)
     assert ask(model, processor, "slide.jpg", "is there a gland?").answer
+    calibration = {kind: {"temperature": 2.0, "offset": 0.0, "n": 9} for kind in ("yes_no", "sequence")}
+    careful = ask(model, processor, picture, data.rows[0]["question"], GenerateConfig(uncertain_below=1.0), calibration)
+    assert careful.answer == "uncertain"
+    assert careful.confidence != found.confidence
     assert ask(model, processor, Image.fromarray(np.zeros((9, 5), np.uint16)), "what?").image.size == (5, 9)
     (done.folder.parents[1] / "no.png").write_bytes(b"no picture")
     with pytest.raises(ImageError, match=r"no\.png"):

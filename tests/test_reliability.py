@@ -1,7 +1,6 @@
-"""Faults done for real: a full disk, a vanished file, no network, fifty epochs. `docs/reliability.md` is their table."""
+"""Faults done for real: a full disk, a vanished file, fifty epochs. `docs/reliability.md` is their table."""
 
 import os
-import socket
 import subprocess
 
 import psutil
@@ -76,23 +75,6 @@ def test_a_picture_that_vanishes_is_named(tiny, root):
     with pytest.raises(ValueError, match=rf"image '{name}': No such file"):
         splits["train"].image(0)
     assert splits["train"][0]["pixels"].shape == (3, 32, 32)  # what the store holds is still there
-
-
-def test_the_whole_workflow_asks_the_network_for_nothing(tiny, monkeypatch):
-    attempts = []
-
-    def refuse(self, address):
-        attempts.append(address)
-        raise OSError("no network in this test")
-
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **_: refuse(None, arguments))
-    config = tiny(train__epochs=1)
-    fine_tune(config)
-    run = evaluate(config, progress=False, resamples=20)
-    write_report(run, load_splits(config))
-    assert attempts == []
 
 
 def test_the_private_stays_private(tiny, root):

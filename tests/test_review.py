@@ -6,8 +6,10 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from blipvqa.review import VERDICTS, read_review, write_review
+from blipvqa import Run, load_splits, tables
+from blipvqa.review import VERDICTS, read_review, save_pictures, write_review
 
 
 def predictions(*pairs):
@@ -169,3 +171,18 @@ def test_a_sample_is_drawn_by_the_seed(tmp_path):
 
 def test_every_verdict_is_explained():
     assert all(VERDICTS.values()) and set(VERDICTS) == {"correct", "partly", "incorrect", "unclear"}
+
+
+def test_pictures_lie_beside_the_sheet_and_verdicts_come_back_in_the_table(done, tmp_path):
+    data, rows = load_splits(done)["test"], Run(done.folder).predictions("test")
+    files = save_pictures(data, tmp_path, "test")
+    path = write_review(rows, tmp_path, "test", images=files)
+    for row in sheet(path):
+        with Image.open(tmp_path / row["image"]) as image:
+            assert image.format == "JPEG"
+            assert not image.getexif()
+    judge(path, *["correct"] * 5, *[""] * (len(rows) - 5))
+    found = read_review(path, rows, resamples=50)
+    shown = tables.review_table(found)
+    assert ">1.000<" in shown
+    assert f">{len(rows) - 5}<" in shown

@@ -25,6 +25,9 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 SENTENCE_END = frozenset(".,;:!?")
 YES_NO = frozenset({"yes", "no"})
+ASK_YES_NO = frozenset(
+    ["is", "are", "was", "were", "does", "do", "did", "can", "could", "has", "have", "had", "will", "would", "should"]
+)
 
 _clean = BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True)
 _split = BertPreTokenizer()
@@ -65,6 +68,14 @@ def same_answer(a: str, b: str) -> bool:
 def is_yes_no(answer: str) -> bool:
     """Whether the answer is yes or no: a yes/no question, to PathVQA, is one with such a reference."""
     return normalize(answer) in YES_NO
+
+
+def asks_yes_no(question: str) -> bool:
+    """Whether a question, by its words alone, wants yes or no: an auxiliary verb first and no "or" in it.
+
+    Of PathVQA's 19,654 training questions 2 are taken for one wrongly and 60 missed, of VQA-RAD's 2,244 13 and 17.
+    """
+    return question_type(question) in ASK_YES_NO and "or" not in normalize(question).split()
 
 
 def asks_something(question: str) -> bool:

@@ -52,7 +52,7 @@ def _data(config: dict, environment: dict, scores: dict | None) -> str:
     cut = environment.get("texts_cut", {}).get("train")
     if cut:
         lines.append(f"Cut to the token limits in train: {cut['question']} questions, {cut['answer']} answers.")
-    notes = environment.get("notes", [])
+    notes = [note for kind in scores["data"].values() for note in kind] if scores else environment.get("notes", [])
     if notes:
         lines += ["", "Known of this data:", "", *(f"- {plain(note)}" for note in notes)]
     return "\n".join(lines)
@@ -88,17 +88,35 @@ def _numbers(scores: dict | None, run: Run) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _value(entry: dict | None) -> str:
-    return "–" if not entry or entry["value"] is None else f"{entry['value']:.3f}"
+def _value(entry: dict | None, key: str = "value") -> str:
+    return "–" if not entry or entry[key] is None else f"{entry[key]:.3f}"
 
 
 def _grounding_lines(scores: dict) -> list[str]:
     if "grounding" not in scores:
         return []
     found = scores["grounding"]
-    return [f"- With the picture blanked, exact match is {_value(found['blank']['overall']['exact_match'])}; with "
-            f"another picture in its place, {_value(found['shuffled']['overall']['exact_match'])}. The answer changes "
-            f"for {found['changed']['blank']:.0%} and {found['changed']['shuffled']:.0%} of the questions."]  # fmt: skip
+    lines = ["How much of exact match needs the picture:", "", "| | exact match | lost | 95 % interval | answers that change |",
+             "|---|---|---|---|---|"]  # fmt: skip
+    for name, words in (("blank", "picture blanked"), ("shuffled", "another picture in its place")):
+        gap = found["gap"][name]
+        interval = "–" if gap["low"] is None else f"{gap['low']:.3f} to {gap['high']:.3f}"
+        lines.append(f"| {words} | {_value(found[name]['overall']['exact_match'])} | {_value(gap, 'difference')} | {interval} | "
+                     f"{found['changed'][name]:.0%} |")  # fmt: skip
+    least = _least_grounded(scores)
+    return [*lines, "", *least, ""] if least else [*lines, ""]
+
+
+def _least_grounded(scores: dict, fewest: int = 30) -> list[str]:
+    """The question type that loses least with its picture blanked, of those with enough questions to tell."""
+    blank, seen = scores["grounding"]["blank"]["by"]["question_type"], scores["by"]["question_type"]
+    lost = {kind: entry["exact_match"]["value"] - blank[kind]["exact_match"]["value"] for kind, entry in seen.items()
+            if entry["exact_match"]["n"] >= fewest}  # fmt: skip
+    if not lost:
+        return []
+    kind = min(lost, key=lost.get)
+    return [f"Of the question types with {fewest} questions and more, {plain(kind)} needs the picture least: "
+            f"{lost[kind]:.3f} lost."]  # fmt: skip
 
 
 def _confidence_lines(scores: dict) -> list[str]:
@@ -134,6 +152,7 @@ def _limits(scores: dict | None) -> str:
              "- Half of PathVQA's answers are yes or no, and its open answers come from figure captions: exact match "
              "counts synonyms as wrong.",
              "- Left and right are findings; training used no flips."]  # fmt: skip
-    if scores and scores["warnings"]:
-        lines += ["", "What the evaluation warns of:", "", *(f"- {plain(text)}" for text in scores["warnings"])]
+    warnings = [text for text in scores["warnings"] if text not in scores["data"]["leaks"]] if scores else []
+    if warnings:
+        lines += ["", "What the evaluation warns of:", "", *(f"- {plain(text)}" for text in warnings)]
     return "\n".join(lines)

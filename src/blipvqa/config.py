@@ -139,6 +139,7 @@ class GenerateConfig(_Section):
     max_new_tokens: Positive = 40
     batch_size: Positive = 64  # questions
     candidates: str = "train"  # ranking: the train answers, or a text file with one answer a line
+    closed_yes_no: bool = False  # ranking: a question that asks for yes or no chooses between these two alone
     shortlist: Positive = 128  # ranking: answers scored in full, by their first token's probability (authors' k)
     uncertain_below: Annotated[float, Field(ge=0, le=1)] | None = None  # confidence under which we say "uncertain"
 

@@ -27,6 +27,7 @@ from .loading import load_model
 from .metrics import score
 from .model import IMAGE_MEAN
 from .prediction import load_candidates, predict
+from .problems import all_notes
 from .runs import Run, RunError, read_lines, write_json, write_lines
 from .slices import slices
 from .uncertainty import compare_runs
@@ -56,10 +57,13 @@ def evaluate(config: Config, split: str | None = None, *, grounding: bool = True
     drawn = {"group": config.data.group_column or "image_id", "resamples": resamples, "seed": config.seed}
     axes = splits[split].breakdown
     scores = score(predictions, train=splits["train"].rows, breakdown=axes, **drawn)
-    scores["warnings"] = splits.notes + scores["warnings"]
+    scores["data"] = all_notes(splits)
+    scores["warnings"] = scores["data"]["leaks"] + scores["warnings"]
     if start:
         began = asked.answers(split, "start")
         scores["start"] = score(began, **drawn)["overall"]
+    if config.generate.method == "rank":
+        scores["generated"] = score(asked.answers(split, "generated"), **drawn)["overall"]
     if grounding:
         scores["grounding"] = _grounding(raw, asked.answers(split, "blank"), asked.answers(split, "shuffled"), drawn)
     scores["confidence"] = score_confidence(raw, validation=calibration_rows, threshold=config.generate.uncertain_below,
@@ -86,7 +90,8 @@ class _Asked:
         self.weights = digest(run.model_folder / "model.safetensors")
 
     def answers(self, split: str, variant: str = "") -> list[dict]:
-        """`variant`: "" as it is, "start" the weights training began with, "blank" and "shuffled" pictures."""
+        """`variant`: "" as it is, "start" the weights training began with, "blank" and "shuffled" pictures, "generated"
+        where the config ranks."""
         name = f"{split}-{variant}" if variant else split
         file, made_by = (self.run.folder / "answers" / f"{name}{ending}" for ending in (".jsonl", ".json"))
         fingerprint = self._fingerprint(split, variant)
@@ -97,11 +102,17 @@ class _Asked:
         if variant in ("blank", "shuffled"):
             dataset = dataset.altered(blanked if variant == "blank" else shuffled(dataset, self.config.seed))
         model, processor = self._model("start" if variant == "start" else "trained")
-        candidates = load_candidates(self.config, self.splits, processor)
-        predictions = predict(model, processor, dataset, self.config, candidates, self.progress)
+        config = self._settings(variant)
+        candidates = load_candidates(config, self.splits, processor)
+        predictions = predict(model, processor, dataset, config, candidates, self.progress)
         write_lines(file, predictions)
         write_json(made_by, fingerprint)
         return predictions
+
+    def _settings(self, variant: str) -> Config:
+        if variant != "generated":
+            return self.config
+        return self.config.model_copy(update={"generate": self.config.generate.model_copy(update={"method": "generate"})})
 
     def _model(self, which: str) -> tuple:
         if which not in self.models:
@@ -110,7 +121,7 @@ class _Asked:
         return self.models[which]
 
     def _fingerprint(self, split: str, variant: str) -> dict:
-        settings = self.config.as_dict()
+        settings = self._settings(variant).as_dict()
         rows = json.dumps(self.splits[split].rows, default=str).encode()
         generate = {key: value for key, value in settings["generate"].items()
                     if key not in ("batch_size", "uncertain_below")}  # fmt: skip

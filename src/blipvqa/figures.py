@@ -303,7 +303,7 @@ def plot_reliability(found: Mapping) -> Figure:
                  [b["high"] - b["low"] for b in bins], color=GREY, alpha=0.35)  # fmt: skip
         axes.scatter([b["confidence"] for b in bins], [b["accuracy"] for b in bins],
                      [12 + 120 * b["n"] / most for b in bins], color=BLUE, alpha=0.8)  # fmt: skip
-        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share right")
+        axes.set(xlim=(-0.03, 1.05), ylim=(-0.03, 1.05), xlabel="confidence", ylabel="share right")
         axes.set_title(f"{name} calibration: error {found[name]['ece']['value']:.3f}")
     return figure
 

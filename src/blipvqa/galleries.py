@@ -209,7 +209,7 @@ def _right(row: Mapping) -> bool:
 
 def _said(row: Mapping) -> Html:
     colour, sign = RIGHT if _right(row) else WRONG
-    return Html(f"<span style='color:{colour}'>{sign} {escape(row['prediction'] or '(empty)', 80)}</span>")
+    return Html(f"<span style='color:{colour}'>{sign} {escape(row['prediction'] or '(empty)', 40)}</span>")
 
 
 def _by_image(positions: Iterable[int], rows: Sequence[Mapping]) -> dict[str, list[int]]:
@@ -246,7 +246,7 @@ def pairs(splits: Mapping[str, VQADataset], found: Sequence[Mapping]) -> Html:
     for pair in found:
         sides = [picture(splits[name].image(row), 160, "160px") for name, row in zip(pair["splits"], pair["rows"], strict=True)]
         rows.append([*sides, f"{' and '.join(pair['splits'])}, {pair['bits']} bits"])
-    return table(["", "", "differ in"], rows, left=3) if rows else Html("")
+    return table(["", "", "differ in"], rows, left=3) if rows else Html("<p>No pair to show.</p>")
 
 
 def _as_image(pixels: torch.Tensor) -> Image.Image:

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 TABLE = "border-collapse:collapse;font-size:13px;margin:6px 0;background:#fff;color:#222"
-CELL = "padding:3px 10px;border-bottom:1px solid #e3e6e8;text-align:{align};vertical-align:top"
+CELL = "padding:3px 10px;border-bottom:1px solid #e3e6e8;vertical-align:top;"
+TEXT, NUMBER = "text-align:left;min-width:4em;overflow-wrap:anywhere", "text-align:right;white-space:nowrap"
 
 
 class Html(str):
@@ -42,7 +43,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence], left: int = 1) -> Html:
     """A table; the first `left` columns are text, the rest numbers. Cells that are Html stay as they are."""
 
     def row(cells: Sequence, tag: str) -> str:
-        styles = (CELL.format(align="left" if i < left else "right") for i in range(len(cells)))
+        styles = (CELL + (TEXT if i < left else NUMBER) for i in range(len(cells)))
         return "".join(f'<{tag} style="{style}">{cell if isinstance(cell, Html) else escape(cell)}</{tag}>'
                        for cell, style in zip(cells, styles, strict=True))  # fmt: skip
 

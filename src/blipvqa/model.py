@@ -51,6 +51,13 @@ class Questions:
         """`[Q, Lq, D]` and the mask `[Q, Lq]`, as generation wants them."""
         return self.grid.spread(self.states, 1).squeeze(1), self.grid.mask[:, 0, 0]
 
+    def chosen(self, rows: list[int]) -> Questions:
+        """These rows only, in rising order."""
+        wanted = torch.tensor(sorted(rows), device=self.states.device)
+        kept = torch.isin(self.grid.row, wanted)
+        row, column = torch.searchsorted(wanted, self.grid.row[kept]), self.grid.column[kept]
+        return Questions(self.states[kept], Grid(row, column, len(wanted), int(column.max()) + 1))
+
 
 class AnswerDecoder(BlipTextLMHeadModel):
     """The answer decoder as `generate` calls it; the question's mask reaches its cross-attention (FACTS 1.4)."""

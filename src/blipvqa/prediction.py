@@ -22,8 +22,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .answers import asks_something
-from .confidence import confidence
+from .answers import asks_something, asks_yes_no
+from .confidence import abstain, confidence
 from .config import Config, ConfigError, GenerateConfig, project_path
 from .data import VQACollator, VQADataset, batch_loader, collator_for, whole_image_batches
 from .devices import autocast, pick_device, pick_precision, reuse_memory
@@ -126,26 +126,26 @@ class Answerer:
         self.candidates = candidates.to(model.device) if candidates else None
         yes_no = self.tokenizer(["yes", "no"], return_token_type_ids=False, padding=True, return_tensors="pt")
         yes_no["input_ids"][:, 0] = self.tokenizer.bos_token_id
-        self.yes_no = yes_no["input_ids"].to(model.device), yes_no["attention_mask"].bool().to(model.device)
+        self.yes_no = Candidates(["yes", "no"], yes_no["input_ids"], yes_no["attention_mask"].bool()).to(model.device)
 
     @torch.no_grad()
     def __call__(self, batch: dict[str, Tensor]) -> list[dict]:
         given = {key: batch[key].to(self.model.device, non_blocking=True)
                  for key in ("input_ids", "attention_mask", "pixel_values", "image_index")}  # fmt: skip
-        return self.answer(self.model.encode(**given))
+        return self.answer(self.model.encode(**given), batch["input_ids"])
 
     @torch.no_grad()
-    def answer(self, questions: Questions) -> list[dict]:
-        """From questions that are encoded already."""
-        texts, scores = self._ranked(questions) if self.candidates else self._generated(questions)
+    def answer(self, questions: Questions, input_ids: Tensor) -> list[dict]:
+        """From questions `input_ids [Q,Lq]` that are encoded already."""
+        found = self._ranked(questions, input_ids) if self.candidates else self._generated(questions)
         yes = self._yes_probabilities(questions)
         answers = []
-        for text, score, p in zip(texts, scores.tolist(), yes.tolist(), strict=True):
+        for (text, score), p in zip(found, yes.tolist(), strict=True):
             known = {"prediction": text, "score": round(score, 6), "yes_probability": round(p, 6)}
             answers.append(known | {"confidence": round(confidence(known), 6)})
         return answers
 
-    def _generated(self, questions: Questions) -> tuple[list[str], Tensor]:
+    def _generated(self, questions: Questions) -> list[tuple[str, float]]:
         ids = self.model.generate_answers(
             questions=questions, num_beams=self.settings.num_beams, max_new_tokens=self.settings.max_new_tokens
         )  # [Q, L]
@@ -155,19 +155,31 @@ class Answerer:
         scores = self.model.answer_log_probabilities(questions, each, ids, real)
         texts = self.tokenizer.batch_decode(ids.masked_fill(~real, self.tokenizer.pad_token_id),
                                             skip_special_tokens=True)  # fmt: skip
-        return [text.strip() for text in texts], scores
+        return [(text.strip(), score) for text, score in zip(texts, scores.tolist(), strict=True)]
 
-    def _ranked(self, questions: Questions) -> tuple[list[str], Tensor]:
+    def _ranked(self, questions: Questions, input_ids: Tensor) -> list[tuple[str, float]]:
+        if not self.settings.closed_yes_no:
+            return self._best(questions, self.candidates)
+        asked = self.tokenizer.batch_decode(input_ids, skip_special_tokens=True)
+        closed = [i for i, question in enumerate(asked) if asks_yes_no(question)]
+        others = sorted(set(range(len(asked))) - set(closed))
+        found = {}
+        for rows, candidates in ((closed, self.yes_no), (others, self.candidates)):
+            if rows:
+                found |= dict(zip(rows, self._best(questions.chosen(rows), candidates), strict=True))
+        return [found[i] for i in range(len(asked))]
+
+    def _best(self, questions: Questions, candidates: Candidates) -> list[tuple[str, float]]:
         best, scores = self.model.rank_answers(
-            questions=questions, candidate_ids=self.candidates.ids, candidate_mask=self.candidates.mask,
-            k=min(self.settings.shortlist, len(self.candidates.texts)),
+            questions=questions, candidate_ids=candidates.ids, candidate_mask=candidates.mask,
+            k=min(self.settings.shortlist, len(candidates.texts)),
         )  # fmt: skip
-        return [self.candidates.texts[i] for i in best.tolist()], scores
+        return [(candidates.texts[i], score) for i, score in zip(best.tolist(), scores.tolist(), strict=True)]
 
     def _yes_probabilities(self, questions: Questions) -> Tensor:
         """[Q]: of "yes" against "no", each scored as a whole answer."""
         count = questions.grid.rows
-        ids, real = self.yes_no
+        ids, real = self.yes_no.ids, self.yes_no.mask
         index = torch.arange(count, device=ids.device).repeat_interleave(2)
         scores = self.model.answer_log_probabilities(questions, index, ids.repeat(count, 1), real.repeat(count, 1))
         return scores.view(count, 2).softmax(1)[:, 0]
@@ -175,7 +187,8 @@ class Answerer:
 
 @dataclass
 class Answer:
-    """What `ask` returns: the answer, how sure the model is of it (0 to 1), the picture and the question."""
+    """What `ask` returns: the answer ("uncertain" where it was withheld), how sure the model is of what it would say
+    (0 to 1), the picture and the question."""
 
     answer: str
     confidence: float
@@ -186,9 +199,12 @@ class Answer:
         return f"{self.answer} ({self.confidence:.0%})"
 
 
-def ask(model: BlipForVQA, processor, image: str | Path | Image.Image, question: str, max_new_tokens: int = 40,
-        num_beams: int = 1) -> Answer:  # fmt: skip
+def ask(model: BlipForVQA, processor, image: str | Path | Image.Image, question: str,
+        settings: GenerateConfig | None = None, calibration: dict | None = None) -> Answer:  # fmt: skip
     """Answer one question about one's own picture, a file (from the project's root) or a Pillow image.
+
+    `settings` are a config's `generate`: its lengths, beams and `uncertain_below` hold; the answer is always generated.
+    `calibration`, from a run's metrics (`["confidence"]["calibration"]`), makes the confidence one that was checked.
 
     Raises ImageError for a file that is no picture, FileNotFoundError, and ValueError for an empty question.
     """
@@ -199,8 +215,8 @@ def ask(model: BlipForVQA, processor, image: str | Path | Image.Image, question:
     item = {"image_id": "own", "question": question, "answer": "", "pixels": torch.from_numpy(resize_image(picture, size))}
     positions = model.config.text_config.max_position_embeddings
     batch = VQACollator(processor, max_question_tokens=min(positions, 512))([item])
-    settings = GenerateConfig(max_new_tokens=max_new_tokens, num_beams=num_beams)
-    found = Answerer(model.eval(), processor, settings)(batch)[0]
+    settings = settings or GenerateConfig()
+    found = abstain(Answerer(model.eval(), processor, settings)(batch), settings.uncertain_below or 0.0, calibration)[0]
     return Answer(found["prediction"], found["confidence"], question, picture)
 
 

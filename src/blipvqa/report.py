@@ -22,6 +22,7 @@ from .data import Splits, VQADataset
 from .galleries import explanations, prediction_card, sample_progress, telling
 from .html import Html, bullets, drawing, escape
 from .loading import load_model
+from .review import read_review
 from .runs import Run, RunError, write_text
 from .uncertainty import compare_runs
 
@@ -65,7 +66,8 @@ def write_report(run: Run, splits: Splits) -> Path:
     scores, predictions = run.metrics(split), run.predictions(split)
     parts = [_head(run, scores), _warnings(scores), _numbers(scores), _curves(run, splits), _grounding(scores),
              _confidence(scores), _slices(scores, predictions), _explained(run, splits[split], predictions),
-             _stress(run, split), _gallery(splits[split], predictions), _settings(run)]  # fmt: skip
+             _stress(run, split), _gallery(splits[split], predictions), _review(run, split, predictions), _data(scores),
+             _settings(run)]  # fmt: skip
     path = run.folder / "report.html"
     write_text(path, _page(f"{run.name}: predicted against actual", parts))
     return path
@@ -180,6 +182,18 @@ def _explained(run: Run, dataset: VQADataset, predictions: Sequence[Mapping]) ->
     note = ("<p class='sub'>Gradient-weighted attention of the question to the picture, warm where it spoke for the answer "
             "given. It shows what the model used, not that it was right to.</p>")  # fmt: skip
     return _section("What moved the answer", note, shown)
+
+
+def _review(run: Run, split: str, predictions: Sequence[Mapping]) -> Html:
+    file = run.folder / f"review-{split}.csv"
+    found = read_review(file, predictions, group=run.config["data"]["group_column"] or "image_id") if file.exists() else None
+    if not found or not any(found["verdicts"].values()):
+        return Html("")
+    return _section("An expert's verdict", tables.review_table(found))
+
+
+def _data(scores: Mapping) -> Html:
+    return _section("Known of the data", bullets([note for kind in scores["data"].values() for note in kind]))
 
 
 def _stress(run: Run, split: str) -> Html:

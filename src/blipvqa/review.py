@@ -15,7 +15,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .answers import same_answer
+from .data import VQADataset
 from .measures import Prediction, check_predictions
+from .runs import replacing
 from .uncertainty import estimate_mean, group_of
 
 COLUMNS = ("id", "image", "question", "answer", "prediction", "verdict")
@@ -72,13 +74,31 @@ def write_review(
     path = Path(folder) / f"review-{split}.csv"
     if path.exists():
         _carry_over(path, rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    written = path.with_suffix(".csv.new")  # then put in place at once: verdicts are nowhere else
-    with written.open("w", newline="", encoding="utf-8-sig") as file:  # Excel takes plain UTF-8 for ANSI
+    # utf-8-sig: without its mark Excel takes the file for ANSI
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8-sig") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    return written.replace(path)
+    return path
+
+
+def save_pictures(dataset: VQADataset, folder: str | Path, split: str = "test", side: int = 1024) -> dict[str, str]:
+    """Write each of a split's pictures to `folder/review-<split>/`, at most `side` pixels, as JPEG without metadata.
+
+    Returns the file of each image_id, from `folder`: what `write_review` takes as `images`.
+    """
+    place = Path(folder) / f"review-{split}"
+    place.mkdir(parents=True, exist_ok=True)
+    files: dict[str, str] = {}
+    for i, row in enumerate(dataset.rows):
+        if row["image_id"] not in files:
+            name = f"{len(files) + 1:05d}.jpg"
+            files[row["image_id"]] = f"{place.name}/{name}"
+            image = dataset.image(i)
+            image.thumbnail((side, side))
+            with replacing(place / name) as beside:
+                image.save(beside, "JPEG", quality=90)
+    return files
 
 
 def _row(prediction: Prediction, images: Mapping[object, str]) -> dict[str, str]:

@@ -26,15 +26,15 @@ def settings_table(config: Mapping, section: str | None = None) -> Html:
 
 def split_table(splits: Mapping) -> Html:
     """Questions, images and columns of each split."""
-    rows = [(name, f"{len(data):,}", f"{len({row['image_id'] for row in data.rows}):,}", ", ".join(data.columns) or "–")
+    rows = [(name, ", ".join(data.columns) or "–", f"{len(data):,}", f"{len({row['image_id'] for row in data.rows}):,}")
             for name, data in splits.items()]  # fmt: skip
-    return table(["split", "questions", "images", "further columns"], rows)
+    return table(["split", "further columns", "questions", "images"], rows, left=2)
 
 
 def metrics_table(scores: Mapping) -> Html:
     """The headline: each number with its 95 % interval and count, the ceiling, and what needs no picture."""
     blank = scores.get("grounding", {}).get("blank", {}).get("overall")
-    others = {"ceiling": scores["ceiling"], "majority answer": scores.get("baseline"),
+    others = {"generated": scores.get("generated"), "ceiling": scores["ceiling"], "majority answer": scores.get("baseline"),
               "picture blanked": blank, "before training": scores.get("start")}  # fmt: skip
     others = {title: found for title, found in others.items() if found}
     rows = [(HEADLINE[name], Html(f"<b>{number(entry)}</b>"), interval(entry), f"{entry['n']:,}",
@@ -82,6 +82,15 @@ def confidence_table(found: Mapping) -> Html:
     rows += [(f"accuracy, the most certain {point['coverage']:.0%}", number(point), interval(point))
              for point in found["at_coverage"]]  # fmt: skip
     return table(["", "value", "95 % interval"], rows)
+
+
+def review_table(found: Mapping) -> Html:
+    """What a pathologist's verdicts (`review.read_review`) say, beside exact match on the same answers."""
+    titles = {"expert_accuracy": "accepted by the expert", "expert_accuracy_with_partly": "… or partly right",
+              "exact_match": "exact match of the same answers"}  # fmt: skip
+    rows = [(title, number(found[name]), interval(found[name]), f"{found[name]['n']:,}") for name, title in titles.items()]
+    rows.append(("without a verdict", "", "", f"{found['pending']:,}"))
+    return table(["", "value", "95 % interval", "questions"], rows)
 
 
 def more_tables(scores: Mapping) -> Html:

@@ -53,7 +53,8 @@ class Validation:
         ids, labels = batch.pop("decoder_input_ids"), batch.pop("labels")
         questions = model.encode(**batch)
         losses = model.answer_losses(questions, ids, labels).tolist()
-        return [{**answer, "loss": loss} for answer, loss in zip(answerer.answer(questions), losses, strict=True)]
+        answers = answerer.answer(questions, batch["input_ids"])
+        return [{**answer, "loss": loss} for answer, loss in zip(answers, losses, strict=True)]
 
     def _numbers(self, found: dict[int, dict]) -> tuple[dict, list[dict]]:
         predictions = [{**self.data.rows[i], **found[i]} for i in self.rows]
