@@ -34,7 +34,7 @@ def round_trip(tokenizer, text: str, clean_up: bool) -> str:
 @needs_pathvqa
 @pytest.mark.parametrize("clean_up", [False, True])  # transformers 4 cleans up by default, 5 does not
 def test_every_pathvqa_answer_survives_encoding_and_decoding(tokenizer, clean_up):
-    answers = sorted({json.loads(line)["answer"] for line in PATHVQA.open(encoding="utf-8")})
+    answers = sorted({json.loads(line)["answer"] for line in PATHVQA.read_text(encoding="utf-8").splitlines()})
     assert len(answers) == 3273
     decoded = {answer: round_trip(tokenizer, answer, clean_up) for answer in answers}
     assert sum(decoded[answer] != answer.lower().strip() for answer in answers) > 200  # the trap is real

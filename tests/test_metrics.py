@@ -18,7 +18,7 @@ NAMES = set(MEASURES) - NEEDS_ANSWER_TYPE
 
 @pytest.fixture(scope="module")
 def pathvqa():
-    return [json.loads(line) | {"id": f"train/{i}"} for i, line in enumerate(PATHVQA.open(encoding="utf-8"))]
+    return [json.loads(line) | {"id": f"train/{i}"} for i, line in enumerate(PATHVQA.read_text(encoding="utf-8").split("\n")[:-1])]
 
 
 def row(i, question, answer, prediction="", **columns):
@@ -117,6 +117,9 @@ ROWS = st.lists(
 @given(ROWS)
 def test_numbers_are_shares_that_add_up(drawn):
     rows = [row(i, *columns) for i, columns in enumerate(drawn)]
+    first: dict = {}  # the ceiling holds for whoever gives a question on an image one answer
+    for each in rows:
+        each["prediction"] = first.setdefault((each["image_id"], each["question"]), each["prediction"])
     scores = score(rows, train=rows, resamples=30)
     json.dumps(scores, allow_nan=False)
     for entry in scores["overall"].values():

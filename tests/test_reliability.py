@@ -1,6 +1,8 @@
 """Faults done for real: a full disk, a vanished file, fifty epochs. `docs/reliability.md` is their table."""
 
+import ctypes
 import os
+import signal
 import subprocess
 
 import psutil
@@ -11,6 +13,9 @@ from safetensors.torch import load_file
 import blipvqa.record as record
 from blipvqa import Run, evaluate, fine_tune, load_splits
 from blipvqa.checkpoints import load_checkpoint
+from blipvqa.data import VQADataset
+from blipvqa.formats import SourceError
+from blipvqa.images import ImageError
 from blipvqa.report import write_report
 from blipvqa.runs import RunError
 
@@ -60,21 +65,102 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(small_disk, tiny, monkeypa
     torch.testing.assert_close(load_file(run.model_folder / "model.safetensors"), load_file(whole.model_folder / "model.safetensors"), rtol=0, atol=0)
 
 
-def test_a_picture_that_vanishes_is_named(tiny, root):
+@pytest.fixture
+def permissions_count():
+    """Tests may run as root, whom permissions do not stop: this thread gives up that privilege for a while."""
+    if os.geteuid():
+        yield
+        return
+    libc, header, own = ctypes.CDLL(None, use_errno=True), (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, own) == 0
+    fewer = (ctypes.c_uint32 * 6)(*own)
+    fewer[0] &= ~0b111  # CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, effective
+    assert libc.capset(header, fewer) == 0
+    yield
+    assert libc.capset(header, own) == 0
+
+
+def noisy_folder(root, count=8):
+    """A source of `count` pictures with a question each."""
     from PIL import Image
 
     folder = root / "mine"
     folder.mkdir()
-    for i in range(8):
+    for i in range(count):
         Image.effect_noise((40, 40), 90).save(folder / f"{i}.png")
-    (folder / "train.jsonl").write_text("".join(f'{{"image": "{i}.png", "question": "what is {i}?", "answer": "it {i}"}}\n' for i in range(8)))
-    config = tiny(data__source="mine")
-    splits = load_splits(config)
+    (folder / "train.jsonl").write_text("".join(f'{{"image": "{i}.png", "question": "what is {i}?", "answer": "it {i}"}}\n' for i in range(count)))
+    return folder
+
+
+def test_a_picture_that_vanishes_is_named(tiny, root):
+    folder = noisy_folder(root)
+    splits = load_splits(tiny(data__source="mine"))
     name = splits["train"].table[0]["image"]
     (folder / name).unlink()
     with pytest.raises(ValueError, match=rf"image '{name}': No such file"):
         splits["train"].image(0)
     assert splits["train"][0]["pixels"].shape == (3, 32, 32)  # what the store holds is still there
+
+
+@pytest.mark.usefixtures("permissions_count")
+def test_files_that_may_not_be_read_are_named(tiny, root):
+    folder = noisy_folder(root)
+    (folder / "3.png").chmod(0)
+    with pytest.raises((SourceError, ImageError), match=r"3\.png.*Permission denied"):
+        load_splits(tiny(data__source="mine"))
+    (folder / "3.png").chmod(0o644)
+    (folder / "train.jsonl").chmod(0)
+    with pytest.raises(SourceError, match=r"train\.jsonl cannot be read: Permission denied"):
+        load_splits(tiny(data__source="mine"))
+
+
+@pytest.mark.usefixtures("permissions_count")
+def test_a_place_that_may_not_be_written_is_said_before_training(tiny, root):
+    (root / "outputs").mkdir()
+    (root / "outputs").chmod(0o555)
+    with pytest.raises(RunError, match=r"'outputs' cannot be written \(Permission denied\)"):
+        fine_tune(tiny())
+    (root / "outputs").chmod(0o755)
+
+
+@pytest.mark.usefixtures("permissions_count")
+def test_a_run_folder_that_turns_read_only_leaves_the_last_checkpoint(tiny, monkeypatch):
+    whole = fine_tune(tiny("whole", train__epochs=3))
+    save, config = record.save_checkpoint, tiny("closed", train__epochs=3)
+    folder = config.folder / "checkpoints"
+
+    def into_a_closed_folder(place, step, *rest):
+        if len(list(place.glob("*.safetensors"))):
+            place.chmod(0o555)
+        save(place, step, *rest)
+
+    monkeypatch.setattr(record, "save_checkpoint", into_a_closed_folder)
+    with pytest.raises(PermissionError):
+        fine_tune(config)
+    assert load_checkpoint(folder)[1]["epoch"] == 1
+    folder.chmod(0o755)
+    monkeypatch.setattr(record, "save_checkpoint", save)
+    run = fine_tune(config)
+    torch.testing.assert_close(load_file(run.model_folder / "model.safetensors"), load_file(whole.model_folder / "model.safetensors"), rtol=0, atol=0)
+
+
+def test_a_killed_loader_process_is_one_clear_error(tiny, root, monkeypatch):
+    whole = fine_tune(tiny("whole", train__epochs=3))
+    config = tiny("killed", train__epochs=3, train__workers=1)
+    items = VQADataset.__getitems__
+
+    def deadly(self, indices):
+        if torch.utils.data.get_worker_info() and self.split == "train" and (config.folder / "model").exists():
+            os.kill(os.getpid(), signal.SIGKILL)  # after the first epoch
+        return items(self, indices)
+
+    monkeypatch.setattr(VQADataset, "__getitems__", deadly)
+    with pytest.raises(RunError, match="a process that loads pictures was killed"):
+        fine_tune(config)
+    assert load_checkpoint(config.folder / "checkpoints")[1]["epoch"] == 1
+    monkeypatch.setattr(VQADataset, "__getitems__", items)
+    run = fine_tune(config)
+    torch.testing.assert_close(load_file(run.model_folder / "model.safetensors"), load_file(whole.model_folder / "model.safetensors"), rtol=0, atol=0)
 
 
 def test_the_private_stays_private(tiny, root):

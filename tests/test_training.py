@@ -208,6 +208,26 @@ def test_a_loss_that_is_no_number_stops_or_is_skipped(tiny, monkeypatch):
     assert all(torch.isfinite(tensor).all() for tensor in weights(run).values())
 
 
+def test_gradients_that_explode_stop_or_are_skipped(tiny, monkeypatch):
+    """A finite loss whose gradients are infinite leaves the weights alone."""
+    step = training.FineTuning._step
+
+    def exploding(self, *arguments):
+        parameter = next(iter(self.model.text_decoder.parameters()))
+        hook = parameter.register_hook(lambda gradient: gradient * (1e30 if self.progress.step == 2 else 1.0) ** 2)
+        try:
+            return step(self, *arguments)
+        finally:
+            hook.remove()
+
+    monkeypatch.setattr(training.FineTuning, "_step", exploding)
+    with pytest.raises(FloatingPointError, match=r"step 3: loss \d.*gradient norm (inf|nan)"):
+        fine_tune(tiny("raise"))
+    run = fine_tune(tiny("skip", train__nonfinite="skip"))
+    assert [row["skipped_steps"] for row in run.history if row["type"] == "epoch"] == [0, 1, 1]
+    assert all(torch.isfinite(tensor).all() for tensor in weights(run).values())
+
+
 def test_out_of_memory_halves_the_batch_and_changes_no_step(tiny, monkeypatch, capsys):
     forward = training.FineTuning._step
     whole = fine_tune(tiny("whole"))

@@ -13,8 +13,9 @@ from __future__ import annotations
 import copy
 import random
 import re
-from collections import defaultdict
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from .config import Config, project_path
 from .formats import image_bytes
 from .images import ImageStore, decode_image
+from .runs import RunError
 from .sources import read_splits
 
 REMOVED_FROM_QUESTIONS = re.compile(r"[.!\"()*#:;~]")  # as the authors do: salesforce/BLIP data/utils.py
@@ -209,9 +211,10 @@ class LightAugment:
         return (x * draw.uniform(0.85, 1.15)).round().clamp(0, 255).to(torch.uint8)
 
 
-def epoch_order(image_ids: list[str], questions_per_image: int, seed: int, epoch: int,
+def epoch_order(image_ids: list[str], questions_per_image: int, batch_size: int, seed: int, epoch: int,
                 shuffle: bool = True) -> list[int]:  # fmt: skip
-    """The order of an epoch's rows: images at random, up to `questions_per_image` questions of each together.
+    """The order of an epoch's rows: images at random, up to `questions_per_image` questions of each together, and as few
+    images as can be on both sides of the border between two steps of `batch_size`.
 
     An image with more questions comes again elsewhere with the rest. `shuffle=False` keeps the source's order.
     """
@@ -226,7 +229,23 @@ def epoch_order(image_ids: list[str], questions_per_image: int, seed: int, epoch
         draw.shuffle(rows)
         groups += [rows[start : start + questions_per_image] for start in range(0, len(rows), questions_per_image)]
     draw.shuffle(groups)
-    return [i for group in groups for i in group]
+    return _packed(deque(groups), batch_size)
+
+
+def _packed(groups: deque[list[int]], size: int, ahead: int = 64) -> list[int]:
+    """The groups in steps of `size`: each place goes to the first of the next `ahead` groups that fits; where none does,
+    the next is cut. Without this every eighth picture of PathVQA would be encoded in two steps."""
+    order: list[int] = []
+    while groups:
+        free = size - len(order) % size
+        fits = next((k for k in range(min(ahead, len(groups))) if len(groups[k]) <= free), None)
+        if fits is None:
+            order += groups[0][:free]
+            groups[0] = groups[0][free:]
+        else:
+            order += groups[fits]
+            del groups[fits]
+    return order
 
 
 def epoch_plan(order: list[int], batch_size: int, micro_batch_size: int | None = None, rank: int = 0,
@@ -263,6 +282,18 @@ def whole_image_batches(image_ids: list[str], batch_size: int) -> list[list[int]
                 batches.append([])
             batches[-1] += part
     return [batch for batch in batches if batch]
+
+
+@contextmanager
+def loader_deaths_explained() -> Iterator[None]:
+    """Within, a killed loader process is a RunError that says so: torch reports it wherever the main process stands."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise RunError("a process that loads pictures was killed, as the system does when memory runs out. What was written "
+                       "is intact: start again, with train.workers: 0 if it happens again") from error  # fmt: skip
 
 
 def batch_loader(dataset: VQADataset, collator: VQACollator, batches: list[list[int]], workers: int = 0) -> DataLoader:

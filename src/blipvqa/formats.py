@@ -69,7 +69,15 @@ def safe_path(folder: Path, path: str) -> Path:
 def image_bytes(value: dict | bytes | str, folder: Path) -> bytes:
     """The file behind a cell of column `image`, for rows that were checked."""
     data, path = (value["bytes"], value["path"]) if isinstance(value, dict) else (value, value)
-    return data if isinstance(data, bytes) else safe_path(folder, path).read_bytes()
+    return data if isinstance(data, bytes) else read_image_file(safe_path(folder, path), path)
+
+
+def read_image_file(file: Path, path: str) -> bytes:
+    """The bytes of `file`, which the data calls `path`. Raises ValueError that names it so."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ValueError(f"image {path!r:.80}: {error.strerror}") from None
 
 
 @contextmanager

@@ -25,7 +25,14 @@ from tqdm.auto import tqdm
 from .answers import asks_something, asks_yes_no
 from .confidence import abstain, confidence
 from .config import Config, ConfigError, GenerateConfig, project_path
-from .data import VQACollator, VQADataset, batch_loader, collator_for, whole_image_batches
+from .data import (
+    VQACollator,
+    VQADataset,
+    batch_loader,
+    collator_for,
+    loader_deaths_explained,
+    whole_image_batches,
+)
 from .devices import autocast, pick_device, pick_precision, reuse_memory
 from .images import decode_image, resize_image
 from .model import BlipForVQA, Questions
@@ -88,7 +95,7 @@ def predict(model: BlipForVQA, processor, dataset: VQADataset, config: Config, c
     batches = whole_image_batches([row["image_id"] for row in dataset.rows], config.generate.batch_size)
     answerer = Answerer(model, processor, config.generate, candidates)
     answers: dict[int, dict] = {}
-    with autocast(pick_precision(config.train.precision, device), device):
+    with autocast(pick_precision(config.train.precision, device), device), loader_deaths_explained():
         for rows, batch in tqdm(zip(batches, batch_loader(dataset, collator, batches, workers_for(config, device)),
                                     strict=True), total=len(batches), desc=f"answer {dataset.split}",
                                 unit="batch", disable=not progress, leave=False):  # fmt: skip

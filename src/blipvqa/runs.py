@@ -189,10 +189,15 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process. Raises RunError that names the process which holds it."""
     path = (folder.parent / f".{folder.name}.lock").resolve()  # beside it: the folder itself may be moved aside
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path in _locked:
         raise RunError(f"run '{folder.name}' is already being written by this very process")
-    with open(path, "a+", encoding="utf-8") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise RunError(f"run '{folder.name}' has nowhere to go: the folder '{folder.parent.name}' cannot be written "
+                       f"({error.strerror})") from None  # fmt: skip
+    with opened as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from .answers import asks_something, normalize
 from .config import Config, DataConfig, project_path
-from .formats import ERROR, SourceError, image_bytes, open_source, safe_path
+from .formats import ERROR, SourceError, image_bytes, open_source, read_image_file, safe_path
 from .images import ImageError, ImageStore
 from .splitting import cut_validation, regroup, shared_notes
 
@@ -126,11 +126,11 @@ class _Checked:
                     if file is None:
                         raise ValueError("there is no image")
                     if file not in known:
-                        known[file] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+                        known[file] = hashlib.sha256(read_image_file(file, path)).hexdigest()[:16]
                     found[row] = known[file]
                 else:
                     found[row] = hashlib.sha256(data).hexdigest()[:16]
-            except (ValueError, OSError) as error:
+            except ValueError as error:
                 self._refuse(row, str(error), ImageError)
                 continue
             self.sources.setdefault(found[row], row)

@@ -25,7 +25,16 @@ from tqdm.auto import tqdm
 from .card import write_card
 from .checkpoints import trainable
 from .config import Config, ConfigError
-from .data import LightAugment, VQADataset, batch_loader, collator_for, epoch_order, epoch_plan, load_splits
+from .data import (
+    LightAugment,
+    VQADataset,
+    batch_loader,
+    collator_for,
+    epoch_order,
+    epoch_plan,
+    load_splits,
+    loader_deaths_explained,
+)
 from .devices import pick_device, pick_precision, reuse_memory
 from .interrupts import Interrupts, Stopped
 from .loading import load_model
@@ -69,7 +78,7 @@ def _fine_tune(config: Config) -> Run:
             accelerator.print(f"{run.name}: finished earlier, after {run.state['epoch']} epochs; nothing to train")
             return run
         loop = FineTuning(config, accelerator, run)
-        with Interrupts() as interrupts:
+        with Interrupts() as interrupts, loader_deaths_explained():
             loop.train(interrupts)
     return run
 
@@ -110,8 +119,8 @@ class FineTuning:
         self.validation = Validation(config, self.splits["validation"], self.collator, accelerator,
                                      load_candidates(config, self.splits, self.processor))  # fmt: skip
         image_ids = [row["image_id"] for row in self.data.rows]
-        self.order = lambda epoch: epoch_order(image_ids, config.train.questions_per_image, config.seed, epoch,
-                                               config.train.shuffle)  # fmt: skip
+        self.order = lambda epoch: epoch_order(image_ids, config.train.questions_per_image, config.train.batch_size,
+                                               config.seed, epoch, config.train.shuffle)  # fmt: skip
         self.steps = config.train.epochs * len(self._plan(0))
         self.record = Record(config, accelerator, run, self.model, self.processor, self.optimizer)
 
