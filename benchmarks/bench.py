@@ -106,7 +106,7 @@ def growth(sizes: list[int]) -> list[dict]:
             splits, loading, memory = measured(lambda config=config: load_splits(config))
         data = splits["train"].rows
         ids = [row["image_id"] for row in data]
-        _, sampling, _ = measured(lambda ids=ids: epoch_plan(epoch_order(ids, 16, 64, 0, 0), 64))
+        _, sampling, _ = measured(lambda ids=ids: epoch_plan(epoch_order(ids, 16, 0, 0), 64))
         predictions = [{**row, "prediction": row["answer"] if i % 3 else "no"} for i, row in enumerate(data)]
         _, scoring, scoring_memory = measured(lambda predictions=predictions: score(predictions))
         rows.append({"questions": count, "loading": loading, "loading_mib": memory, "sampling": sampling, "scoring": scoring,

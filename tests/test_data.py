@@ -23,28 +23,20 @@ from blipvqa.data import (
 IMAGES = st.lists(st.integers(0, 30), min_size=1, max_size=200).map(lambda ids: [str(i) for i in ids])
 
 
-@given(IMAGES, st.integers(1, 10), st.integers(1, 50), st.integers(0, 5))
-def test_every_question_comes_exactly_once_an_epoch(image_ids, together, batch_size, epoch):
-    order = epoch_order(image_ids, together, batch_size, seed=0, epoch=epoch)
+@given(IMAGES, st.integers(1, 10), st.integers(0, 5))
+def test_every_question_comes_exactly_once_an_epoch(image_ids, together, epoch):
+    order = epoch_order(image_ids, together, seed=0, epoch=epoch)
     assert sorted(order) == list(range(len(image_ids)))
 
 
 def test_questions_of_an_image_come_together_and_epochs_differ():
     image_ids = [str(i // 6) for i in range(120)]
-    order = epoch_order(image_ids, 6, 18, seed=0, epoch=0)
+    order = epoch_order(image_ids, 6, seed=0, epoch=0)
     assert all(len({image_ids[i] for i in order[k : k + 6]}) == 1 for k in range(0, 120, 6))
-    assert order == epoch_order(image_ids, 6, 18, seed=0, epoch=0)
-    assert order != epoch_order(image_ids, 6, 16, seed=0, epoch=1)
-    assert order != epoch_order(image_ids, 6, 16, seed=1, epoch=0)
-    assert epoch_order(image_ids, 6, 16, 0, 0, shuffle=False) == list(range(120))
-
-
-def test_few_images_stand_on_both_sides_of_a_border_between_steps():
-    draw = random.Random(0)
-    image_ids = [str(image) for image in range(300) for _ in range(draw.randint(1, 14))]
-    order = epoch_order(image_ids, 16, 48, seed=0, epoch=0)
-    steps = [{image_ids[i] for i in order[k : k + 48]} for k in range(0, len(order), 48)]
-    assert sum(map(len, steps)) <= 300 + 10  # 342 where every border cuts
+    assert order == epoch_order(image_ids, 6, seed=0, epoch=0)
+    assert order != epoch_order(image_ids, 6, seed=0, epoch=1)
+    assert order != epoch_order(image_ids, 6, seed=1, epoch=0)
+    assert epoch_order(image_ids, 6, 0, 0, shuffle=False) == list(range(120))
 
 
 @given(st.integers(1, 150), st.integers(4, 40), st.none() | st.integers(1, 20), st.integers(1, 4))

@@ -44,7 +44,7 @@ def _run(given: argparse.Namespace) -> int:
         from .runs import Run
 
         a, b = (Run(project_path("outputs") / name) for name in given.runs)
-        print(write_comparison(a, b))
+        print(f"open {write_comparison(a, b).relative_to(project_root())}")
         return 0
     overrides, name = parse_overrides(getattr(given, "set", [])), getattr(given, "name", None)
     config = load_config(given.config, overrides, name)

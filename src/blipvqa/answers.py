@@ -18,6 +18,7 @@ What is not: every other mark stays a token of its own. "3.4" is not "34", "-5" 
 under names of their own.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from tokenizers.normalizers import BertNormalizer
@@ -63,6 +64,11 @@ def words(text: str) -> list[str]:
 def same_answer(a: str, b: str) -> bool:
     """Whether two answers are equal after `normalize`: the definition of exact match."""
     return normalize(a) == normalize(b)
+
+
+def answered_right(prediction: Mapping) -> bool:
+    """Whether a stored prediction is its reference answer."""
+    return same_answer(prediction["answer"], prediction["prediction"])
 
 
 def is_yes_no(answer: str) -> bool:

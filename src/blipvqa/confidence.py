@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from .answers import is_yes_no, normalize, same_answer
+from .answers import answered_right, is_yes_no, normalize
 from .calibration import BINS, bin_table, calibrate, calibration_error, fit, reliability_bins
 from .measures import Prediction, check_predictions
 from .uncertainty import bootstrap_weights, estimate_mean, estimate_statistic, group_of, interval
@@ -66,7 +66,7 @@ def fit_temperature(validation: Iterable[Prediction]) -> dict[str, dict]:
     by_kind: dict[str, list[tuple[float, bool]]] = {"yes_no": [], "sequence": []}
     for prediction in validation:
         if (value := confidence(prediction)) is not None:
-            right = same_answer(prediction["answer"], prediction["prediction"])
+            right = answered_right(prediction)
             by_kind[_kind(prediction)].append((value, right))
     return {
         kind: fit(*np.reshape(pairs, (-1, 2)).T, with_offset=kind == "sequence")
@@ -171,7 +171,7 @@ def score_confidence(
     calibration = None if validation is None else fit_temperature(validation)
     own = np.array([confidence(prediction) for prediction in known], float)
     used = np.array([confidence(prediction, calibration) for prediction in known], float)
-    right = np.array([same_answer(p["answer"], p["prediction"]) for p in known], float)
+    right = np.array([answered_right(p) for p in known], float)
     drawn = {"groups": group_of(known, group), "resamples": resamples, "seed": seed}
     curve = risk_coverage(used, right)
     return {

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import random
 import re
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -211,10 +211,9 @@ class LightAugment:
         return (x * draw.uniform(0.85, 1.15)).round().clamp(0, 255).to(torch.uint8)
 
 
-def epoch_order(image_ids: list[str], questions_per_image: int, batch_size: int, seed: int, epoch: int,
+def epoch_order(image_ids: list[str], questions_per_image: int, seed: int, epoch: int,
                 shuffle: bool = True) -> list[int]:  # fmt: skip
-    """The order of an epoch's rows: images at random, up to `questions_per_image` questions of each together, and as few
-    images as can be on both sides of the border between two steps of `batch_size`.
+    """The order of an epoch's rows: images at random, up to `questions_per_image` questions of each together.
 
     An image with more questions comes again elsewhere with the rest. `shuffle=False` keeps the source's order.
     """
@@ -229,23 +228,7 @@ def epoch_order(image_ids: list[str], questions_per_image: int, batch_size: int,
         draw.shuffle(rows)
         groups += [rows[start : start + questions_per_image] for start in range(0, len(rows), questions_per_image)]
     draw.shuffle(groups)
-    return _packed(deque(groups), batch_size)
-
-
-def _packed(groups: deque[list[int]], size: int, ahead: int = 64) -> list[int]:
-    """The groups in steps of `size`: each place goes to the first of the next `ahead` groups that fits; where none does,
-    the next is cut. Without this every eighth picture of PathVQA would be encoded in two steps."""
-    order: list[int] = []
-    while groups:
-        free = size - len(order) % size
-        fits = next((k for k in range(min(ahead, len(groups))) if len(groups[k]) <= free), None)
-        if fits is None:
-            order += groups[0][:free]
-            groups[0] = groups[0][free:]
-        else:
-            order += groups[fits]
-            del groups[fits]
-    return order
+    return [i for group in groups for i in group]
 
 
 def epoch_plan(order: list[int], batch_size: int, micro_batch_size: int | None = None, rank: int = 0,

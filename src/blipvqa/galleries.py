@@ -15,7 +15,7 @@ import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from .answers import question_type, same_answer
+from .answers import answered_right, question_type
 from .corruptions import CORRUPTIONS, corrupt
 from .data import VQADataset
 from .explanations import explain, spread_over
@@ -60,7 +60,7 @@ def gallery(dataset: VQADataset, predictions: Sequence[Mapping], *, ranges: str 
     if len(chosen) > most:
         notes.append(f"{most} of {len(chosen):,} questions are shown")
         chosen = chosen[:most]
-    right = sum(_right(predictions[i]) for i in chosen)
+    right = sum(answered_right(predictions[i]) for i in chosen)
     notes.insert(0, f"{len(chosen)} questions, {right} right, {len(chosen) - right} wrong")
     cards = [prediction_card(dataset, [predictions[i] for i in rows], numbers=rows)
              for rows in _by_image(chosen, predictions).values()]  # fmt: skip
@@ -71,12 +71,12 @@ def prediction_card(dataset: VQADataset, predictions: Sequence[Mapping], numbers
     """One picture with predictions about it; `numbers` are their positions in the split."""
     lines = []
     for k, row in enumerate(predictions):
-        colour, sign = RIGHT if _right(row) else WRONG
+        colour, sign = RIGHT if answered_right(row) else WRONG
         number = f"<span style='color:#888'>{numbers[k]} · </span>" if len(numbers) else ""
         sure = f" <span style='color:#777'>{row['confidence']:.0%} sure</span>" if row.get("confidence") is not None else ""
         said = f"<b style='color:{colour}'>{sign} {escape(row['prediction'] or '(empty)', 120)}</b>{sure}"
         withheld = f"<br>withheld: {escape(row['withheld'], 120)}" if row.get("withheld") else ""
-        actual = "" if _right(row) else f"<br>actual: <b>{escape(row['answer'], 120)}</b>"
+        actual = "" if answered_right(row) else f"<br>actual: <b>{escape(row['answer'], 120)}</b>"
         lines.append(_line(f"{number}{escape(row['question'])}<br>{said}{withheld}{actual}", colour))
     return _card(dataset.image(dataset.index(predictions[0]["id"])), lines)
 
@@ -128,8 +128,8 @@ def explanations(dataset: VQADataset, predictions: Sequence[Mapping], model, pro
         both = Image.new("RGB", (2 * image.width, image.height))
         both.paste(image)
         both.paste(_warmed(image, found.map), (image.width, 0))
-        colour, sign = RIGHT if _right(row) else WRONG
-        actual = "" if _right(row) else f"<br>actual: <b>{escape(row['answer'], 120)}</b>"
+        colour, sign = RIGHT if answered_right(row) else WRONG
+        actual = "" if answered_right(row) else f"<br>actual: <b>{escape(row['answer'], 120)}</b>"
         said = f"<b style='color:{colour}'>{sign} {escape(row['prediction'] or '(empty)', 120)}</b>"
         line = _line(f"{escape(row['question'])}<br>{said}{actual}", colour)
         cards.append(Html(f"<div class='card' style='{CARD}'>{picture(both, 320)}{line}</div>"))
@@ -139,10 +139,10 @@ def explanations(dataset: VQADataset, predictions: Sequence[Mapping], model, pro
 def telling(predictions: Sequence[Mapping], count: int = 6) -> list[int]:
     """Positions of predictions worth explaining: of different pictures and types, wrong ones among them."""
     chosen, images, kinds = [], set(), set()
-    wrong = [i for i, row in enumerate(predictions) if not _right(row)][: count // 3]
+    wrong = [i for i, row in enumerate(predictions) if not answered_right(row)][: count // 3]
     for i in (*wrong, *range(len(predictions))):
         row = predictions[i]
-        kind = (question_type(row["question"]), _right(row))
+        kind = (question_type(row["question"]), answered_right(row))
         if row["image_id"] not in images and kind not in kinds and len(chosen) < count:
             chosen.append(i)
             images.add(row["image_id"])
@@ -199,16 +199,12 @@ def _known(only: str | None, predictions: Sequence[Mapping]) -> str | None:
 
 def _passes(row: Mapping, only: str | None) -> bool:
     if only in ("wrong", "right"):
-        return _right(row) == (only == "right")
+        return answered_right(row) == (only == "right")
     return only is None or question_type(row["question"]) == only
 
 
-def _right(row: Mapping) -> bool:
-    return same_answer(row["answer"], row["prediction"])
-
-
 def _said(row: Mapping) -> Html:
-    colour, sign = RIGHT if _right(row) else WRONG
+    colour, sign = RIGHT if answered_right(row) else WRONG
     return Html(f"<span style='color:{colour}'>{sign} {escape(row['prediction'] or '(empty)', 40)}</span>")
 
 

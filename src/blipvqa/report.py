@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import figures, tables
-from .answers import same_answer
+from .answers import answered_right
 from .card import last_part
 from .data import Splits, VQADataset
 from .galleries import explanations, prediction_card, sample_progress, telling
@@ -212,11 +212,11 @@ def _gallery(dataset: VQADataset, predictions: Sequence[Mapping]) -> Html:
     chosen = list(by_image.values())
     random.Random(0).shuffle(chosen)
     chosen = chosen[:PICTURES]
-    chosen.sort(key=lambda rows: all(map(_right, rows[:QUESTIONS_A_CARD])))
+    chosen.sort(key=lambda rows: all(map(answered_right, rows[:QUESTIONS_A_CARD])))
     cards = []
     for rows in chosen:
         rows = rows[:QUESTIONS_A_CARD]
-        right = sum(map(_right, rows))
+        right = sum(map(answered_right, rows))
         cards.append(f"<div data-right='{int(right == len(rows))}' data-wrong='{int(right < len(rows))}'>"
                      f"{prediction_card(dataset, rows)}</div>")  # fmt: skip
     tools = ("<div class='tools'><input id='search' type='search' placeholder='search questions and answers' "
@@ -226,10 +226,6 @@ def _gallery(dataset: VQADataset, predictions: Sequence[Mapping]) -> Html:
     note = (f"<p class='sub'>{len(chosen)} of {len(by_image)} images, drawn at random; at most {QUESTIONS_A_CARD} "
             "questions each.</p>")  # fmt: skip
     return _section("Predicted against actual", note, tools, "<div class='gallery'>", *cards, "</div>")
-
-
-def _right(row: Mapping) -> bool:
-    return same_answer(row["answer"], row["prediction"])
 
 
 def _settings(run: Run) -> Html:

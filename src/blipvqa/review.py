@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .answers import same_answer
+from .answers import answered_right, same_answer
 from .data import VQADataset
 from .measures import Prediction, check_predictions
 from .runs import replacing
@@ -189,7 +189,7 @@ def read_review(
     verdicts = _verdicts(path, {str(prediction["id"]): prediction for prediction in predictions})
     judged = [p for p in predictions if verdicts.get(str(p["id"]), "unclear") != "unclear"]
     given = [verdicts[str(prediction["id"])] for prediction in judged]
-    exact = [same_answer(prediction["answer"], prediction["prediction"]) for prediction in judged]
+    exact = [answered_right(prediction) for prediction in judged]
     drawn = {"groups": group_of(judged, group), "resamples": resamples, "seed": seed}
     answers = list(zip(judged, given, exact, strict=True))
     counted = Counter(verdicts.values())

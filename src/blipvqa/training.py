@@ -119,8 +119,8 @@ class FineTuning:
         self.validation = Validation(config, self.splits["validation"], self.collator, accelerator,
                                      load_candidates(config, self.splits, self.processor))  # fmt: skip
         image_ids = [row["image_id"] for row in self.data.rows]
-        self.order = lambda epoch: epoch_order(image_ids, config.train.questions_per_image, config.train.batch_size,
-                                               config.seed, epoch, config.train.shuffle)  # fmt: skip
+        self.order = lambda epoch: epoch_order(image_ids, config.train.questions_per_image, config.seed, epoch,
+                                               config.train.shuffle)  # fmt: skip
         self.steps = config.train.epochs * len(self._plan(0))
         self.record = Record(config, accelerator, run, self.model, self.processor, self.optimizer)
 
