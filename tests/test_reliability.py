@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import blipvqa.record as record
-from blipvqa import Run, evaluate, fine_tune, load_splits
+from blipvqa import Run, evaluate, fine_tune, load_config, load_splits
 from blipvqa.checkpoints import load_checkpoint
 from blipvqa.data import VQADataset
 from blipvqa.formats import SourceError
@@ -189,7 +189,8 @@ def test_the_private_stays_private(tiny, root):
 
 
 @pytest.mark.slow
-def test_fifty_epochs_hold_no_more_than_ten(tiny, monkeypatch):
+def test_fifty_epochs_hold_no_more_than_ten(root, request, monkeypatch):
+    """The demo's data, with a model small enough for fifty epochs in minutes."""
     process, seen = psutil.Process(), {}
     run = record.Record.checkpoint
 
@@ -198,7 +199,9 @@ def test_fifty_epochs_hold_no_more_than_ten(tiny, monkeypatch):
         seen[progress.epoch] = process.memory_info().rss / 2**20, process.num_fds()
 
     monkeypatch.setattr(record.Record, "checkpoint", watched)
-    fine_tune(tiny(train__epochs=50))
+    small = {"hidden_size": 32, "layers": 1, "heads": 2, "patch_size": 16}
+    fine_tune(load_config(request.config.rootpath / "configs" / "demo.yaml",
+                          {"train.epochs": 50, "train.evaluate_questions": 80, "train.log_every": 1000, "model.scratch": small}, "fifty"))
     print("MiB and file handles after 10 and 50 epochs:", seen[10], seen[50])
     assert seen[50][0] < seen[10][0] + 20
     assert seen[50][1] <= seen[10][1]
