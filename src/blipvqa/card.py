@@ -103,8 +103,7 @@ def _grounding_lines(scores: dict) -> list[str]:
         interval = "–" if gap["low"] is None else f"{gap['low']:.3f} to {gap['high']:.3f}"
         lines.append(f"| {words} | {_value(found[name]['overall']['exact_match'])} | {_value(gap, 'difference')} | {interval} | "
                      f"{found['changed'][name]:.0%} |")  # fmt: skip
-    least = _least_grounded(scores)
-    return [*lines, "", *least, ""] if least else [*lines, ""]
+    return [*lines, "", *_least_grounded(scores)]
 
 
 def _least_grounded(scores: dict, fewest: int = 30) -> list[str]:
@@ -116,7 +115,7 @@ def _least_grounded(scores: dict, fewest: int = 30) -> list[str]:
         return []
     kind = min(lost, key=lost.get)
     return [f"Of the question types with {fewest} questions and more, {plain(kind)} needs the picture least: "
-            f"{lost[kind]:.3f} lost."]  # fmt: skip
+            f"{lost[kind]:.3f} lost.", ""]  # fmt: skip
 
 
 def _confidence_lines(scores: dict) -> list[str]:

@@ -18,11 +18,6 @@ from .duplicates import duplicate_notes, near_duplicates
 SIDES = frozenset({"left", "right"})
 
 
-def leak_notes(splits: Splits) -> list[str]:
-    """What makes held-out numbers too good: shared pictures, near-duplicates, and what was done about them."""
-    return splits.notes + duplicate_notes(near_duplicates(splits))
-
-
 def answer_notes(train: VQADataset) -> list[str]:
     """Imbalance and laterality of the training questions, a line each."""
     if not len(train):
@@ -51,5 +46,6 @@ def _names_a_side(row: dict) -> bool:
 
 
 def all_notes(splits: Splits) -> dict[str, Sequence[str]]:
-    """{"leaks": [...], "answers": [...]}, as `metrics-<split>.json` keeps them under `data`."""
-    return {"leaks": leak_notes(splits), "answers": answer_notes(splits["train"])}
+    """As `metrics-<split>.json` keeps them under `data`: {"leaks": what makes held-out numbers too good, and what was done
+    about it, "answers": imbalance and laterality}."""
+    return {"leaks": splits.notes + duplicate_notes(near_duplicates(splits)), "answers": answer_notes(splits["train"])}

@@ -66,7 +66,7 @@ def write_report(run: Run, splits: Splits) -> Path:
     scores, predictions = run.metrics(split), run.predictions(split)
     parts = [_head(run, scores), _warnings(scores), _numbers(scores), _curves(run, splits), _grounding(scores),
              _confidence(scores), _slices(scores, predictions), _explained(run, splits[split], predictions),
-             _stress(run, split), _gallery(splits[split], predictions), _review(run, split, predictions), _data(scores),
+             _stress(run, split), _review(run, split, predictions), _data(scores), _gallery(splits[split], predictions),
              _settings(run)]  # fmt: skip
     path = run.folder / "report.html"
     write_text(path, _page(f"{run.name}: predicted against actual", parts))

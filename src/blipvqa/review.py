@@ -96,7 +96,7 @@ def save_pictures(dataset: VQADataset, folder: str | Path, split: str = "test", 
             files[row["image_id"]] = f"{place.name}/{name}"
             image = dataset.image(i)
             image.thumbnail((side, side))
-            with replacing(place / name) as beside:
+            with replacing(place / name, durable=False) as beside:  # can be made again
                 image.save(beside, "JPEG", quality=90)
     return files
 
