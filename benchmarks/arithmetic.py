@@ -26,18 +26,19 @@ def step_operations(config, groups: list[list[list[int]]]) -> float:
         for q, a in questions:
             token = 2 * (4 * t * t + 2 * t * t + 2 * t * g)  # own attention, the other's query and output, feed-forward
             total += layers * (q * token + 4 * q * q * t + 4 * q * n * t)
-            total += layers * (a * token + 4 * a * a * t + 4 * a * q * t + 2 * q * 2 * t * t)
-            total += (a - 1) * 2 * (t * t + t * words)
+            given = a - 1  # an answer's last token predicts nothing
+            total += layers * (given * token + 4 * given * given * t + 4 * given * q * t + 2 * q * 2 * t * t)
+            total += given * 2 * (t * t + t * words)
     return 3 * total
 
 
-def matmul_rate(seconds: float = 3.0, size: int = 2048, device: str = "cpu", dtype=torch.float32) -> float:
-    """The best rate of one matrix product, operations a second."""
+def matmul_rate(seconds: float = 3.0, size: int = 2048, device: str = "cpu", dtype=torch.float32, multiply=torch.matmul) -> float:
+    """The best rate of one matrix product, operations a second; `multiply` is torch's, or another's."""
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     best, ended = 0.0, time.perf_counter() + seconds
     while time.perf_counter() < ended:
         begun = time.perf_counter()
-        a @ b
+        multiply(a, b)
         if device == "cuda":
             torch.cuda.synchronize()
         best = max(best, 2 * size**3 / (time.perf_counter() - begun))

@@ -1,8 +1,9 @@
 """The contenders of `make bench`, each run in a process of its own: `python contenders.py <what> <who> [--quick]`.
 
 The model is the published size with random weights (a small one with --quick); questions are random words of real lengths,
-grouped by picture as PathVQA's are (`pathvqa_lengths.json`). Prints one JSON object. The first three training steps and the first answers warm
-up and are not counted: optimizer states, and the memory that is kept, come with them.
+grouped by picture as PathVQA's are (`pathvqa_lengths.json`). Prints one JSON object. The first three training steps and the
+first answers warm up and are not counted: optimizer states, and the memory that is kept, come with them. On a GPU, where there
+is one, in bf16.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from arithmetic import matmul_rate, step_operations
 from transformers import BlipConfig, BlipForQuestionAnswering, Trainer, TrainingArguments
 
 from blipvqa.config import TrainConfig
-from blipvqa.devices import autocast, pick_device, reuse_memory
+from blipvqa.devices import autocast, pick_device, pick_precision, reuse_memory
 from blipvqa.model import BlipForVQA
 from blipvqa.optimization import make_optimizer
+from blipvqa.products import onednn_takes, product
 from blipvqa.runs import peak_memory_gib
 
 LENGTHS = json.loads((Path(__file__).parent / "pathvqa_lengths.json").read_text())
+DEVICE = pick_device()
+PRECISION = pick_precision("auto", DEVICE)  # of every contender: bf16 on a GPU, fp32 on a CPU
 WARM_UP = 3  # training steps
 ENC, DEC, SEP = 30523, 30522, 102
 SMALL = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -81,23 +85,44 @@ def our_batch(data: dict, rows: list[int], answers: bool = True) -> dict:
     return batch
 
 
+def moved(batch: dict) -> dict:
+    return {key: value.to(DEVICE) for key, value in batch.items()}
+
+
+def now() -> float:
+    """Seconds on a clock, once all that was asked of the device is done."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def machine_rates(quick: bool) -> dict[str, float]:
+    """Operations a second of the fastest product of two matrices: torch's, and on a CPU oneDNN's."""
+    seconds, dtype = 0.2 if quick else 3.0, {"bf16": torch.bfloat16, "fp16": torch.float16}.get(PRECISION, torch.float32)
+    rates = {"matmul": matmul_rate(seconds, 8192 if DEVICE.type == "cuda" else 2048, DEVICE.type, dtype)}
+    if onednn_takes(torch.empty(0, device=DEVICE)):
+        rates["onednn"] = matmul_rate(seconds, multiply=product)
+    return rates
+
+
 # ------------------------------------------------------------------------------------------------ a training step
 
 
 def train_report(config: BlipConfig, data: dict, steps: list[range]) -> list[float]:
     """The report's loop, written plainly: one picture a question, 32 + 32 tokens, labels as decoder input."""
-    model = BlipForQuestionAnswering(config).train()
+    model = BlipForQuestionAnswering(config).train().to(DEVICE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
     seconds = []
     for rows in steps:
         batch = plain_batch(data, rows, 32)
         labels = padded([data["answers"][i] for i in rows], width=32)
-        begun = time.perf_counter()
-        loss = model(**batch, labels=labels).loss
+        begun = now()
+        with autocast(PRECISION, DEVICE):
+            loss = model(**moved(batch | {"labels": labels})).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(now() - begun)
     return seconds
 
 
@@ -108,7 +133,7 @@ def train_trainer(config: BlipConfig, data: dict, steps: list[range]) -> list[fl
 
     class Timed(BlipForQuestionAnswering):
         def forward(self, *arguments, **keywords):
-            marks.append(time.perf_counter())
+            marks.append(now())
             return super().forward(*arguments, **keywords)
 
     def collate(rows: list[dict]) -> dict:
@@ -119,27 +144,29 @@ def train_trainer(config: BlipConfig, data: dict, steps: list[range]) -> list[fl
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(folder, per_device_train_batch_size=len(steps[0]), max_steps=len(steps), report_to=[], save_strategy="no",
                                      logging_strategy="no", remove_unused_columns=False, learning_rate=2e-5, weight_decay=0.05,
-                                     use_cpu=not torch.cuda.is_available(), disable_tqdm=True)  # fmt: skip
+                                     use_cpu=DEVICE.type == "cpu", bf16=PRECISION == "bf16", disable_tqdm=True)  # fmt: skip
         rows = [{"row": i} for step in steps for i in step]
         Trainer(Timed(config), settings, data_collator=collate, train_dataset=rows).train()
-        marks.append(time.perf_counter())
+        marks.append(now())
     return [b - a for a, b in zip(marks, marks[1:], strict=False)]
 
 
 def train_ours(config: BlipConfig, data: dict, steps: list[range]) -> list[float]:
     """The step of `training.py`: shared pictures, packed tokens, fused AdamW, clipped gradients, memory kept."""
-    reuse_memory(pick_device())
-    model = BlipForVQA(config).train()
+    reuse_memory(DEVICE)
+    model = BlipForVQA(config).train().to(DEVICE)
     optimizer = make_optimizer(model, TrainConfig())
     seconds = []
     for rows in steps:
         batch = our_batch(data, list(rows))
-        begun = time.perf_counter()
+        begun = now()
         optimizer.zero_grad(set_to_none=True)
-        (model(**batch).loss_per_answer.sum() / len(rows)).backward()
+        with autocast(PRECISION, DEVICE):
+            loss = model(**moved(batch)).loss_per_answer.sum() / len(rows)
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(now() - begun)
     return seconds
 
 
@@ -148,17 +175,18 @@ def train_ours(config: BlipConfig, data: dict, steps: list[range]) -> list[float
 
 @torch.no_grad()
 def predict_single(model: BlipForQuestionAnswering, data: dict, count: int) -> list[list[int]]:
-    return [row for i in range(count) for row in model.generate(**plain_batch(data, range(i, i + 1)), max_length=6).tolist()]
+    return [row for i in range(count) for row in model.generate(**moved(plain_batch(data, range(i, i + 1))), max_length=6).tolist()]
 
 
 @torch.no_grad()
 def predict_batched(model: BlipForQuestionAnswering, data: dict, count: int) -> list[list[int]]:
-    return [row for i in range(0, count, 8) for row in model.generate(**plain_batch(data, range(i, min(i + 8, count))), max_length=6).tolist()]
+    batches = [plain_batch(data, range(i, min(i + 8, count))) for i in range(0, count, 8)]
+    return [row for batch in batches for row in model.generate(**moved(batch), max_length=6).tolist()]
 
 
 @torch.no_grad()
 def predict_ours(model: BlipForVQA, data: dict, count: int) -> list[list[int]]:
-    return model.generate_answers(**our_batch(data, list(range(count)), answers=False), max_length=6).tolist()
+    return model.generate_answers(**moved(our_batch(data, list(range(count)), answers=False)), max_length=6).tolist()
 
 
 PREDICT = {"single": predict_single, "batched": predict_batched, "ours": predict_ours}
@@ -174,23 +202,24 @@ def run(what: str, who: str, quick: bool) -> dict:
         data = sample(what, IN_ALL[who], side)
         steps = [range(i, i + A_STEP[who]) for i in range(0, IN_ALL[who], A_STEP[who])]
         steps = steps[:1] * WARM_UP + steps
-        rate = matmul_rate(0.2 if quick else 3.0)
+        before = machine_rates(quick)
         seconds = {"report": train_report, "trainer": train_trainer, "ours": train_ours}[who](config, data, steps)[WARM_UP:]
-        rate = max(rate, matmul_rate(0.2 if quick else 3.0))
-        needed = step_operations(config, data["groups"])
-        return {"questions": IN_ALL[who], "seconds": sum(seconds), "peak_memory_gib": peak_memory_gib(), "matmul_rate": rate,
-                "share_of_matmul_rate": needed / sum(seconds) / rate}  # fmt: skip
+        rates = {by: max(rate, before[by]) for by, rate in machine_rates(quick).items()}
+        done = step_operations(config, data["groups"]) / sum(seconds)  # a second
+        return {"questions": IN_ALL[who], "seconds": sum(seconds), "peak_memory_gib": peak_memory_gib(), "rates": rates,
+                "shares": {by: done / rate for by, rate in rates.items()}}  # fmt: skip
     count = PREDICT_QUESTIONS[who]
     data = sample(what, PREDICT_QUESTIONS["ours"], side)
     if who == "ours":
-        reuse_memory(pick_device())
-    model = (BlipForVQA if who == "ours" else BlipForQuestionAnswering)(config).eval()
-    with autocast("fp32", pick_device()):
+        reuse_memory(DEVICE)
+    model = (BlipForVQA if who == "ours" else BlipForQuestionAnswering)(config).eval().to(DEVICE)
+    with autocast(PRECISION, DEVICE):
         PREDICT[who](model, data, FIRST_ANSWERS[who])
-        begun = time.perf_counter()
+        begun = now()
         answers = PREDICT[who](model, data, count)
-        seconds = time.perf_counter() - begun
-    return {"questions": count, "seconds": seconds, "peak_memory_gib": peak_memory_gib(), "answers": [row[1:] for row in answers[:16]]}
+        seconds = now() - begun
+    return {"questions": count, "seconds": seconds, "peak_memory_gib": peak_memory_gib(), "precision": PRECISION,
+            "answers": [row[1:] for row in answers[:16]]}  # fmt: skip
 
 
 if __name__ == "__main__":

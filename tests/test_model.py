@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import BlipForQuestionAnswering
 
+from blipvqa import attention, products
 from blipvqa.model import IMAGE_MEAN, IMAGE_STD, BlipForVQA
 
 REFERENCE = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "blip-tiny"
@@ -29,8 +30,12 @@ def expected():
     return json.loads((REFERENCE / "expected.json").read_text())
 
 
-@pytest.fixture
-def model():
+@pytest.fixture(params=["usual", "onednn"])
+def model(request, monkeypatch):
+    """The tiny model, whose products are too small for oneDNN: once as it is, once with all of them there."""
+    if request.param == "onednn":
+        monkeypatch.setattr(products, "WORTH_IT", 0)
+        monkeypatch.setattr(attention, "WORTH_IT", 0)
     return BlipForVQA.from_pretrained(REFERENCE).eval()
 
 

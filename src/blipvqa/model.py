@@ -23,6 +23,7 @@ from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 from transformers.models.blip.modeling_blip import BlipTextLMHeadModel, BlipTextModel, BlipVisionModel
 from transformers.utils import ModelOutput
 
+from .products import speed_up
 from .wiring import Grid, Memory, image_states, next_token_states, text_states
 
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of every published BLIP (preprocessor_config.json)
@@ -89,6 +90,7 @@ class BlipForVQA(BlipForQuestionAnswering):
         self.text_decoder = AnswerDecoder(config.text_config)
         self.decoder_pad_token_id = config.text_config.pad_token_id
         self.decoder_start_token_id = config.text_config.bos_token_id
+        speed_up(self)
         self.post_init()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, pixel_values: Tensor | None = None,
@@ -141,19 +143,20 @@ class BlipForVQA(BlipForQuestionAnswering):
         return Questions(states, grid)
 
     def _answer_losses(self, questions: Questions, question_index: Tensor, ids: Tensor, real: Tensor,
-                       smoothing: float, maps: list | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
+                       smoothing: float) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Summed cross-entropy `[A]` of A answers `ids`, `real` `[A,La]`, and the logits `[K,V]` behind it.
 
-        `question_index [A]` says which question each answers. Only tokens that predict a label get logits.
+        `question_index [A]` says which question each answers. An answer's last token predicts nothing, and as no token
+        looks ahead, none needs it: it is not computed.
         """
-        grid = Grid.of_mask(real)
+        place = real.cumsum(1)  # 1 for an answer's first token
+        given, wanted = real & (place < place[:, -1:]), real & (place > 1)
+        grid = Grid.of_mask(given)
         memory = Memory(questions.states, grid.regrouped(question_index, questions.grid.rows), questions.grid)
-        states = text_states(self.text_decoder.bert, ids[real], grid, memory, causal=True)
-        followed = grid.column + 1 < real.sum(1)[grid.row]  # [T]: every token but each answer's last
-        targets = ids[real][1:][followed[:-1]]  # packed: what follows a token is the next entry
-        logits = self.text_decoder.cls(states[followed]).float()  # [K, V]
-        losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
-        return losses.new_zeros(len(ids)).index_add(0, grid.row[followed], losses), logits
+        states = text_states(self.text_decoder.bert, ids[given], grid, memory, causal=True)
+        logits = self.text_decoder.cls(states).float()  # [K, V]
+        losses = F.cross_entropy(logits, ids[wanted], reduction="none", label_smoothing=smoothing)
+        return losses.new_zeros(len(ids)).index_add(0, grid.row, losses), logits
 
     @torch.no_grad()
     def generate(self, input_ids: Tensor, pixel_values: Tensor, attention_mask: Tensor | None = None,

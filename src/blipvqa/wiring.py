@@ -1,7 +1,7 @@
 """How BLIP's three towers are wired, over the modules and weights of `transformers`.
 
 Notable:
-- Attention goes through `scaled_dot_product_attention` everywhere; `maps` asks for the probabilities instead.
+- Attention is `attend` everywhere; `maps` asks for its probabilities.
 - Tokens travel *packed*: `[T, D]`, the T real tokens of a batch without padding, so no linear layer works on
   padding. Attention alone needs a grid, and `Grid` says where each token stands in it.
 - Shared memory: several sequences that look at one image (or several candidate answers at one question) put their
@@ -16,29 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False,
-           dropout: float = 0.0, maps: list | None = None) -> Tensor:  # fmt: skip
-    """Attention of `query [B,H,L,d]` to `key, value [B,H,M,d]`; `mask` is boolean, True where it may look.
-
-    With a list in `maps`, the probabilities `[B,H,L,M]` are appended to it and keep their gradient.
-    """
-    if maps is None:
-        return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
-    scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-    if causal:
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    probabilities = scores.softmax(-1)
-    if probabilities.requires_grad:
-        probabilities.retain_grad()
-    maps.append(probabilities)
-    return probabilities @ value
+from .attention import attend
 
 
 class Grid:

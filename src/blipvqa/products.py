@@ -1,0 +1,74 @@
+"""Linear layers at the speed the CPU has.
+
+torch's matrix products go through MKL, which leaves AVX-512 unused on processors that are not Intel's: 230 of the 500
+GFLOP/s of two cores of an AMD EPYC (`docs/lab-notes.md`). oneDNN, which torch carries too, uses it. So the large fp32
+products of a linear layer, two of its backward pass among them, go there; small ones, other number formats and other
+devices go the usual way. Same products, other order of summation.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+WORTH_IT = 2**25  # multiplications; below, what oneDNN takes to prepare for a new shape (0.3 ms) is more than it gains
+ROWS_AT_ONCE = 1024
+
+
+class Linear(nn.Linear):
+    """An `nn.Linear`: same parameters, same numbers to rounding."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., in]` → `[..., out]`."""
+        if x.numel() * self.out_features < WORTH_IT or not onednn_takes(x):
+            return super().forward(x)
+        y = _Product.apply(x.reshape(-1, self.in_features), self.weight, self.bias)
+        return y.view(*x.shape[:-1], self.out_features)
+
+
+def speed_up(model: nn.Module) -> None:
+    """Turn `model`'s linear layers into `Linear`, in place; its parameters and their names stay."""
+    for module in model.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = Linear
+
+
+def onednn_takes(x: Tensor) -> bool:
+    """Whether `product` can compute with `x`."""
+    return (x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+            and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling())  # fmt: skip
+
+
+def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`a [M,K] @ b.T [K,N] + bias [N]` by oneDNN, in fp32 on a CPU.
+
+    `b` or `b.T` must be contiguous: with any other strides oneDNN is 1,000 times slower.
+    """
+    return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return product(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        return (product(gradient, weight.t()) if of_x else None,
+                _weight_gradient(gradient, x) if of_weight else None,
+                gradient.sum(0) if of_bias else None)  # fmt: skip
+
+
+def _weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
+    """`gradient [M,N].T @ x [M,K]`, in pieces: a sum over thousands of rows at once is an eighth slower."""
+    pieces = zip(gradient.split(ROWS_AT_ONCE), x.split(ROWS_AT_ONCE), strict=True)
+    first, *rest = (product(g.t(), part.t()) for g, part in pieces)
+    for piece in rest:
+        first += piece
+    return first

@@ -1,0 +1,92 @@
+"""Linear layers and attention by oneDNN: torch's numbers and gradients, and used where they should be."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.profiler import ProfilerActivity, profile
+
+from blipvqa import attention, products
+
+ON_CPU = products.onednn_takes(torch.empty(0))
+pytestmark = pytest.mark.skipif(not ON_CPU, reason="oneDNN is not part of this build of torch")
+
+
+def onednn_calls(function) -> int:
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        function()
+    return sum(event.count for event in seen.key_averages() if event.key == "mkldnn::_linear_pointwise")
+
+
+def gradients(function, *inputs):
+    out = function(*inputs)
+    torch.manual_seed(1)
+    return [out, *torch.autograd.grad(out, inputs, torch.randn_like(out))]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_large_linear_layer_has_torchs_numbers_and_gradients(bias):
+    torch.manual_seed(0)
+    plain = torch.nn.Linear(96, 256, bias=bias)
+    ours = copy.deepcopy(plain)
+    products.speed_up(torch.nn.Sequential(ours))
+    x = torch.randn(3, 700, 96, requires_grad=True)  # 2,100 rows: the weight's gradient is summed in pieces
+    expected, found = ([layer(x), *torch.autograd.grad(layer(x).sin().sum(), [x, *layer.parameters()])] for layer in (plain, ours))
+    for a, b in zip(expected, found, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+    assert onednn_calls(lambda: ours(x)) == 1
+    assert onednn_calls(lambda: plain(x)) == 0
+
+
+def test_only_large_fp32_products_leave_the_usual_way():
+    layer = products.Linear(96, 256)
+    large = torch.randn(2000, 96)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert onednn_calls(lambda: layer(large)) == 0
+        assert layer(large).dtype == torch.bfloat16
+    assert onednn_calls(lambda: layer(large[:100])) == 0
+    assert onednn_calls(lambda: layer.double()(large.double())) == 0
+
+
+def test_frozen_weights_get_no_gradient():
+    layer = products.Linear(96, 256).requires_grad_(False)
+    x = torch.randn(2000, 96, requires_grad=True)
+    layer(x).sum().backward()
+    assert layer.weight.grad is None
+    torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(2000, -1), atol=1e-4, rtol=1e-4)
+
+
+def test_speeding_up_keeps_subclasses_and_names():
+    class Other(torch.nn.Linear):
+        pass
+
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), Other(2, 2))
+    names = list(model.state_dict())
+    products.speed_up(model)
+    assert [type(layer) for layer in model] == [products.Linear, Other]
+    assert list(model.state_dict()) == names
+
+
+@pytest.mark.parametrize("queries", [40, 200])
+def test_attention_head_by_head_has_torchs_numbers_and_gradients(queries):
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, n, 3, 16).transpose(1, 2).requires_grad_() for n in (queries, 200, 200))
+    expected = gradients(F.scaled_dot_product_attention, query, key, value)
+    found = gradients(attention._HeadByHead.apply, query, key, value)
+    for a, b in zip(expected, found, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_large_attention_without_a_mask_goes_head_by_head(monkeypatch):
+    monkeypatch.setattr(attention, "WORTH_IT", 1000)
+    query, key, value = torch.randn(3, 2, 4, 60, 16).unbind(0)
+    mask = torch.ones(60, 60, dtype=torch.bool)
+    assert onednn_calls(lambda: attention.attend(query, key, value)) == 2 * 4 * 2  # two products a head
+    for alone in ({"mask": mask}, {"causal": True}, {"dropout": 0.1}):
+        assert onednn_calls(lambda alone=alone: attention.attend(query, key, value, **alone)) == 0
+    torch.testing.assert_close(attention.attend(query, key, value), attention.attend(query, key, value, mask), atol=1e-5, rtol=1e-4)
+    maps = []
+    torch.testing.assert_close(attention.attend(query, key, value, maps=maps), attention.attend(query, key, value), atol=1e-5, rtol=1e-4)
+    assert maps[0].shape == (2, 4, 60, 60)
+
