@@ -1,9 +1,9 @@
 """Does drawing an image's questions together cost accuracy? The same data grouped and fully shuffled, equal epochs.
 
-    .venv/bin/python benchmarks/grouping.py [--quick] [--vqa-rad FOLDER] [--only demo|vqa-rad]
+    .venv/bin/python benchmarks/grouping.py [--quick] [--vqa-rad FOLDER] [--only demo|vqa-rad] [--seeds 3]
 
 Trains a smaller copy of the demo, and VQA-RAD where a folder of it is given, with `questions_per_image` as it is by default and 1,
-from three seeds each, and writes curves and final numbers to `outputs/bench/grouping-<data>.json`.
+from some seeds each, and writes curves and final numbers to `outputs/bench/grouping-<data>.json`.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--vqa-rad", help="a folder with VQA-RAD's parquet files")
     parser.add_argument("--only", choices=["demo", "vqa-rad"])
+    parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
-    seeds = 1 if given.quick else 3
+    seeds = 1 if given.quick else given.seeds
     found = {}
     if given.only != "vqa-rad":
         found["demo"] = compared("demo", "configs/demo.yaml", QUICK if given.quick else SMALL, seeds)

@@ -1,6 +1,7 @@
 """Linear layers and attention by oneDNN: torch's numbers and gradients, and used where they should be."""
 
 import copy
+import platform
 
 import pytest
 import torch
@@ -9,8 +10,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from blipvqa import attention, products
 
-ON_CPU = products.onednn_takes(torch.empty(0))
-pytestmark = pytest.mark.skipif(not ON_CPU, reason="oneDNN is not part of this build of torch")
+ELSEWHERE = (platform.system(), platform.machine()) != ("Linux", "x86_64")
+pytestmark = pytest.mark.skipif(ELSEWHERE, reason="torch may come without oneDNN here")
 
 
 def onednn_calls(function) -> int:

@@ -25,10 +25,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     """
     if maps is not None:
         return _mapped(query, key, value, mask, causal, maps)
-    large = query.shape[-2] * key.shape[-2] * key.shape[-1] >= WORTH_IT * torch.get_num_threads()
-    if large and mask is None and not causal and not dropout and onednn_takes(query):
+    if mask is None and not causal and not dropout and onednn_takes(query) and _large(query, key):
         return _HeadByHead.apply(query, key, value)
     return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
+
+
+def _large(query: Tensor, key: Tensor) -> bool:
+    return query.shape[-2] * key.shape[-2] * key.shape[-1] >= WORTH_IT * torch.get_num_threads()
 
 
 def _mapped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, maps: list) -> Tensor:

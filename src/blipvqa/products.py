@@ -3,7 +3,8 @@
 torch's matrix products go through MKL, which leaves AVX-512 unused on processors that are not Intel's: 230 of the 500
 GFLOP/s of two cores of an AMD EPYC (`docs/lab-notes.md`). oneDNN, which torch carries too, uses it. So the large fp32
 products of a linear layer, two of its backward pass among them, go there; small ones, other number formats and other
-devices go the usual way. Same products, other order of summation.
+devices go the usual way, and all of them where a build of torch lacks the operator that `torch.compile` calls for this.
+Same products, other order of summation.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 WORTH_IT = 2**25  # multiplications; below, what oneDNN takes to prepare for a new shape (0.3 ms) is more than it gains
 ROWS_AT_ONCE = 1024
 
@@ -21,7 +23,7 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., in]` → `[..., out]`."""
-        if x.numel() * self.out_features < WORTH_IT or not onednn_takes(x):
+        if not onednn_takes(x) or x.numel() * self.out_features < WORTH_IT:
             return super().forward(x)
         y = _Product.apply(x.reshape(-1, self.in_features), self.weight, self.bias)
         return y.view(*x.shape[:-1], self.out_features)
@@ -36,7 +38,7 @@ def speed_up(model: nn.Module) -> None:
 
 def onednn_takes(x: Tensor) -> bool:
     """Whether `product` can compute with `x`."""
-    return (x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    return (AVAILABLE and x.device.type == "cpu" and x.dtype == torch.float32
             and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling())  # fmt: skip
 
 

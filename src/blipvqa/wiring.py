@@ -92,10 +92,10 @@ def image_states(vision, pixels: Tensor, maps: list | None = None) -> Tensor:
 
 def _vision_layer(layer, x: Tensor, maps: list | None) -> Tensor:
     attention = layer.self_attn
-    qkv = attention.qkv(layer.layer_norm1(x))  # [I, N, 3·D]
-    qkv = qkv.view(*x.shape[:2], 3, attention.num_heads, attention.head_dim).permute(2, 0, 3, 1, 4)
+    qkv = attention.qkv(layer.layer_norm1(x)).view(*x.shape[:2], 3, attention.num_heads, attention.head_dim)
+    query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))  # [I, H, N, d]
     dropout = attention.dropout.p if layer.training else 0.0
-    y = attend(*qkv.unbind(0), dropout=dropout, maps=maps)  # [I, H, N, d]
+    y = attend(query, key, value, dropout=dropout, maps=maps)
     x = x + attention.projection(y.transpose(1, 2).flatten(2))
     return x + layer.mlp(layer.layer_norm2(x))
 
