@@ -57,7 +57,7 @@ class Questions:
         wanted = torch.tensor(sorted(rows), device=self.states.device)
         kept = torch.isin(self.grid.row, wanted)
         row, column = torch.searchsorted(wanted, self.grid.row[kept]), self.grid.column[kept]
-        return Questions(self.states[kept], Grid(row, column, len(wanted), int(column.max()) + 1))
+        return Questions(self.states[kept], Grid(row, column, torch.bincount(row, minlength=len(wanted)).tolist()))
 
 
 class AnswerDecoder(BlipTextLMHeadModel):

@@ -1,9 +1,10 @@
 """Linear layers at the speed the CPU has.
 
 torch's matrix products go through MKL, which leaves AVX-512 unused on processors that are not Intel's: 230 of the 500
-GFLOP/s of two cores of an AMD EPYC (`docs/lab-notes.md`). oneDNN, which torch carries too, uses it. So the large fp32
-products of a linear layer, two of its backward pass among them, go there; small ones, other number formats and other
-devices go the usual way, and all of them where a build of torch lacks the operator that `torch.compile` calls for this.
+GFLOP/s of two cores of an AMD Zen 5, 190 of the 217 of a Zen 4 (`docs/lab-notes.md`). oneDNN, which torch carries too, uses
+it. So the large fp32 products of a linear layer, those of its backward pass among them, go there; small ones, other
+number formats and other devices go the usual way, and all of them where a build of torch lacks the operator that
+`torch.compile` calls for this.
 Same products, other order of summation.
 """
 
@@ -15,7 +16,6 @@ from torch.autograd.function import once_differentiable
 
 AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 WORTH_IT = 2**25  # multiplications; below, what oneDNN takes to prepare for a new shape (0.3 ms) is more than it gains
-ROWS_AT_ONCE = 1024
 
 
 class Linear(nn.Linear):
@@ -62,15 +62,10 @@ class _Product(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         gradient = gradient.contiguous()
         of_x, of_weight, of_bias = ctx.needs_input_grad
-        return (product(gradient, weight.t()) if of_x else None,
-                _weight_gradient(gradient, x) if of_weight else None,
-                gradient.sum(0) if of_bias else None)  # fmt: skip
-
-
-def _weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
-    """`gradient [M,N].T @ x [M,K]`, in pieces: a sum over thousands of rows at once is an eighth slower."""
-    pieces = zip(gradient.split(ROWS_AT_ONCE), x.split(ROWS_AT_ONCE), strict=True)
-    first, *rest = (product(g.t(), part.t()) for g, part in pieces)
-    for piece in rest:
-        first += piece
-    return first
+        for_x = product(gradient, weight.t()) if of_x else None
+        if not of_weight:
+            return for_x, None, gradient.sum(0) if of_bias else None
+        # Through oneDNN's own layout, which costs a copy of both, and still less than transposing one of them first.
+        for_weight, for_bias = torch.ops.aten.mkldnn_linear_backward_weights(
+            gradient.to_mkldnn(), x.to_mkldnn(), weight, of_bias)  # fmt: skip
+        return for_x, for_weight, for_bias if of_bias else None

@@ -23,19 +23,21 @@ from .attention import attend
 
 
 class Grid:
-    """Where T packed tokens stand in a grid of `rows` × `width` places; `index [T]` counts row by row."""
+    """Where T packed tokens stand in a grid of `rows` × `width` places, `lengths` of them taken in each row from the
+    left; `index [T]` counts row by row."""
 
-    def __init__(self, row: Tensor, column: Tensor, rows: int, width: int):
-        self.row, self.column, self.rows, self.width = row, column, rows, width
-        self.index = row * width + column  # [T]
-        self.full = len(self.index) == rows * width and bool((self.index.diff() == 1).all())
+    def __init__(self, row: Tensor, column: Tensor, lengths: list[int]):
+        self.row, self.column, self.lengths = row, column, lengths
+        self.rows, self.width = len(lengths), max(lengths)
+        self.index = row * self.width + column  # [T]
+        self.full = len(self.index) == self.rows * self.width and bool((self.index.diff() == 1).all())
 
     @classmethod
     def of_mask(cls, mask: Tensor) -> Grid:
         """The real tokens of `mask [S,L]`; padding, on either side, is squeezed out."""
+        mask = mask.bool()
         row, _ = mask.nonzero(as_tuple=True)  # [T]
-        column = (mask.long().cumsum(1) - 1)[mask.bool()]
-        return cls(row, column, mask.shape[0], int(mask.sum(1).max()))
+        return cls(row, (mask.cumsum(1) - 1)[mask], mask.sum(1).tolist())
 
     def regrouped(self, group: Tensor, groups: int) -> Grid:
         """The same tokens, with all sequences of one `group [S]` side by side in one row."""
@@ -45,7 +47,7 @@ class Grid:
         starts = counts.cumsum(0) - counts
         column = torch.empty_like(row)
         column[order] = torch.arange(len(row), device=row.device) - starts[row[order]]
-        return Grid(row, column, groups, int(counts.max()))
+        return Grid(row, column, counts.tolist())
 
     @property
     def mask(self) -> Tensor:
@@ -151,7 +153,7 @@ def _text_layer(layer, x: Tensor, grid: Grid, own_mask: Tensor | None, memory: M
     cross = layer.crossattention.self
     query = memory.queries.spread(cross.query(x), heads)  # [M, H, tokens a row, d]
     key, value = (memory.spread(part(memory.states), heads) for part in (cross.key, cross.value))
-    y = memory.queries.collect(attend(query, key, value, memory.mask, False, dropout, maps))
+    y = memory.queries.collect(attend(query, key, value, memory.mask, False, dropout, maps, memory.queries.lengths))
     x = layer.crossattention.output(y, x)
     return layer.feed_forward_chunk(x)
 
