@@ -13,7 +13,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pyarrow as pa
 from datasets import Dataset
@@ -116,20 +115,19 @@ class _Checked:
     # -------------------------------------------------------------------------------------------- images
 
     def _image_ids(self, rows: list[int]) -> dict[int, str]:
-        """The digest of each row's image: 16 hex digits of its bytes' sha256."""
+        """The digest of each row's image; a path that comes again is not looked up again."""
         found: dict[int, str] = {}
-        known: dict[Path, str] = {}
+        known: dict[str, str] = {}
         for row, (data, path) in zip(rows, self._images(rows), strict=True):
             try:
-                if data is None:
-                    file = safe_path(self.folder, path) if path else None
-                    if file is None:
-                        raise ValueError("there is no image")
-                    if file not in known:
-                        known[file] = hashlib.sha256(read_image_file(file, path)).hexdigest()[:16]
-                    found[row] = known[file]
+                if data is not None:
+                    found[row] = _digest(data)
+                elif path:
+                    if path not in known:
+                        known[path] = _digest(read_image_file(safe_path(self.folder, path), path))
+                    found[row] = known[path]
                 else:
-                    found[row] = hashlib.sha256(data).hexdigest()[:16]
+                    raise ValueError("there is no image")
             except ValueError as error:
                 self._refuse(row, str(error), ImageError)
                 continue
@@ -183,6 +181,11 @@ class _Checked:
         table = table.add_column("image_id", [image_ids.get(row, "") for row in range(len(table))])
         first = ["id", "image_id", "image", "question", "answer"]
         return table.select_columns(first + [name for name in table.column_names if name not in first])
+
+
+def _digest(data) -> str:
+    """16 hex digits of the sha256 of an image file's bytes."""
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _buffer(value: pa.Scalar):
