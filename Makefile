@@ -41,7 +41,7 @@ lint: $(READY)  ## ruff
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=.
 
-bench: $(READY)  ## how fast, beside how it is usually done (about a quarter of an hour)
+bench: $(READY)  ## how fast, beside how it is usually done (a quarter to half an hour)
 	$(BIN)/python benchmarks/bench.py
 
 stress: $(READY)  ## make stress NAME=x: notebook 05, a run on corrupted pictures

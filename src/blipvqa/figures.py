@@ -230,7 +230,7 @@ def plot_by(scores: Mapping, axis: str = "question_type", metric: str = "exact_m
     blank = scores.get("grounding", {}).get("blank", {}).get("by", {}).get(axis, {})
     _points(axes, names, [blank.get(level, {}).get(metric) for level in levels], RED, "picture blanked", 0.15)
     _points(axes, names, entries, GREEN, "this run")
-    axes.set_title(f"{HEADLINE.get(metric, metric)} by {label(axis)}")
+    axes.set_title(f"{HEADLINE.get(metric, metric)} by {label(axis).replace('_', ' ')}")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
@@ -316,7 +316,7 @@ def plot_coverage(found: Mapping) -> Figure:
     for point in found["at_coverage"]:
         axes.plot([point["coverage"]] * 2, [point["low"] or point["value"], point["high"] or point["value"]], color=BLUE,
                   lw=2, alpha=0.5)  # fmt: skip
-        axes.annotate(f"{point['value']:.2f}", (point["coverage"], point["value"]), textcoords="offset points",
+        axes.annotate(f"{point['value']:.3f}", (point["coverage"], point["value"]), textcoords="offset points",
                       xytext=(4, 7), fontsize=8)  # fmt: skip
         axes.plot(point["coverage"], point["value"], "o", color=BLUE, ms=4)
     axes.set(xlim=(0, 1.03), ylim=(0, 1.08), xlabel="share of questions answered, the most certain first",

@@ -1,9 +1,10 @@
 """Linear layers at the speed the CPU has.
 
 torch's matrix products go through MKL, which leaves AVX-512 unused on processors that are not Intel's: on two AMD cores,
-190 of 220 GFLOP/s (Zen 4), 230 of 500 (faster ones; `docs/lab-notes.md`). oneDNN, which torch carries too, uses it. So the large fp32 products of a linear layer, those of its backward pass among them, go there; small ones, other
-number formats and other devices go the usual way, and all of them where a build of torch lacks the operator that
-`torch.compile` calls for this.
+190 of 220 GFLOP/s (Zen 4), 230 of 500 (faster ones; `docs/lab-notes.md`). oneDNN, which torch carries too, uses it. So the
+large fp32 products of a linear layer, those of its backward pass among them, go there; small ones, other number formats
+and other devices go the usual way, and all of them where a build of torch lacks the operator that `torch.compile` calls
+for this.
 Same products, other order of summation.
 """
 

@@ -223,8 +223,9 @@ def _gallery(dataset: VQADataset, predictions: Sequence[Mapping]) -> Html:
              "aria-label='search'><button value='' aria-pressed='true'>all</button><button value='wrong' "
              "aria-pressed='false'>with a wrong answer</button><button value='right' aria-pressed='false'>all right"
              "</button><span id='count'></span></div>")  # fmt: skip
-    note = (f"<p class='sub'>{len(chosen)} of {len(by_image)} images, drawn at random; at most {QUESTIONS_A_CARD} "
-            "questions each.</p>")  # fmt: skip
+    drawn = "" if len(chosen) == len(by_image) else ", drawn at random"
+    note = (f"<p class='sub'>{len(chosen)} of {len(by_image)} images{drawn}, those with a wrong answer first; at most "
+            f"{QUESTIONS_A_CARD} questions each.</p>")  # fmt: skip
     return _section("Predicted against actual", note, tools, "<div class='gallery'>", *cards, "</div>")
 
 
