@@ -54,6 +54,13 @@ def test_paths_start_at_the_project_root(root, monkeypatch):
     assert project_path("configs/x.yaml") == root.resolve() / "configs" / "x.yaml"
 
 
+@pytest.mark.parametrize("overrides", [{"data.where": {"organ": float("inf")}}, {"data.where": {"organ": [1, {}]}},
+                                       {"train.learning_rate": float("inf")}, {"train.label_smoothing": float("nan")}])  # fmt: skip
+def test_what_a_stored_config_could_not_hold_is_refused(overrides):
+    with pytest.raises(ConfigError, match=next(iter(overrides)).replace(".", r"\.")):
+        load_config(None, overrides)
+
+
 def test_what_a_resumed_run_may_change():
     old = load_config(None, {"train.epochs": 2}).as_dict()
     assert not settings_difference(old, load_config(None, {"train.epochs": 2, "train.log_every": 3, "train.max_minutes": 1}).as_dict())

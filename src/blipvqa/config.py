@@ -10,13 +10,14 @@ Notable:
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 SPLITS = ("train", "validation", "test")
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
@@ -34,8 +35,18 @@ class ConfigError(ValueError):
     """A config that cannot be run; the message lists every problem with its dotted key."""
 
 
+def _comparable(value: Any) -> Any:
+    for one in value if isinstance(value, list) else [value]:
+        if not (isinstance(one, str | int | None) or (isinstance(one, float) and math.isfinite(one))):
+            raise ValueError("must be text, a finite number, true, false or null, or a list of these")
+    return value
+
+
+Comparable = Annotated[Any, AfterValidator(_comparable)]  # with a row's value; the same once config.yaml was read back
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class SyntheticData(_Section):
@@ -49,7 +60,7 @@ class SyntheticData(_Section):
 class DataConfig(_Section):
     source: str = "synthetic"  # Hub id, folder (parquet, jsonl, csv or save_to_disk), or "synthetic"
     columns: dict[str, str] = {}  # renames: {the source's name: ours}, e.g. {img_name: image}
-    where: dict[str, Any] = {}  # keep rows whose column equals the value, or is in the list
+    where: dict[str, Comparable] = {}  # keep rows whose column equals the value, or is in the list
     limit: dict[Literal["train", "validation", "test"], Positive] = {}  # first rows of a split
     breakdown: list[str] | None = None  # columns that become axes of the metrics; None: text, <= 20 values
     group_column: str | None = None  # patient or slide: never straddles two splits; None: the image
