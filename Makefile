@@ -35,7 +35,8 @@ test: $(READY)  ## every fast test
 test-slow: $(READY)  ## the rest: full size, many kills
 	$(BIN)/python -m pytest -q -m slow
 
-lint: $(READY)  ## ruff
+lint: $(READY)  ## format and rules
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
 lab: $(READY)  ## JupyterLab on the notebooks

@@ -32,7 +32,9 @@ def step_operations(config, groups: list[list[list[int]]]) -> float:
     return 3 * total
 
 
-def matmul_rate(seconds: float = 3.0, size: int = 2048, device: str = "cpu", dtype=torch.float32, multiply=torch.matmul) -> float:
+def matmul_rate(
+    seconds: float = 3.0, size: int = 2048, device: str = "cpu", dtype=torch.float32, multiply=torch.matmul
+) -> float:
     """The best rate of one matrix product, operations a second; `multiply` is torch's, or another's."""
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     best, ended = 0.0, time.perf_counter() + seconds

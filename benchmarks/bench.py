@@ -50,10 +50,16 @@ def contend(what: str, names: dict[str, str], rounds: int, quick: bool) -> dict:
             if done.returncode:
                 raise RuntimeError(f"{what} {who} failed:\n{done.stderr[-2000:]}")
             found[who].append(json.loads(done.stdout.splitlines()[-1]))
-            print(f"{what}, round {number + 1}, {names[who]}: {rate(found[who][-1]):.3f} questions a second", flush=True)
+            print(
+                f"{what}, round {number + 1}, {names[who]}: {rate(found[who][-1]):.3f} questions a second", flush=True
+            )
     results = {who: summary(runs) for who, runs in found.items()}
     if what == "predict":
-        pairs = [pair for a, b in zip(found["ours"], found["single"], strict=True) for pair in zip(a["answers"], b["answers"], strict=True)]
+        pairs = [
+            pair
+            for a, b in zip(found["ours"], found["single"], strict=True)
+            for pair in zip(a["answers"], b["answers"], strict=True)
+        ]
         results["ours"]["answers_equal"] = sum(a == b for a, b in pairs) / len(pairs)
         if results["ours"]["answers_equal"] < 1 and found["ours"][0]["precision"] == "fp32":
             raise RuntimeError("ours does not answer as one question at a time does")
@@ -66,8 +72,13 @@ def rate(run: dict) -> float:
 
 def summary(runs: list[dict]) -> dict:
     rates = [rate(run) for run in runs]
-    found = {"questions_per_second": statistics.median(rates), "lowest": min(rates), "highest": max(rates), "rounds": len(runs),
-             "peak_memory_gib": max(run["peak_memory_gib"] for run in runs)}  # fmt: skip
+    found = {
+        "questions_per_second": statistics.median(rates),
+        "lowest": min(rates),
+        "highest": max(rates),
+        "rounds": len(runs),
+        "peak_memory_gib": max(run["peak_memory_gib"] for run in runs),
+    }
     for key in ("shares", "rates"):
         if key in runs[0]:
             found[key] = {by: statistics.median(run[key][by] for run in runs) for by in runs[0][key]}
@@ -79,7 +90,9 @@ def data_speed(rounds: int, quick: bool) -> dict:
     size, count = (32, 4) if quick else (384, 64)
     draw, files = np.random.default_rng(0), []
     for _ in range(count):
-        coarse = Image.fromarray(draw.integers(0, 256, (48, 64, 3), dtype=np.uint8)).resize((640, 480), Image.Resampling.BICUBIC)
+        coarse = Image.fromarray(draw.integers(0, 256, (48, 64, 3), dtype=np.uint8)).resize(
+            (640, 480), Image.Resampling.BICUBIC
+        )
         buffer = io.BytesIO()
         coarse.save(buffer, "JPEG", quality=90)
         files.append(buffer.getvalue())
@@ -87,9 +100,11 @@ def data_speed(rounds: int, quick: bool) -> dict:
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             store = ImageStore(folder, size)
-            ways = {"decoded each time": lambda i: resize_image(decode_image(files[i], ""), size),
-                    "first epoch": lambda i: store.get(f"{i:016x}", lambda: files[i], ""),
-                    "later epochs": lambda i: store.get(f"{i:016x}", lambda: files[i], "")}  # fmt: skip
+            ways = {
+                "decoded each time": lambda i: resize_image(decode_image(files[i], ""), size),
+                "first epoch": lambda i: store.get(f"{i:016x}", lambda: files[i], ""),
+                "later epochs": lambda i: store.get(f"{i:016x}", lambda: files[i], ""),
+            }
             for name, get in ways.items():
                 repeats = 5 if name == "later epochs" else 1
                 begun = time.perf_counter()
@@ -97,7 +112,10 @@ def data_speed(rounds: int, quick: bool) -> dict:
                     for i in range(count):
                         get(i)
                 seconds[name].append((time.perf_counter() - begun) / count / repeats)
-    return {name: {"images_per_second": 1 / statistics.median(s), "lowest": 1 / max(s), "highest": 1 / min(s)} for name, s in seconds.items()}
+    return {
+        name: {"images_per_second": 1 / statistics.median(s), "lowest": 1 / max(s), "highest": 1 / min(s)}
+        for name, s in seconds.items()
+    }
 
 
 def growth(sizes: list[int]) -> list[dict]:
@@ -106,7 +124,9 @@ def growth(sizes: list[int]) -> list[dict]:
     for count in sizes:
         with tempfile.TemporaryDirectory() as folder:
             write_questions(Path(folder), count)
-            config = load_config(None, {"data.source": folder, "data.cache_dir": f"{folder}/cache", "model.image_size": 32})
+            config = load_config(
+                None, {"data.source": folder, "data.cache_dir": f"{folder}/cache", "model.image_size": 32}
+            )
             load_splits(config)
             splits, loading, memory = measured(lambda config=config: load_splits(config))
         data = splits["train"].rows
@@ -114,9 +134,20 @@ def growth(sizes: list[int]) -> list[dict]:
         _, sampling, _ = measured(lambda ids=ids: epoch_plan(epoch_order(ids, 16, 0, 0), 64))
         predictions = [{**row, "prediction": row["answer"] if i % 3 else "no"} for i, row in enumerate(data)]
         _, scoring, scoring_memory = measured(lambda predictions=predictions: score(predictions))
-        rows.append({"questions": count, "loading": loading, "loading_mib": memory, "sampling": sampling, "scoring": scoring,
-                     "scoring_mib": scoring_memory})  # fmt: skip
-        print(f"growth: {count:,} questions: loading {loading:.2f} s, sampling {sampling:.2f} s, scoring {scoring:.2f} s", flush=True)
+        rows.append(
+            {
+                "questions": count,
+                "loading": loading,
+                "loading_mib": memory,
+                "sampling": sampling,
+                "scoring": scoring,
+                "scoring_mib": scoring_memory,
+            }
+        )
+        print(
+            f"growth: {count:,} questions: loading {loading:.2f} s, sampling {sampling:.2f} s, scoring {scoring:.2f} s",
+            flush=True,
+        )
     return rows
 
 
@@ -154,13 +185,17 @@ def figures(value: float) -> str:
 
 def picture(results: dict, path: Path) -> None:
     figure = Figure(figsize=(10, 3), layout="constrained")
-    parts = [("train", TRAIN, "questions_per_second", "train step, questions a second"),
-             ("predict", PREDICT, "questions_per_second", "predict, questions a second"),
-             ("data", {name: name for name in results["data"]}, "images_per_second", "data, images a second")]  # fmt: skip
+    parts = [
+        ("train", TRAIN, "questions_per_second", "train step, questions a second"),
+        ("predict", PREDICT, "questions_per_second", "predict, questions a second"),
+        ("data", {name: name for name in results["data"]}, "images_per_second", "data, images a second"),
+    ]
     for axes, (part, names, key, title) in zip(figure.subplots(1, 3), parts, strict=True):
         values = [results[part][who][key] for who in names]
-        spread = [[v - results[part][who]["lowest"] for v, who in zip(values, names, strict=True)],
-                  [results[part][who]["highest"] - v for v, who in zip(values, names, strict=True)]]  # fmt: skip
+        spread = [
+            [v - results[part][who]["lowest"] for v, who in zip(values, names, strict=True)],
+            [results[part][who]["highest"] - v for v, who in zip(values, names, strict=True)],
+        ]
         bars = axes.barh(list(names.values()), values, xerr=spread, color=["#9aa3ab"] * (len(values) - 1) + ["#2a7f62"])
         axes.bar_label(bars, [f" {figures(value)}" for value in values], padding=6)
         axes.margins(x=0.25)
@@ -180,8 +215,12 @@ def table(results: dict) -> str:
             shares = "".join(f"{share:11.0%}" for share in found.get("shares", {}).values())
             memory = f"{found['peak_memory_gib']:.1f}" if "peak_memory_gib" in found else ""
             spread = f"{figures(found['lowest'])} to {figures(found['highest'])}"
-            lines.append(f"{part + ': ' + name:34}{figures(found[key]):>10}{spread:>18}{found[key] / first:8.1f}{memory:>7}{shares}")
-    hours = {name: PATHVQA_QUESTIONS / results["train"][who]["questions_per_second"] / 3600 for who, name in TRAIN.items()}
+            lines.append(
+                f"{part + ': ' + name:34}{figures(found[key]):>10}{spread:>18}{found[key] / first:8.1f}{memory:>7}{shares}"
+            )
+    hours = {
+        name: PATHVQA_QUESTIONS / results["train"][who]["questions_per_second"] / 3600 for who, name in TRAIN.items()
+    }
     lines.append("an epoch of PathVQA's size: " + ", ".join(f"{name} {figures(h)} h" for name, h in hours.items()))
     return "\n".join(lines)
 
@@ -190,14 +229,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--only", choices=["train", "predict", "data", "growth"], help="measure this alone, and keep the rest as it was")
+    parser.add_argument(
+        "--only", choices=["train", "predict", "data", "growth"], help="measure this alone, and keep the rest as it was"
+    )
     given = parser.parse_args()
     rounds = 1 if given.quick else given.rounds
     os.environ.setdefault("PYTHONPATH", str(HERE))
-    parts = {"train": lambda: contend("train", TRAIN, rounds, given.quick),
-             "predict": lambda: contend("predict", PREDICT, rounds, given.quick),
-             "data": lambda: data_speed(max(3, rounds), given.quick),
-             "growth": lambda: growth([100, 1000] if given.quick else [1000, 10_000, 100_000])}  # fmt: skip
+    parts = {
+        "train": lambda: contend("train", TRAIN, rounds, given.quick),
+        "predict": lambda: contend("predict", PREDICT, rounds, given.quick),
+        "data": lambda: data_speed(max(3, rounds), given.quick),
+        "growth": lambda: growth([100, 1000] if given.quick else [1000, 10_000, 100_000]),
+    }
     folder = project_path("outputs/bench")
     file = folder / ("quick.json" if given.quick else "results.json")
     results = json.loads(file.read_text()) if given.only and file.exists() else {}

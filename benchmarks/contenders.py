@@ -38,11 +38,29 @@ IN_ALL = {"report": 16, "trainer": 16, "ours": 48}
 
 
 def published_config(quick: bool) -> BlipConfig:
-    size = SMALL if quick else {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
-    text = {**size, "vocab_size": 30524, "bos_token_id": DEC, "sep_token_id": SEP, "eos_token_id": 2, "pad_token_id": 0,
-            "encoder_hidden_size": size["hidden_size"], "label_smoothing": 0.1, "hidden_dropout_prob": 0.0,
-            "attention_probs_dropout_prob": 0.0, "is_decoder": True, "initializer_range": 0.02}  # fmt: skip
-    return BlipConfig(text_config=text, vision_config={**size, "image_size": 64 if quick else 384, "patch_size": 16, "initializer_range": 0.02})
+    size = (
+        SMALL
+        if quick
+        else {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+    )
+    text = {
+        **size,
+        "vocab_size": 30524,
+        "bos_token_id": DEC,
+        "sep_token_id": SEP,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "encoder_hidden_size": size["hidden_size"],
+        "label_smoothing": 0.1,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "is_decoder": True,
+        "initializer_range": 0.02,
+    }
+    return BlipConfig(
+        text_config=text,
+        vision_config={**size, "image_size": 64 if quick else 384, "patch_size": 16, "initializer_range": 0.02},
+    )
 
 
 def sample(what: str, count: int, side: int) -> dict:
@@ -59,7 +77,13 @@ def sample(what: str, count: int, side: int) -> dict:
     questions = [words(ENC, min(q, 35)) for group in groups for q, _ in group]
     answers = [words(DEC, a) for group in groups for _, a in group]
     pixels = torch.randint(0, 256, (len(groups), 3, side, side), dtype=torch.uint8)
-    return {"questions": questions, "answers": answers, "index": torch.tensor(index), "pixels": pixels, "groups": groups}
+    return {
+        "questions": questions,
+        "answers": answers,
+        "index": torch.tensor(index),
+        "pixels": pixels,
+        "groups": groups,
+    }
 
 
 def padded(rows: list[list[int]], value: int = 0, width: int | None = None) -> torch.Tensor:
@@ -70,15 +94,22 @@ def padded(rows: list[list[int]], value: int = 0, width: int | None = None) -> t
 def plain_batch(data: dict, rows: range, width: int | None = None) -> dict:
     """As plain transformers takes it: a picture for each question, already normalized."""
     questions = padded([data["questions"][i] for i in rows], width=width)
-    return {"input_ids": questions, "attention_mask": (questions != 0).long(),
-            "pixel_values": data["pixels"][data["index"][list(rows)]].float() / 128 - 1}  # fmt: skip
+    return {
+        "input_ids": questions,
+        "attention_mask": (questions != 0).long(),
+        "pixel_values": data["pixels"][data["index"][list(rows)]].float() / 128 - 1,
+    }
 
 
 def our_batch(data: dict, rows: list[int], answers: bool = True) -> dict:
     questions = padded([data["questions"][i] for i in rows])
     images, index = data["index"][rows].unique(return_inverse=True)
-    batch = {"input_ids": questions, "attention_mask": (questions != 0).long(),
-             "pixel_values": data["pixels"][images].float() / 128 - 1, "image_index": index}  # fmt: skip
+    batch = {
+        "input_ids": questions,
+        "attention_mask": (questions != 0).long(),
+        "pixel_values": data["pixels"][images].float() / 128 - 1,
+        "image_index": index,
+    }
     if answers:
         labels = padded([data["answers"][i] for i in rows], -100)
         batch |= {"decoder_input_ids": labels.clamp(min=0), "labels": labels}
@@ -98,7 +129,10 @@ def now() -> float:
 
 def machine_rates(quick: bool) -> dict[str, float]:
     """Operations a second of the fastest product of two matrices: torch's, and on a CPU oneDNN's."""
-    seconds, dtype = 0.2 if quick else 3.0, {"bf16": torch.bfloat16, "fp16": torch.float16}.get(PRECISION, torch.float32)
+    seconds, dtype = (
+        0.2 if quick else 3.0,
+        {"bf16": torch.bfloat16, "fp16": torch.float16}.get(PRECISION, torch.float32),
+    )
     rates = {"matmul": matmul_rate(seconds, 8192 if DEVICE.type == "cuda" else 2048, DEVICE.type, dtype)}
     if onednn_takes(torch.empty(0, device=DEVICE)):
         rates["onednn"] = matmul_rate(seconds, multiply=product)
@@ -142,9 +176,20 @@ def train_trainer(config: BlipConfig, data: dict, steps: list[range]) -> list[fl
         return plain_batch(data, rows) | {"decoder_input_ids": labels.clamp(min=0), "labels": labels}
 
     with tempfile.TemporaryDirectory() as folder:
-        settings = TrainingArguments(folder, per_device_train_batch_size=len(steps[0]), max_steps=len(steps), report_to=[], save_strategy="no",
-                                     logging_strategy="no", remove_unused_columns=False, learning_rate=2e-5, weight_decay=0.05,
-                                     use_cpu=DEVICE.type == "cpu", bf16=PRECISION == "bf16", disable_tqdm=True)  # fmt: skip
+        settings = TrainingArguments(
+            folder,
+            per_device_train_batch_size=len(steps[0]),
+            max_steps=len(steps),
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            remove_unused_columns=False,
+            learning_rate=2e-5,
+            weight_decay=0.05,
+            use_cpu=DEVICE.type == "cpu",
+            bf16=PRECISION == "bf16",
+            disable_tqdm=True,
+        )
         rows = [{"row": i} for step in steps for i in step]
         Trainer(Timed(config), settings, data_collator=collate, train_dataset=rows).train()
         marks.append(now())
@@ -175,7 +220,11 @@ def train_ours(config: BlipConfig, data: dict, steps: list[range]) -> list[float
 
 @torch.no_grad()
 def predict_single(model: BlipForQuestionAnswering, data: dict, count: int) -> list[list[int]]:
-    return [row for i in range(count) for row in model.generate(**moved(plain_batch(data, range(i, i + 1))), max_length=6).tolist()]
+    return [
+        row
+        for i in range(count)
+        for row in model.generate(**moved(plain_batch(data, range(i, i + 1))), max_length=6).tolist()
+    ]
 
 
 @torch.no_grad()
@@ -203,11 +252,18 @@ def run(what: str, who: str, quick: bool) -> dict:
         steps = [range(i, i + A_STEP[who]) for i in range(0, IN_ALL[who], A_STEP[who])]
         steps = steps[:1] * WARM_UP + steps
         before = machine_rates(quick)
-        seconds = {"report": train_report, "trainer": train_trainer, "ours": train_ours}[who](config, data, steps)[WARM_UP:]
+        seconds = {"report": train_report, "trainer": train_trainer, "ours": train_ours}[who](config, data, steps)[
+            WARM_UP:
+        ]
         rates = {by: max(rate, before[by]) for by, rate in machine_rates(quick).items()}
         done = step_operations(config, data["groups"]) / sum(seconds)  # a second
-        return {"questions": IN_ALL[who], "seconds": sum(seconds), "peak_memory_gib": peak_memory_gib(), "rates": rates,
-                "shares": {by: done / rate for by, rate in rates.items()}}  # fmt: skip
+        return {
+            "questions": IN_ALL[who],
+            "seconds": sum(seconds),
+            "peak_memory_gib": peak_memory_gib(),
+            "rates": rates,
+            "shares": {by: done / rate for by, rate in rates.items()},
+        }
     count = PREDICT_QUESTIONS[who]
     data = sample(what, PREDICT_QUESTIONS["ours"], side)
     if who == "ours":
@@ -218,8 +274,13 @@ def run(what: str, who: str, quick: bool) -> dict:
         begun = now()
         answers = PREDICT[who](model, data, count)
         seconds = now() - begun
-    return {"questions": count, "seconds": seconds, "peak_memory_gib": peak_memory_gib(), "precision": PRECISION,
-            "answers": [row[1:] for row in answers[:16]]}  # fmt: skip
+    return {
+        "questions": count,
+        "seconds": seconds,
+        "peak_memory_gib": peak_memory_gib(),
+        "precision": PRECISION,
+        "answers": [row[1:] for row in answers[:16]],
+    }
 
 
 if __name__ == "__main__":

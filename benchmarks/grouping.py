@@ -17,8 +17,15 @@ from blipvqa.runs import write_json
 
 SMALL = {"data.synthetic.images": {"train": 600, "validation": 80, "test": 140}, "train.epochs": 14, "train.samples": 0}
 QUICK = {"data.synthetic.images": {"train": 12, "validation": 4, "test": 4}, "train.epochs": 1, "train.samples": 0}
-RAD = {"model.name": "scratch", "model.image_size": 128, "train.learning_rate": 4e-4, "train.samples": 0, "train.patience": None,
-       "train.epochs": 12, "train.augment": "none"}  # fmt: skip
+RAD = {
+    "model.name": "scratch",
+    "model.image_size": 128,
+    "train.learning_rate": 4e-4,
+    "train.samples": 0,
+    "train.patience": None,
+    "train.epochs": 12,
+    "train.augment": "none",
+}
 
 TOGETHER = TrainConfig().questions_per_image
 
@@ -29,8 +36,16 @@ def trained(config_path: str, name: str, overrides: dict) -> dict:
     run: Run = fine_tune(config)
     evaluate(config, grounding=False, start=False, progress=False)
     scores = run.metrics("test")["overall"]
-    curve = [{"epoch": row["epoch"], "loss": row["loss"], "exact_match": row["exact_match"]} for row in run.history if row["type"] == "epoch"]
-    return {"name": name, "curve": curve, **{key: scores[key]["value"] for key in ("exact_match", "yes_no_accuracy", "open_exact_match")}}
+    curve = [
+        {"epoch": row["epoch"], "loss": row["loss"], "exact_match": row["exact_match"]}
+        for row in run.history
+        if row["type"] == "epoch"
+    ]
+    return {
+        "name": name,
+        "curve": curve,
+        **{key: scores[key]["value"] for key in ("exact_match", "yes_no_accuracy", "open_exact_match")},
+    }
 
 
 def compared(data: str, config_path: str, settings: dict, seeds: int) -> list[dict]:
@@ -39,7 +54,14 @@ def compared(data: str, config_path: str, settings: dict, seeds: int) -> list[di
     for seed in range(seeds):
         for together in (TOGETHER, 1):
             given = settings | {"seed": seed, "train.questions_per_image": together, "fresh": True}
-            rows.append({"data": data, "together": together, "seed": seed, **trained(config_path, f"bench-{data}-{together}-{seed}", given)})
+            rows.append(
+                {
+                    "data": data,
+                    "together": together,
+                    "seed": seed,
+                    **trained(config_path, f"bench-{data}-{together}-{seed}", given),
+                }
+            )
             print({k: v for k, v in rows[-1].items() if k != "curve"}, flush=True)
     return rows
 
@@ -60,7 +82,10 @@ def main() -> None:
     for data, rows in found.items():
         means = {t: statistics.mean(row["exact_match"] for row in rows if row["together"] == t) for t in (TOGETHER, 1)}
         print(f"{data}: mean exact match grouped {means[TOGETHER]:.3f}, shuffled {means[1]:.3f}")
-        write_json(project_path(f"outputs/bench/grouping-{data}.json"), {"runs": rows, "mean_exact_match": {str(t): m for t, m in means.items()}})
+        write_json(
+            project_path(f"outputs/bench/grouping-{data}.json"),
+            {"runs": rows, "mean_exact_match": {str(t): m for t, m in means.items()}},
+        )
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ from blipvqa.answers import asks_yes_no, is_yes_no, normalize, question_type, sa
 SHARED = Path(__file__).parents[1].parent / "shared"
 VOCABULARY = SHARED / "reference" / "blip-vqa-base"
 PATHVQA = SHARED / "data" / "pathvqa-text" / "train.jsonl"
-needs_vocabulary = pytest.mark.skipif(
-    not VOCABULARY.exists(), reason="needs ../shared/reference/blip-vqa-base"
-)
+needs_vocabulary = pytest.mark.skipif(not VOCABULARY.exists(), reason="needs ../shared/reference/blip-vqa-base")
 needs_pathvqa = pytest.mark.skipif(not PATHVQA.exists(), reason="needs ../shared/data/pathvqa-text")
 
 
@@ -92,9 +90,7 @@ def test_normalizing_twice_changes_nothing(text):
 @given(st.text(), st.text(alphabet=st.characters(max_codepoint=127)))
 def test_outer_white_space_and_case_never_matter(text, ascii_text):
     assert normalize(f" \t{text}\n") == normalize(text)
-    assert normalize(ascii_text.upper()) == normalize(
-        ascii_text
-    )  # beyond ASCII, upper() loses letters: "ß", "µ"
+    assert normalize(ascii_text.upper()) == normalize(ascii_text)  # beyond ASCII, upper() loses letters: "ß", "µ"
 
 
 @pytest.mark.parametrize(
@@ -167,10 +163,17 @@ def test_a_question_type_is_its_first_word(question, kind):
     assert question_type(question) == kind
 
 
-@pytest.mark.parametrize(("question", "wanted"), [
-    ("Is there necrosis?", True), ("does this section show fat", True), ("Are the vessels dilated ?", True),
-    ("Is the lesion on the left or the right?", False), ("what is present?", False), ("Islands of cells are seen where?", False),
-    ("", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("question", "wanted"),
+    [
+        ("Is there necrosis?", True),
+        ("does this section show fat", True),
+        ("Are the vessels dilated ?", True),
+        ("Is the lesion on the left or the right?", False),
+        ("what is present?", False),
+        ("Islands of cells are seen where?", False),
+        ("", False),
+    ],
+)
 def test_whether_a_question_asks_for_yes_or_no(question, wanted):
     assert asks_yes_no(question) is wanted

@@ -16,7 +16,9 @@ def benchmarks(request):
 
 
 def test_the_quick_bench_runs_and_answers_agree(benchmarks, root):
-    done = subprocess.run([sys.executable, str(benchmarks / "bench.py"), "--quick"], capture_output=True, text=True, timeout=500)
+    done = subprocess.run(
+        [sys.executable, str(benchmarks / "bench.py"), "--quick"], capture_output=True, text=True, timeout=500
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads((root / "outputs" / "bench" / "quick.json").read_text())
     assert set(results["train"]) == {"report", "trainer", "ours"}
@@ -37,9 +39,15 @@ def test_operations_are_counted_as_torch_counts_them(benchmarks):
     config = published_config(quick=True)
     model = BlipForVQA(config)
     group = [[9, 4]] * 6
-    data = {"questions": [[5] * 9] * 6, "answers": [[7] * 4] * 6, "index": torch.zeros(6, dtype=torch.long),
-            "pixels": torch.zeros(1, 3, 64, 64, dtype=torch.uint8)}  # fmt: skip
-    onednn = {torch.ops.mkldnn._linear_pointwise: lambda a, b, *_, **__: 2 * a[0] * a[1] * b[0]}  # torch counts only its own
+    data = {
+        "questions": [[5] * 9] * 6,
+        "answers": [[7] * 4] * 6,
+        "index": torch.zeros(6, dtype=torch.long),
+        "pixels": torch.zeros(1, 3, 64, 64, dtype=torch.uint8),
+    }
+    onednn = {
+        torch.ops.mkldnn._linear_pointwise: lambda a, b, *_, **__: 2 * a[0] * a[1] * b[0]
+    }  # torch counts only its own
     with FlopCounterMode(display=False, custom_mapping=onednn) as counter, torch.no_grad():
         model(**our_batch(data, list(range(6))))
     assert step_operations(config, [group]) / 3 == pytest.approx(counter.get_total_flops(), rel=0.05)

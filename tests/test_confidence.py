@@ -46,9 +46,7 @@ def overconfident(n, seed=0):
 
 def test_confidence_is_the_probability_of_the_own_answer():
     assert confidence(row(0, "yes", "yes", score=-3.0, yes_probability=0.8)) == 0.8
-    assert (
-        confidence(row(0, "yes", "No.", score=-3.0, yes_probability=0.2)) == 0.8
-    )  # of "no"; the answer is unseen
+    assert confidence(row(0, "yes", "No.", score=-3.0, yes_probability=0.2)) == 0.8  # of "no"; the answer is unseen
     assert confidence(row(0, "yes", "cyst", score=math.log(0.3), yes_probability=0.8)) == pytest.approx(0.3)
     assert confidence(row(0, "no", "yes", score=math.log(0.3), yes_probability=None)) == pytest.approx(0.3)
     assert confidence(row(0, "cyst", "cyst", score=1e-7)) == 1  # a log-probability above 0 is rounding
@@ -71,10 +69,7 @@ def test_risk_and_coverage_by_hand():
 
 
 def test_equal_confidences_have_no_order():
-    assert (
-        risk_coverage([0.7] * 4, [1, 1, 0, 0])["accuracy"]
-        == risk_coverage([0.7] * 4, [0, 0, 1, 1])["accuracy"]
-    )
+    assert risk_coverage([0.7] * 4, [1, 1, 0, 0])["accuracy"] == risk_coverage([0.7] * 4, [0, 0, 1, 1])["accuracy"]
     assert risk_coverage([0.7] * 4, [1, 1, 0, 0])["accuracy"] == [0.5] * 4
 
 
@@ -122,15 +117,11 @@ def test_below_the_threshold_the_answer_is_withheld():
 
 
 def test_temperature_fitted_on_validation_repairs_test():
-    scores = score_confidence(
-        overconfident(4000, seed=1), validation=overconfident(2000, seed=2), resamples=100
-    )
+    scores = score_confidence(overconfident(4000, seed=1), validation=overconfident(2000, seed=2), resamples=100)
     assert scores["before"]["ece"]["value"] > 0.1
     assert scores["after"]["ece"]["value"] < 0.05
     assert scores["after"]["brier"]["value"] < scores["before"]["brier"]["value"]
-    assert scores["calibration"]["yes_no"]["temperature"] == pytest.approx(
-        3, rel=0.15
-    )  # stated to the third power
+    assert scores["calibration"]["yes_no"]["temperature"] == pytest.approx(3, rel=0.15)  # stated to the third power
     assert scores["calibration"]["yes_no"]["offset"] == 0
     assert scores["calibration"]["sequence"]["n"] == 1000
 
@@ -138,9 +129,7 @@ def test_temperature_fitted_on_validation_repairs_test():
 def test_calibration_never_sees_the_references_of_the_scored_split():
     rows, validation = overconfident(200), overconfident(100, seed=5)
     spoiled = [r | {"answer": "something else"} for r in rows]
-    calibrations = [
-        score_confidence(r, validation=validation, resamples=0)["calibration"] for r in (rows, spoiled)
-    ]
+    calibrations = [score_confidence(r, validation=validation, resamples=0)["calibration"] for r in (rows, spoiled)]
     assert calibrations[0] == calibrations[1] == fit_temperature(validation)
 
 

@@ -16,7 +16,9 @@ def test_every_problem_is_listed_with_its_dotted_name():
     assert "3 problems" in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["- a\n- b", "a: &x [1]\nb: *x", "a: !!python/object/apply:os.system [ls]", "a: [", "just words"])
+@pytest.mark.parametrize(
+    "text", ["- a\n- b", "a: &x [1]\nb: *x", "a: !!python/object/apply:os.system [ls]", "a: [", "just words"]
+)
 def test_a_file_that_is_no_plain_mapping_is_refused(root, text):
     (root / "c.yaml").write_text(text)
     with pytest.raises(ConfigError):
@@ -24,7 +26,9 @@ def test_a_file_that_is_no_plain_mapping_is_refused(root, text):
 
 
 def test_a_yaml_bomb_is_refused_quickly():
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 20)]
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [
+        f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 20)
+    ]
     with pytest.raises(ConfigError, match="aliases"):
         read_yaml("\n".join(lines), "bomb")
 
@@ -54,8 +58,15 @@ def test_paths_start_at_the_project_root(root, monkeypatch):
     assert project_path("configs/x.yaml") == root.resolve() / "configs" / "x.yaml"
 
 
-@pytest.mark.parametrize("overrides", [{"data.where": {"organ": float("inf")}}, {"data.where": {"organ": [1, {}]}},
-                                       {"train.learning_rate": float("inf")}, {"train.label_smoothing": float("nan")}])  # fmt: skip
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"data.where": {"organ": float("inf")}},
+        {"data.where": {"organ": [1, {}]}},
+        {"train.learning_rate": float("inf")},
+        {"train.label_smoothing": float("nan")},
+    ],
+)
 def test_what_a_stored_config_could_not_hold_is_refused(overrides):
     with pytest.raises(ConfigError, match=next(iter(overrides)).replace(".", r"\.")):
         load_config(None, overrides)
@@ -63,7 +74,9 @@ def test_what_a_stored_config_could_not_hold_is_refused(overrides):
 
 def test_what_a_resumed_run_may_change():
     old = load_config(None, {"train.epochs": 2}).as_dict()
-    assert not settings_difference(old, load_config(None, {"train.epochs": 2, "train.log_every": 3, "train.max_minutes": 1}).as_dict())
+    assert not settings_difference(
+        old, load_config(None, {"train.epochs": 2, "train.log_every": 3, "train.max_minutes": 1}).as_dict()
+    )
     assert settings_difference(old, load_config(None, {"train.epochs": 4}).as_dict()) == {"train.epochs": (2, 4)}
     constant = [load_config(None, {"train.epochs": n, "train.schedule": "constant"}).as_dict() for n in (2, 4)]
     assert not settings_difference(*constant)
@@ -76,9 +89,16 @@ def test_every_config_of_the_project_is_valid(request):
         assert load_config(file).name == file.stem
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3), max_leaves=8),
-       st.sampled_from(["train.epochs", "data", "data.where", "model.scratch.layers", "name", "generate", "train.metric", "x.y"]))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+        max_leaves=8,
+    ),
+    st.sampled_from(
+        ["train.epochs", "data", "data.where", "model.scratch.layers", "name", "generate", "train.metric", "x.y"]
+    ),
+)
 def test_any_value_is_taken_or_refused_by_name(value, key):
     try:
         config = load_config(None, {key: value})

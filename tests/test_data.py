@@ -84,7 +84,9 @@ def test_a_batch_as_the_model_wants_it(parts):
         real = batch["attention_mask"][q].bool()
         ids = batch["input_ids"][q][real].tolist()
         assert (tokenizer.decode(ids[:1]), ids[-1]) == ("[ENC]", tokenizer.sep_token_id)
-        assert tokenizer.decode(ids[1:-1]) == tokenizer.decode(tokenizer(prepare_question(data.rows[i]["question"])).input_ids[1:-1])
+        assert tokenizer.decode(ids[1:-1]) == tokenizer.decode(
+            tokenizer(prepare_question(data.rows[i]["question"])).input_ids[1:-1]
+        )
     assert batch["attention_mask"].sum(1).max() == batch["input_ids"].shape[1]  # no longer than the longest
     answers, labels = batch["decoder_input_ids"], batch["labels"]
     assert (answers[:, 0] == tokenizer.bos_token_id).all()
@@ -113,7 +115,9 @@ def test_cut_texts_are_counted(parts):
     assert batch["input_ids"].shape[1] == 8
     assert batch["labels"].shape[1] == 3
     real = batch["attention_mask"].sum(1) - 1
-    assert (batch["input_ids"].gather(1, real[:, None]) == processor.tokenizer.sep_token_id).all()  # cut, and still ended
+    assert (
+        batch["input_ids"].gather(1, real[:, None]) == processor.tokenizer.sep_token_id
+    ).all()  # cut, and still ended
 
 
 def test_questions_are_prepared_as_the_authors_do():
@@ -130,7 +134,9 @@ def test_preparing_twice_changes_nothing(text):
 
 @given(text=st.text(alphabet=st.characters(codec="utf-8"), min_size=1, max_size=400))
 def test_any_text_makes_a_batch(finished_processor, text):
-    items = [{"image_id": "a", "question": text, "answer": text, "pixels": torch.zeros(3, 32, 32, dtype=torch.uint8)}] * 2
+    items = [
+        {"image_id": "a", "question": text, "answer": text, "pixels": torch.zeros(3, 32, 32, dtype=torch.uint8)}
+    ] * 2
     batch = VQACollator(finished_processor)(items)
     assert batch["input_ids"].shape[1] <= 35
     assert batch["labels"].shape[1] <= 40
@@ -158,6 +164,8 @@ def test_workers_deliver_the_same_batches(parts):
     rows = list(range(len(splits["train"])))
     random.Random(0).shuffle(rows)
     batches = [rows[i : i + 16] for i in range(0, 64, 16)]
-    for one, two in zip(batch_loader(splits["train"], collate, batches), batch_loader(splits["train"], collate, batches, 2), strict=True):
+    for one, two in zip(
+        batch_loader(splits["train"], collate, batches), batch_loader(splits["train"], collate, batches, 2), strict=True
+    ):
         for key in one:
             torch.testing.assert_close(one[key], two[key])

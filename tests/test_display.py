@@ -35,22 +35,28 @@ def test_text_from_data_is_only_text():
 def test_hostile_questions_pass_through_every_page(parts, tmp_path):
     run, splits, predictions = parts
     bad = [{**row, "question": HOSTILE, "answer": HOSTILE, "prediction": HOSTILE} for row in predictions[:20]]
-    for page in (galleries.gallery(splits["test"], bad, ranges="0:20"), galleries.prediction_card(splits["test"], bad[:3])):
+    for page in (
+        galleries.gallery(splits["test"], bad, ranges="0:20"),
+        galleries.prediction_card(splits["test"], bad[:3]),
+    ):
         assert "<script" not in page
         assert "onerror=" not in page.replace("onerror=alert(1)&gt;", "")
     for figure in (figures.plot_answer_frequencies(bad), figures.plot_history(run)):
         assert "<script" not in html.drawing(figure, "x")
 
 
-@pytest.mark.parametrize(("arguments", "shown", "note"), [
-    ({"ranges": "0:3,8:10"}, [0, 1, 2, 8, 9], ""),
-    ({"ranges": "2:"}, None, ""),
-    ({"ranges": "30:1000000"}, None, "ends at the split"),
-    ({"indices": [5, 1]}, [5, 1], ""),
-    ({"indices": [3, 100_000]}, [3], "beyond the split"),
-    ({"ranges": "0:2", "indices": [1, 7]}, [0, 1, 7], ""),
-    ({"ranges": "1000000:2000000"}, [], "ends at the split"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "shown", "note"),
+    [
+        ({"ranges": "0:3,8:10"}, [0, 1, 2, 8, 9], ""),
+        ({"ranges": "2:"}, None, ""),
+        ({"ranges": "30:1000000"}, None, "ends at the split"),
+        ({"indices": [5, 1]}, [5, 1], ""),
+        ({"indices": [3, 100_000]}, [3], "beyond the split"),
+        ({"ranges": "0:2", "indices": [1, 7]}, [0, 1, 7], ""),
+        ({"ranges": "1000000:2000000"}, [], "ends at the split"),
+    ],
+)
 def test_positions_are_chosen_and_clipped(parts, arguments, shown, note):
     _, splits, predictions = parts
     page = galleries.gallery(splits["test"], predictions, **arguments)
@@ -60,7 +66,9 @@ def test_positions_are_chosen_and_clipped(parts, arguments, shown, note):
     assert note in page
 
 
-@pytest.mark.parametrize("arguments", [{"ranges": "5"}, {"ranges": "a:b"}, {"ranges": "9:3"}, {"indices": [-1]}, {"only": "nonsense"}])
+@pytest.mark.parametrize(
+    "arguments", [{"ranges": "5"}, {"ranges": "a:b"}, {"ranges": "9:3"}, {"indices": [-1]}, {"only": "nonsense"}]
+)
 def test_impossible_choices_are_refused(parts, arguments):
     _, splits, predictions = parts
     with pytest.raises(ValueError, match=r"ranges|indices|only"):
@@ -69,7 +77,10 @@ def test_impossible_choices_are_refused(parts, arguments):
 
 def test_right_wrong_and_types_are_told_apart(parts):
     _, splits, predictions = parts
-    pages = {only: galleries.gallery(splits["test"], predictions, ranges="0:100000", only=only) for only in ("right", "wrong", "where")}
+    pages = {
+        only: galleries.gallery(splits["test"], predictions, ranges="0:100000", only=only)
+        for only in ("right", "wrong", "where")
+    }
     assert "✗" not in pages["right"]
     assert "✓" not in pages["wrong"]
     assert len(re.findall("where", pages["where"])) >= 1
@@ -87,11 +98,21 @@ def test_a_hundred_questions_stay_light(parts):
 def test_every_figure_draws(parts):
     run, splits, predictions = parts
     scores = run.metrics("test")
-    drawn = [figures.plot_question_types(splits), figures.plot_lengths(splits), figures.plot_answers(splits),
-             figures.plot_questions_per_image(splits), figures.plot_history(run), figures.plot_metrics(scores),
-             figures.plot_by(scores), figures.plot_by(scores, "topic"), figures.plot_answer_frequencies(predictions),
-             figures.plot_grounding(scores), figures.plot_reliability(scores["confidence"]),
-             figures.plot_coverage(scores["confidence"]), figures.plot_confusion(scores["slices"]["confusion"])]  # fmt: skip
+    drawn = [
+        figures.plot_question_types(splits),
+        figures.plot_lengths(splits),
+        figures.plot_answers(splits),
+        figures.plot_questions_per_image(splits),
+        figures.plot_history(run),
+        figures.plot_metrics(scores),
+        figures.plot_by(scores),
+        figures.plot_by(scores, "topic"),
+        figures.plot_answer_frequencies(predictions),
+        figures.plot_grounding(scores),
+        figures.plot_reliability(scores["confidence"]),
+        figures.plot_coverage(scores["confidence"]),
+        figures.plot_confusion(scores["slices"]["confusion"]),
+    ]
     for figure in drawn:
         assert isinstance(figure, Figure)
         assert any(axes.has_data() for axes in figure.axes)
@@ -118,11 +139,17 @@ def test_the_report_is_one_safe_file(parts, done):
     assert "<script>alert" not in page
     assert page.count("<script") == 1
     assert not re.search(r"""<\w+ [^<>]*(src|href)=["']?(?!data:)\w""", page)  # nothing to load
-    assert "http-equiv=\"Content-Security-Policy\"" in page
+    assert 'http-equiv="Content-Security-Policy"' in page
     assert "default-src 'none'" in page
     assert str(done.folder) not in page
     assert page.count("data:image/jpeg") >= len({row["image_id"] for row in kept})
-    for words in ("Numbers on test", "Training", "Does it look at the picture?", "Predicted against actual", "Settings"):
+    for words in (
+        "Numbers on test",
+        "Training",
+        "Does it look at the picture?",
+        "Predicted against actual",
+        "Settings",
+    ):
         assert words in page
 
 

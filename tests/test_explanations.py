@@ -81,9 +81,19 @@ def test_explanations_of_a_trained_model_point_at_what_was_asked(root):
 
     from blipvqa import fine_tune, load_config
 
-    config = load_config(None, TINY | {"data.synthetic": {"images": {"train": 900, "validation": 30, "test": 60}, "size": 96},
-                                       "model.image_size": 64, "model.scratch": {"hidden_size": 128, "layers": 3, "heads": 4, "patch_size": 8},
-                                       "train.epochs": 16, "train.batch_size": 42, "train.learning_rate": 4e-4}, "pointing")  # fmt: skip
+    config = load_config(
+        None,
+        TINY
+        | {
+            "data.synthetic": {"images": {"train": 900, "validation": 30, "test": 60}, "size": 96},
+            "model.image_size": 64,
+            "model.scratch": {"hidden_size": 128, "layers": 3, "heads": 4, "patch_size": 8},
+            "train.epochs": 16,
+            "train.batch_size": 42,
+            "train.learning_rate": 4e-4,
+        },
+        "pointing",
+    )
     run = fine_tune(config)
     data = load_splits(config)["test"]
     rows = pointing_rows(data)

@@ -24,8 +24,22 @@ def ramp(size=16) -> Image.Image:
     return Image.fromarray(np.linspace(0, 255, size * size).reshape(size, size).astype(np.uint8))
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("1", "PNG"), ("L", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG"),
-                                            ("RGB", "BMP"), ("RGB", "WEBP"), ("P", "GIF"), ("CMYK", "TIFF"), ("YCbCr", "TIFF")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("1", "PNG"),
+        ("L", "PNG"),
+        ("LA", "PNG"),
+        ("P", "PNG"),
+        ("RGBA", "PNG"),
+        ("CMYK", "JPEG"),
+        ("RGB", "BMP"),
+        ("RGB", "WEBP"),
+        ("P", "GIF"),
+        ("CMYK", "TIFF"),
+        ("YCbCr", "TIFF"),
+    ],
+)
 def test_every_mode_becomes_rgb(mode, kind):
     image = decode_image(encoded(ramp().convert("RGB").convert(mode), kind), "x")
     assert (image.mode, image.size) == ("RGB", (16, 16))
@@ -79,7 +93,12 @@ def bomb(width=60_000, height=60_000) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 10_000)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 10_000))
+        + chunk(b"IEND", b"")
+    )
 
 
 FRAMES = [Image.new("RGB", (8, 8), c) for c in ("red", "green")]
@@ -111,7 +130,11 @@ def test_a_polyglot_is_only_its_picture():
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"]), st.integers(0, 10_000), st.binary(min_size=1, max_size=8))
+@given(
+    st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"]),
+    st.integers(0, 10_000),
+    st.binary(min_size=1, max_size=8),
+)
 def test_damaged_files_decode_or_are_refused(kind, place, noise):
     data = bytearray(encoded(ramp(24).convert("RGB"), kind))
     place %= len(data)
@@ -124,7 +147,9 @@ def test_damaged_files_decode_or_are_refused(kind, place, noise):
 
 def test_resizing_equals_the_library():
     image = ramp(50).convert("RGB")
-    expected = BlipImageProcessorPil(size={"height": 32, "width": 32}, do_normalize=False, do_rescale=False)(image, return_tensors="np")
+    expected = BlipImageProcessorPil(size={"height": 32, "width": 32}, do_normalize=False, do_rescale=False)(
+        image, return_tensors="np"
+    )
     np.testing.assert_array_equal(resize_image(image, 32), expected["pixel_values"][0])
 
 
@@ -140,8 +165,16 @@ def test_the_store_reads_each_image_once(tmp_path):
     assert ImageStore(tmp_path, 32).report()["images"] == 1
 
 
-@pytest.mark.parametrize("damage", [lambda d: d[:100], lambda d: b"", lambda d: d[:-1] + bytes([d[-1] ^ 1]), lambda d: d + b"\0",
-                                    lambda d: b"\0" * len(d)])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda d: d[:100],
+        lambda d: b"",
+        lambda d: d[:-1] + bytes([d[-1] ^ 1]),
+        lambda d: d + b"\0",
+        lambda d: b"\0" * len(d),
+    ],
+)
 def test_a_damaged_file_of_the_store_is_made_again(tmp_path, damage):
     data = encoded(ramp(40).convert("RGB"))
     first = ImageStore(tmp_path, 32).get("abc", lambda: data, "x")

@@ -31,7 +31,9 @@ def test_the_export_answers_alike_in_plain_transformers(done):
     folder, data = done.folder / "model", load_splits(done)["test"]
     model, processor = load_model(str(folder), done)
     batch = collator_for(processor, done)(data.__getitems__(list(range(20))))
-    ids = model.generate_answers(**{k: batch[k] for k in ("input_ids", "attention_mask", "pixel_values", "image_index")}, max_length=20)
+    ids = model.generate_answers(
+        **{k: batch[k] for k in ("input_ids", "attention_mask", "pixel_values", "image_index")}, max_length=20
+    )
     ours = processor.batch_decode(ids, skip_special_tokens=True)
     assert ours == plain_answers(folder, data, 20)
     assert len(set(ours)) > 1
@@ -115,7 +117,11 @@ def test_pickled_weights_are_not_loaded(done, tmp_path):
 def test_the_published_tokenizer_gets_its_start_tokens(tmp_path):
     processor = make_processor(BertTokenizer.from_pretrained(PUBLISHED), 384)
     processor.save_pretrained(tmp_path)
-    for tokenizer in (processor.tokenizer, BertTokenizer.from_pretrained(tmp_path), BlipProcessor.from_pretrained(tmp_path).tokenizer):
+    for tokenizer in (
+        processor.tokenizer,
+        BertTokenizer.from_pretrained(tmp_path),
+        BlipProcessor.from_pretrained(tmp_path).tokenizer,
+    ):
         ids = tokenizer("is there necrosis?").input_ids
         assert (tokenizer.bos_token_id, tokenizer.cls_token_id, ids[0], ids[-1]) == (30522, 30523, 30523, 102)
 
@@ -137,10 +143,20 @@ def test_rehearsal_at_full_size(root, tiny):
     assert sum(p.numel() for p in weights.parameters()) == pytest.approx(361e6, rel=0.07)
     weights.save_pretrained(source)
     del weights
-    config = load_config(None, {
-        "data.synthetic": {"images": {"train": 2, "validation": 1, "test": 1}, "size": 96}, "data.limit": {"train": 8, "validation": 2, "test": 4},
-        "model.name": str(source), "train.epochs": 2, "train.batch_size": 8, "train.samples": 2, "train.learning_rate": 1e-5,
-        "generate.max_new_tokens": 5}, "rehearsal")  # fmt: skip
+    config = load_config(
+        None,
+        {
+            "data.synthetic": {"images": {"train": 2, "validation": 1, "test": 1}, "size": 96},
+            "data.limit": {"train": 8, "validation": 2, "test": 4},
+            "model.name": str(source),
+            "train.epochs": 2,
+            "train.batch_size": 8,
+            "train.samples": 2,
+            "train.learning_rate": 1e-5,
+            "generate.max_new_tokens": 5,
+        },
+        "rehearsal",
+    )
     run = fine_tune(config)
     assert run.state["step"] == 2
     evaluate(config, grounding=False, start=False, resamples=20)

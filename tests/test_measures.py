@@ -30,9 +30,7 @@ def measured(predictions):
 
 
 def test_exact_match_splits_into_yes_no_and_open():
-    found = measured(
-        predicted(("yes", "Yes"), ("no", "yes"), ("no", "no."), ("t-cell", "t - cell"), ("lung", "liver"))
-    )
+    found = measured(predicted(("yes", "Yes"), ("no", "yes"), ("no", "no."), ("t-cell", "t - cell"), ("lung", "liver")))
     assert found["exact_match"] == pytest.approx(3 / 5)
     assert found["yes_no_accuracy"] == pytest.approx(2 / 3)
     assert found["open_exact_match"] == pytest.approx(1 / 2)
@@ -74,9 +72,7 @@ def test_the_official_pathvqa_script_counts_otherwise():
 
 def test_macro_f1_is_the_mean_over_questions():
     # 2*1/(1+1) = 1 and 2*1/(2+3) = 0.4; mean 0.7, where pooled words would give 2*2/(3+4) = 0.571
-    assert measured(predicted(("lung", "lung"), ("left lobe", "left of it")))[
-        "open_token_f1"
-    ] == pytest.approx(0.7)
+    assert measured(predicted(("lung", "lung"), ("left lobe", "left of it")))["open_token_f1"] == pytest.approx(0.7)
 
 
 def test_bleu_by_hand():
@@ -106,18 +102,14 @@ def test_bleu_equals_sacrebleu(pairs):
     for order in (1, 2, 3, 4):
         if any(len(answer.split()) >= order for answer, _ in pairs):
             library = BLEU(tokenize="none", smooth_method="none", max_ngram_order=order, force=True)
-            expected = library.corpus_score(
-                [given for _, given in pairs], [[answer for answer, _ in pairs]]
-            ).score
+            expected = library.corpus_score([given for _, given in pairs], [[answer for answer, _ in pairs]]).score
             assert found[f"bleu_{order}"] == pytest.approx(expected / 100, abs=1e-9)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=8))
 def test_no_measure_leaves_the_unit_interval(pairs):
-    assert all(
-        0 <= value <= 1 + 1e-12 for value in measured(predicted(*pairs)).values() if not np.isnan(value)
-    )
+    assert all(0 <= value <= 1 + 1e-12 for value in measured(predicted(*pairs)).values() if not np.isnan(value))
 
 
 def test_any_reference_of_the_same_image_and_question_counts_under_its_own_name():
@@ -138,9 +130,7 @@ def test_squads_rule_forgives_articles_and_punctuation_only():
 def test_vqa_rad_open_and_closed_follow_the_datas_own_column():
     rows = predicted(("yes", "yes"), ("ct", "mri"), ("lung", "lung"))
     assert "closed_accuracy" not in measured(rows)
-    for row, kind in zip(
-        rows, ["CLOSED", "CLOSED ", "open"], strict=True
-    ):  # "ct or mri?" is closed, yet not yes/no
+    for row, kind in zip(rows, ["CLOSED", "CLOSED ", "open"], strict=True):  # "ct or mri?" is closed, yet not yes/no
         row["answer_type"] = kind
     found = measured(rows)
     assert (found["closed_accuracy"], found["open_accuracy"]) == (1 / 2, 1)
@@ -148,9 +138,7 @@ def test_vqa_rad_open_and_closed_follow_the_datas_own_column():
 
 def test_an_empty_prediction_is_wrong_and_no_more():
     found = measured(predicted(("lung", ""), ("yes", "")))
-    assert (
-        found["exact_match"] == found["open_token_f1"] == found["bleu_1"] == found["yes_no_sensitivity"] == 0
-    )
+    assert found["exact_match"] == found["open_token_f1"] == found["bleu_1"] == found["yes_no_sensitivity"] == 0
 
 
 def test_incomplete_or_repeated_predictions_are_refused_by_id():

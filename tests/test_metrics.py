@@ -18,7 +18,10 @@ NAMES = set(MEASURES) - NEEDS_ANSWER_TYPE
 
 @pytest.fixture(scope="module")
 def pathvqa():
-    return [json.loads(line) | {"id": f"train/{i}"} for i, line in enumerate(PATHVQA.read_text(encoding="utf-8").split("\n")[:-1])]
+    return [
+        json.loads(line) | {"id": f"train/{i}"}
+        for i, line in enumerate(PATHVQA.read_text(encoding="utf-8").split("\n")[:-1])
+    ]
 
 
 def row(i, question, answer, prediction="", **columns):
@@ -93,12 +96,7 @@ def test_degenerate_inputs_give_nulls_not_crashes(rows):
 def test_measures_that_count_no_question_are_null():
     all_yes = score([row(i, "is it?", "yes", "yes") for i in range(4)])["overall"]
     assert all_yes["yes_no_sensitivity"]["value"] == 1
-    assert (
-        all_yes["yes_no_specificity"]
-        == all_yes["yes_no_balanced_accuracy"]
-        == all_yes["open_token_f1"]
-        == NULL
-    )
+    assert all_yes["yes_no_specificity"] == all_yes["yes_no_balanced_accuracy"] == all_yes["open_token_f1"] == NULL
     assert score([])["overall"]["exact_match"] == NULL
     assert score([], train=[])["baseline"]["bleu_1"] == NULL
 
@@ -127,9 +125,7 @@ def test_numbers_are_shares_that_add_up(drawn):
             assert 0 <= entry["low"] <= entry["value"] <= entry["high"] <= 1 + 1e-12
     overall = scores["overall"]
     assert (
-        overall["yes_no_accuracy"]["n"] + overall["open_exact_match"]["n"]
-        == overall["exact_match"]["n"]
-        == len(rows)
+        overall["yes_no_accuracy"]["n"] + overall["open_exact_match"]["n"] == overall["exact_match"]["n"] == len(rows)
     )
     types = scores["by"]["question_type"].values()
     assert sum(entry["exact_match"]["n"] for entry in types) == len(rows)
@@ -162,9 +158,7 @@ def test_ceiling_by_hand():
         ("i2", "is it?", "no"),
         ("i3", "what?", "c"),
     ]
-    found = ceiling(
-        [{"image_id": image, "question": question, "answer": answer} for image, question, answer in asked]
-    )
+    found = ceiling([{"image_id": image, "question": question, "answer": answer} for image, question, answer in asked])
     assert found["exact_match"] == {"value": 4 / 6, "n": 6, "low": None, "high": None}
     assert found["open_exact_match"]["value"] == 3 / 4
     assert found["yes_no_accuracy"]["value"] == 1 / 2

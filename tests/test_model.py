@@ -83,8 +83,9 @@ def test_ranking_equals_the_authors(model, batch, expected, k):
 def test_ranking_breaks_ties_by_order(model, batch):
     """Candidates that share their first token tie in the shortlist: the earlier ones must stay (FACTS 1.15)."""
     candidates = torch.tensor([[DEC, 50, tail, SEP] for tail in range(60, 100)])
-    best, _ = model.rank_answers(**asked(batch), candidate_ids=candidates,
-                                 candidate_mask=torch.ones_like(candidates), k=5)  # fmt: skip
+    best, _ = model.rank_answers(
+        **asked(batch), candidate_ids=candidates, candidate_mask=torch.ones_like(candidates), k=5
+    )
     assert best.max() < 5
 
 
@@ -92,13 +93,19 @@ def test_an_answer_does_not_depend_on_its_batch(model, batch, expected):
     """FACTS 1.4: neither padding nor the other questions leak into a loss or an answer."""
     together = model(**batch).loss_per_answer
     answers = model.generate_answers(**asked(batch), max_length=10, min_length=1).tolist()
-    padded = {**batch, "input_ids": torch.nn.functional.pad(batch["input_ids"], (0, 6)),
-              "attention_mask": torch.nn.functional.pad(batch["attention_mask"], (0, 6))}  # fmt: skip
+    padded = {
+        **batch,
+        "input_ids": torch.nn.functional.pad(batch["input_ids"], (0, 6)),
+        "attention_mask": torch.nn.functional.pad(batch["attention_mask"], (0, 6)),
+    }
     torch.testing.assert_close(model(**padded).loss_per_answer, together)
     for q in range(len(together)):
         length = int(batch["attention_mask"][q].sum())
-        alone = {"input_ids": batch["input_ids"][q : q + 1, :length], "attention_mask": None,
-                 "pixel_values": batch["pixel_values"][batch["image_index"][q]][None]}  # fmt: skip
+        alone = {
+            "input_ids": batch["input_ids"][q : q + 1, :length],
+            "attention_mask": None,
+            "pixel_values": batch["pixel_values"][batch["image_index"][q]][None],
+        }
         assert model.generate_answers(**alone, max_length=10, min_length=1)[0].tolist() == answers[q]
         real = batch["labels"][q : q + 1][batch["labels"][q : q + 1] != -100][None]
         torch.testing.assert_close(model(**alone, labels=real).loss_per_answer[0], together[q])

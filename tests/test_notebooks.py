@@ -18,7 +18,9 @@ from blipvqa.workflow import NOTEBOOKS
 
 @pytest.fixture
 def notebooks(request):
-    return {path.stem: nbformat.read(path, 4) for path in sorted((request.config.rootpath / "notebooks").glob("*.ipynb"))}
+    return {
+        path.stem: nbformat.read(path, 4) for path in sorted((request.config.rootpath / "notebooks").glob("*.ipynb"))
+    }
 
 
 def test_notebooks_are_calls_and_pictures(notebooks):
@@ -27,7 +29,9 @@ def test_notebooks_are_calls_and_pictures(notebooks):
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
         assert len(tagged) == 1, stem
-        assert {"config_path", "name", "overrides"} <= {n.id for n in ast.walk(ast.parse(tagged[0].source)) if isinstance(n, ast.Name)}
+        assert {"config_path", "name", "overrides"} <= {
+            n.id for n in ast.walk(ast.parse(tagged[0].source)) if isinstance(n, ast.Name)
+        }
         for cell in code:
             assert not cell.outputs, stem
             assert cell.execution_count is None
@@ -94,15 +98,35 @@ def test_make_run_executes_all_writes_the_report_and_asks_the_network_for_nothin
     for stem in NOTEBOOKS:
         notebook = nbformat.read(run.folder / "notebooks" / f"{stem}.ipynb", 4)
         assert not [o for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "error"]
-        streams = "".join(o.text for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "stream" and o.name == "stderr")
+        streams = "".join(
+            o.text
+            for c in notebook.cells
+            for o in c.get("outputs", [])
+            if o.output_type == "stream" and o.name == "stderr"
+        )
         assert "Warning" not in streams, streams
-        shown = [set(o.data) for c in notebook.cells for o in c.get("outputs", []) if o.output_type in ("display_data", "execute_result")]
+        shown = [
+            set(o.data)
+            for c in notebook.cells
+            for o in c.get("outputs", [])
+            if o.output_type in ("display_data", "execute_result")
+        ]
         assert any("image/png" in kinds or "text/html" in kinds for kinds in shown), stem
     # by itself, from the notebooks folder, with parameters of its own
-    single = papermill.execute_notebook(project / "notebooks" / "04_inspect_predictions.ipynb", project / "out.ipynb", kernel_name="python3",
-                                        cwd=str(project / "notebooks"), progress_bar=False,
-                                        parameters={"config_path": "configs/small.yaml", "name": "whole", "overrides": dict(TINY),
-                                                    "ranges": "0:5,900:1000", "columns": 3})  # fmt: skip
+    single = papermill.execute_notebook(
+        project / "notebooks" / "04_inspect_predictions.ipynb",
+        project / "out.ipynb",
+        kernel_name="python3",
+        cwd=str(project / "notebooks"),
+        progress_bar=False,
+        parameters={
+            "config_path": "configs/small.yaml",
+            "name": "whole",
+            "overrides": dict(TINY),
+            "ranges": "0:5,900:1000",
+            "columns": 3,
+        },
+    )
     assert "ends at the split" in str(single)
 
 
@@ -118,14 +142,31 @@ def test_a_failing_cell_fails_the_command_in_one_line(project, capsys):
 
 def test_a_notebook_too_early_names_what_to_run(project):
     with pytest.raises(papermill.PapermillExecutionError, match="03_evaluate"):
-        papermill.execute_notebook(project / "notebooks" / "04_inspect_predictions.ipynb", project / "out.ipynb", kernel_name="python3",
-                                   progress_bar=False, parameters={"config_path": "configs/small.yaml", "overrides": dict(TINY)})  # fmt: skip
+        papermill.execute_notebook(
+            project / "notebooks" / "04_inspect_predictions.ipynb",
+            project / "out.ipynb",
+            kernel_name="python3",
+            progress_bar=False,
+            parameters={"config_path": "configs/small.yaml", "overrides": dict(TINY)},
+        )
 
 
 def test_bare_make_is_help(request):
     root = request.config.rootpath
     found = subprocess.run(["make", "-C", str(root)], capture_output=True, text=True, check=True).stdout
-    for target in ("demo", "test", "test-slow", "run", "setup", "lab", "bench", "compare", "stress", "clean-cache", "lint"):
+    for target in (
+        "demo",
+        "test",
+        "test-slow",
+        "run",
+        "setup",
+        "lab",
+        "bench",
+        "compare",
+        "stress",
+        "clean-cache",
+        "lint",
+    ):
         assert f"\n{target} " in f"\n{found}", target
 
 

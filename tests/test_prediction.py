@@ -44,12 +44,18 @@ def test_scores_are_log_probabilities(parts):
     """A generated answer's score is minus the unsmoothed loss of that answer."""
     config, data, model, processor = parts
     found = predict(model, processor, data, config, progress=False)
-    items = [{**item, "answer": p["prediction"]} for item, p in zip(data.__getitems__(list(range(len(data)))), found, strict=True)]
+    items = [
+        {**item, "answer": p["prediction"]}
+        for item, p in zip(data.__getitems__(list(range(len(data)))), found, strict=True)
+    ]
     model.text_decoder.label_smoothing = 0.0
     batch = collator_for(processor, config)(items)
     with torch.no_grad():
         expected = -model(**batch).loss_per_answer
-    survives = [processor.tokenizer.decode(ids, skip_special_tokens=True) == p["prediction"] for ids, p in zip(batch["decoder_input_ids"], found, strict=True)]
+    survives = [
+        processor.tokenizer.decode(ids, skip_special_tokens=True) == p["prediction"]
+        for ids, p in zip(batch["decoder_input_ids"], found, strict=True)
+    ]
     ended = [p["prediction"] and s for p, s in zip(found, survives, strict=True)]
     assert sum(map(bool, ended)) > 10
     for ok, p, value in zip(ended, found, expected.tolist(), strict=True):
@@ -87,7 +93,9 @@ def test_ranking_beside_generation_with_yes_or_no_for_closed_questions(parts, do
     assert all(p["prediction"] in candidates.texts for p in found)
     among_all = predict(model, processor, data, changed(ranking, closed_yes_no=False), candidates, progress=False)
     still_open = [(p, q) for p, q, c in zip(found, among_all, closed, strict=True) if not c]
-    assert all(p["prediction"] == q["prediction"] and p["score"] == pytest.approx(q["score"], abs=1e-4) for p, q in still_open)
+    assert all(
+        p["prediction"] == q["prediction"] and p["score"] == pytest.approx(q["score"], abs=1e-4) for p, q in still_open
+    )
     scores = evaluate(ranking, progress=False, grounding=False, start=False, resamples=0).metrics("test")
     generated = evaluate(done, progress=False, resamples=50).metrics("test")
     assert scores["generated"]["exact_match"]["value"] == generated["overall"]["exact_match"]["value"]
@@ -199,7 +207,17 @@ def test_numbers_stand_beside_what_needs_no_picture(done):
     scores = Run(done.folder).metrics("test")
     for name in ("exact_match", "yes_no_accuracy", "open_exact_match", "open_token_f1", "bleu_1"):
         assert set(scores["overall"][name]) == {"value", "n", "low", "high"}
-    assert set(scores) >= {"overall", "by", "ceiling", "baseline", "warnings", "start", "grounding", "confidence", "slices"}
+    assert set(scores) >= {
+        "overall",
+        "by",
+        "ceiling",
+        "baseline",
+        "warnings",
+        "start",
+        "grounding",
+        "confidence",
+        "slices",
+    }
     assert scores["overall"]["exact_match"]["n"] == len(Run(done.folder).predictions("test"))
     assert set(scores["by"]) == {"question_type", "topic"}
 

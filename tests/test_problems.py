@@ -35,4 +35,6 @@ def test_the_commonest_other_answer(tiny, root):
     write(root, "train", [(i, "what is it?", ("fat", "Fat.", "brain")[i % 3]) for i in range(9)])
     write(root, "validation", [(20, "what is it?", "fat")])
     found = answer_notes(load_splits(tiny(data__source="mine"))["train"])
-    assert found == ['imbalance: of 2 different other answers the commonest, "fat", is 66.7%, and 0 stand there once only']
+    assert found == [
+        'imbalance: of 2 different other answers the commonest, "fat", is 66.7%, and 0 stand there once only'
+    ]

@@ -26,7 +26,9 @@ def test_a_large_linear_layer_has_torchs_numbers_and_gradients(bias):
     ours = copy.deepcopy(plain)
     products.speed_up(torch.nn.Sequential(ours))
     x = torch.randn(3, 700, 96, requires_grad=True)
-    expected, found = ([layer(x), *torch.autograd.grad(layer(x).sin().sum(), [x, *layer.parameters()])] for layer in (plain, ours))
+    expected, found = (
+        [layer(x), *torch.autograd.grad(layer(x).sin().sum(), [x, *layer.parameters()])] for layer in (plain, ours)
+    )
     for a, b in zip(expected, found, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
     assert onednn_calls(lambda: ours(x)) == 1

@@ -25,7 +25,9 @@ def small_disk(tmp_path, monkeypatch):
     """A project root on a disk of 8 MB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
     monkeypatch.setenv("BLIPVQA_ROOT", str(folder))
@@ -62,7 +64,12 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(small_disk, tiny, monkeypa
     filler.unlink()
     filler.touch()
     run = fine_tune(config)
-    torch.testing.assert_close(load_file(run.model_folder / "model.safetensors"), load_file(whole.model_folder / "model.safetensors"), rtol=0, atol=0)
+    torch.testing.assert_close(
+        load_file(run.model_folder / "model.safetensors"),
+        load_file(whole.model_folder / "model.safetensors"),
+        rtol=0,
+        atol=0,
+    )
 
 
 @pytest.fixture
@@ -88,7 +95,9 @@ def noisy_folder(root, count=8):
     folder.mkdir()
     for i in range(count):
         Image.effect_noise((40, 40), 90).save(folder / f"{i}.png")
-    (folder / "train.jsonl").write_text("".join(f'{{"image": "{i}.png", "question": "what is {i}?", "answer": "it {i}"}}\n' for i in range(count)))
+    (folder / "train.jsonl").write_text(
+        "".join(f'{{"image": "{i}.png", "question": "what is {i}?", "answer": "it {i}"}}\n' for i in range(count))
+    )
     return folder
 
 
@@ -141,7 +150,12 @@ def test_a_run_folder_that_turns_read_only_leaves_the_last_checkpoint(tiny, monk
     folder.chmod(0o755)
     monkeypatch.setattr(record, "save_checkpoint", save)
     run = fine_tune(config)
-    torch.testing.assert_close(load_file(run.model_folder / "model.safetensors"), load_file(whole.model_folder / "model.safetensors"), rtol=0, atol=0)
+    torch.testing.assert_close(
+        load_file(run.model_folder / "model.safetensors"),
+        load_file(whole.model_folder / "model.safetensors"),
+        rtol=0,
+        atol=0,
+    )
 
 
 def test_a_killed_loader_process_is_one_clear_error(tiny, root, monkeypatch):
@@ -160,7 +174,12 @@ def test_a_killed_loader_process_is_one_clear_error(tiny, root, monkeypatch):
     assert load_checkpoint(config.folder / "checkpoints")[1]["epoch"] == 1
     monkeypatch.setattr(VQADataset, "__getitems__", items)
     run = fine_tune(config)
-    torch.testing.assert_close(load_file(run.model_folder / "model.safetensors"), load_file(whole.model_folder / "model.safetensors"), rtol=0, atol=0)
+    torch.testing.assert_close(
+        load_file(run.model_folder / "model.safetensors"),
+        load_file(whole.model_folder / "model.safetensors"),
+        rtol=0,
+        atol=0,
+    )
 
 
 def test_the_private_stays_private(tiny, root):
@@ -200,8 +219,13 @@ def test_fifty_epochs_hold_no_more_than_ten(root, request, monkeypatch):
 
     monkeypatch.setattr(record.Record, "checkpoint", watched)
     small = {"hidden_size": 32, "layers": 1, "heads": 2, "patch_size": 16}
-    fine_tune(load_config(request.config.rootpath / "configs" / "demo.yaml",
-                          {"train.epochs": 50, "train.evaluate_questions": 80, "train.log_every": 1000, "model.scratch": small}, "fifty"))
+    fine_tune(
+        load_config(
+            request.config.rootpath / "configs" / "demo.yaml",
+            {"train.epochs": 50, "train.evaluate_questions": 80, "train.log_every": 1000, "model.scratch": small},
+            "fifty",
+        )
+    )
     print("MiB and file handles after 10 and 50 epochs:", seen[10], seen[50])
     assert seen[50][0] < seen[10][0] + 20
     assert seen[50][1] <= seen[10][1]

@@ -62,9 +62,7 @@ def test_no_cell_is_calculated_or_made_a_date(tmp_path, cell):
     assert read_review(path, predictions((cell, cell)))["expert_accuracy"]["value"] == 1
 
 
-@pytest.mark.parametrize(
-    "cell", ["yes", "t-cell", "3 cm", "5", "x=1", "'flea bitten kidney '", "marked - yes", ""]
-)
+@pytest.mark.parametrize("cell", ["yes", "t-cell", "3 cm", "5", "x=1", "'flea bitten kidney '", "marked - yes", ""])
 def test_ordinary_cells_are_left_alone(tmp_path, cell):
     assert sheet(write_review(predictions(("a", cell)), tmp_path))[0]["prediction"] == cell
 
@@ -78,9 +76,7 @@ def test_any_text_comes_back_to_its_row(tmp_path_factory, pairs):
 
 
 def test_expert_accuracy_and_what_exact_match_missed(tmp_path):
-    rows = predictions(
-        ("mi", "heart attack"), ("cyst", "cyst"), ("cyst", "lung"), ("a b", "a"), ("x", "x"), ("y", "y")
-    )
+    rows = predictions(("mi", "heart attack"), ("cyst", "cyst"), ("cyst", "lung"), ("a b", "a"), ("x", "x"), ("y", "y"))
     path = write_review(rows, tmp_path)
     judge(path, "correct", " Correct ", "INCORRECT", "partly", "unclear", "")
     found = read_review(path, rows)
@@ -100,11 +96,14 @@ def test_an_unreviewed_file_has_no_accuracy(tmp_path):
     assert found["pending"] == 1
 
 
-@pytest.mark.parametrize("save", [
-    {"delimiter": ";"},
-    {"delimiter": "\t", "encoding": "utf-16"},
-    {"delimiter": ";", "encoding": "cp1252"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "save",
+    [
+        {"delimiter": ";"},
+        {"delimiter": "\t", "encoding": "utf-16"},
+        {"delimiter": ";", "encoding": "cp1252"},
+    ],
+)
 def test_however_the_spreadsheet_saved_it(tmp_path, save):
     rows = predictions(("naïve, or not", "naive; or not"), ("two\nlines", "one"))
     path = write_review(rows, tmp_path)
@@ -123,14 +122,17 @@ def test_rows_may_be_sorted_and_removed(tmp_path):
     assert found["exact_not_accepted"] == ["test/2"]
 
 
-@pytest.mark.parametrize(("found", "changed", "message"), [
-    ("cyst,cyst,", "cyst,cyst,right", "row 3: verdict 'right' on 'test/1' is none of correct, partly"),
-    ("test/1", "", "row 3: no id; copy it back"),
-    ("test/1", "test/9", "row 3: no prediction has the id 'test/9'"),
-    ("test/1", "test/0", "row 3: the id 'test/0' stands in row 2 already"),
-    ("cyst,cyst,", "cyst,lung,correct", "row 3: the verdict on 'test/1' is about 'lung'"),
-    ("verdict", "opinion", "no column verdict; the first row has id, image"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("found", "changed", "message"),
+    [
+        ("cyst,cyst,", "cyst,cyst,right", "row 3: verdict 'right' on 'test/1' is none of correct, partly"),
+        ("test/1", "", "row 3: no id; copy it back"),
+        ("test/1", "test/9", "row 3: no prediction has the id 'test/9'"),
+        ("test/1", "test/0", "row 3: the id 'test/0' stands in row 2 already"),
+        ("cyst,cyst,", "cyst,lung,correct", "row 3: the verdict on 'test/1' is about 'lung'"),
+        ("verdict", "opinion", "no column verdict; the first row has id, image"),
+    ],
+)
 def test_what_is_wrong_is_named_by_its_row(tmp_path, found, changed, message):
     rows = predictions(("a", "a"), ("cyst", "cyst"))
     path = write_review(rows, tmp_path)

@@ -59,9 +59,7 @@ def test_long_answers_are_told_from_short_ones():
 
 def test_rare_answers_are_told_from_common_ones():
     train = [{"question": "?", "answer": a} for a in ["Cyst", "cyst.", "lung", *["cell"] * 21, *["no"] * 500]]
-    rows = rows_of(
-        ("what?", "cyst", "cyst"), ("what?", "lung", "x"), ("what?", "new", "x"), ("what?", "cell", "cell")
-    )
+    rows = rows_of(("what?", "cyst", "cyst"), ("what?", "lung", "x"), ("what?", "new", "x"), ("what?", "cell", "cell"))
     found = {row["slice"]: row["n"] for row in slices(rows, train)["answer_frequency"]}
     assert found == {
         "never": 1,

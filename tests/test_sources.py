@@ -26,8 +26,15 @@ def png(seed: int) -> bytes:
 
 
 def rows(count: int, start: int = 0) -> list[dict]:
-    return [{"image": f"images/{(start + i) // 2}.png", "question": f"what is {start + i}?", "answer": f"it is {start + i}", "organ": "liver" if i % 3 else "lung"}
-            for i in range(count)]  # fmt: skip
+    return [
+        {
+            "image": f"images/{(start + i) // 2}.png",
+            "question": f"what is {start + i}?",
+            "answer": f"it is {start + i}",
+            "organ": "liver" if i % 3 else "lung",
+        }
+        for i in range(count)
+    ]
 
 
 @pytest.fixture
@@ -41,7 +48,9 @@ def folder(root):
 
 
 def splits_of(**overrides):
-    return load_splits(load_config(None, TINY | {"data.source": "mine"} | {k.replace("__", "."): v for k, v in overrides.items()}))
+    return load_splits(
+        load_config(None, TINY | {"data.source": "mine"} | {k.replace("__", "."): v for k, v in overrides.items()})
+    )
 
 
 def jsonl(path, lines):
@@ -58,15 +67,24 @@ def write(kind, folder, tables):
                 writer = csv.DictWriter(file, list(lines[0]))
                 writer.writeheader()
                 writer.writerows(lines)
-    whole = {split: [{**line, "image": {"bytes": (folder / line["image"]).read_bytes(), "path": None}} for line in lines]
-             for split, lines in tables.items()}  # fmt: skip
-    features = Features({"image": ImageFeature(), "question": Value("string"), "answer": Value("string"), "organ": Value("string")})
+    whole = {
+        split: [{**line, "image": {"bytes": (folder / line["image"]).read_bytes(), "path": None}} for line in lines]
+        for split, lines in tables.items()
+    }
+    features = Features(
+        {"image": ImageFeature(), "question": Value("string"), "answer": Value("string"), "organ": Value("string")}
+    )
     if kind == "parquet":
         (folder / "data").mkdir()
         for split, lines in whole.items():
-            pq.write_table(pa.Table.from_pylist(lines, schema=features.arrow_schema), folder / "data" / f"{split}-00000-of-00001.parquet")
+            pq.write_table(
+                pa.Table.from_pylist(lines, schema=features.arrow_schema),
+                folder / "data" / f"{split}-00000-of-00001.parquet",
+            )
     elif kind == "save_to_disk":
-        DatasetDict({split: Dataset.from_list(lines, features=features) for split, lines in whole.items()}).save_to_disk(folder)
+        DatasetDict(
+            {split: Dataset.from_list(lines, features=features) for split, lines in whole.items()}
+        ).save_to_disk(folder)
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "save_to_disk"])
@@ -75,16 +93,32 @@ def test_every_kind_of_source_gives_the_same_rows(folder, kind):
     splits = splits_of()
     assert {name: len(data) for name, data in splits.items()} == {"train": 12, "validation": 4, "test": 4}
     row = splits["validation"].rows[1]
-    assert (row["id"], row["question"], row["answer"], row["organ"]) == ("validation/1", "what is 13?", "it is 13", "liver")
+    assert (row["id"], row["question"], row["answer"], row["organ"]) == (
+        "validation/1",
+        "what is 13?",
+        "it is 13",
+        "liver",
+    )
     assert splits["train"].breakdown == ["organ"]
     assert len({r["image_id"] for r in splits["train"].rows}) == 6
-    np.testing.assert_array_equal(np.asarray(splits["train"].image(2)), np.asarray(Image.open(folder / "images" / "1.png")))
+    np.testing.assert_array_equal(
+        np.asarray(splits["train"].image(2)), np.asarray(Image.open(folder / "images" / "1.png"))
+    )
     assert splits["train"][0]["pixels"].shape == (3, 32, 32)
     assert not splits.notes
 
 
 def test_columns_are_renamed_filtered_and_limited(folder):
-    lines = [{"img_name": r["image"], "q": r["question"], "answer": r["answer"], "organ": r["organ"], "image": "an older column"} for r in rows(12)]
+    lines = [
+        {
+            "img_name": r["image"],
+            "q": r["question"],
+            "answer": r["answer"],
+            "organ": r["organ"],
+            "image": "an older column",
+        }
+        for r in rows(12)
+    ]
     write_lines = {"train": lines, "test": lines[:4]}
     for split, some in write_lines.items():
         jsonl(folder / f"{split}.jsonl", some)
@@ -93,8 +127,12 @@ def test_columns_are_renamed_filtered_and_limited(folder):
     assert len(splits["train"]) == 3
     assert {row["organ"] for row in splits["train"].rows} == {"liver"}
     assert splits["train"].rows[0]["image (data)"] == "an older column"
-    for wrong, message in (({"data__where": {"organ": "brain"}}, "no row"), ({"data__where": {"organs": "x"}}, "organs"),
-                           ({"data__columns": {"nothing": "image"}}, "nothing"), ({"data__group_column": "patient"}, "patient")):  # fmt: skip
+    for wrong, message in (
+        ({"data__where": {"organ": "brain"}}, "no row"),
+        ({"data__where": {"organs": "x"}}, "organs"),
+        ({"data__columns": {"nothing": "image"}}, "nothing"),
+        ({"data__group_column": "patient"}, "patient"),
+    ):
         with pytest.raises(SourceError, match=message):
             splits_of(**{**named, **wrong})
 
@@ -203,7 +241,14 @@ def test_a_broken_line_is_refused_by_number_or_skipped(folder, line):
 
 
 def test_text_of_all_kinds_passes(folder):
-    odd = ["\u202eright to left", "emoji 🩺?", "tab\tand\x07bell", "<script>alert(1)</script>", "$x^2$", "half \ud800 surrogate"]
+    odd = [
+        "\u202eright to left",
+        "emoji 🩺?",
+        "tab\tand\x07bell",
+        "<script>alert(1)</script>",
+        "$x^2$",
+        "half \ud800 surrogate",
+    ]
     lines = rows(12)
     for line, text in zip(lines, odd, strict=False):
         line["question"] = text
@@ -215,7 +260,11 @@ def test_text_of_all_kinds_passes(folder):
 
 
 BAD_FILES = {
-    "latin-1": ("train.jsonl", '{"image": "images/0.png", "question": "é", "answer": "x"}\n'.encode("latin-1"), "UTF-8"),
+    "latin-1": (
+        "train.jsonl",
+        '{"image": "images/0.png", "question": "é", "answer": "x"}\n'.encode("latin-1"),
+        "UTF-8",
+    ),
     "utf-16": ("train.csv", "image,question,answer\n".encode("utf-16"), "UTF-8"),
     "no column": ("train.jsonl", b'{"picture": "images/0.png", "question": "x", "answer": "y"}\n', "no column image"),
     "doubled column": ("train.csv", b"image,question,answer,answer\nimages/0.png,a,b,c\n", "stands twice"),

@@ -43,7 +43,15 @@ def assert_same_run(a: Run, b: Run):
 def test_a_run_leaves_what_it_promises(done):
     run = Run(done.folder)
     assert run.finished
-    for name in ("config.yaml", "environment.json", "history.jsonl", "samples.jsonl", "state.json", "predictions-test.jsonl", "metrics-test.json"):
+    for name in (
+        "config.yaml",
+        "environment.json",
+        "history.jsonl",
+        "samples.jsonl",
+        "state.json",
+        "predictions-test.jsonl",
+        "metrics-test.json",
+    ):
         assert (run.folder / name).exists(), name
     assert yaml.safe_load((run.folder / "config.yaml").read_text()) == done.as_dict()
     epochs = [row for row in run.history if row["type"] == "epoch"]
@@ -83,7 +91,9 @@ def test_changed_settings_are_refused_with_the_difference_or_moved_aside(tiny, r
     assert len([p for p in (root / "outputs").iterdir() if p.name.startswith("tiny")]) == 2
 
 
-@pytest.mark.parametrize("settings", [{"train__micro_batch_size": 6}, {"train__micro_batch_size": 8, "train__loss": "token_mean"}])
+@pytest.mark.parametrize(
+    "settings", [{"train__micro_batch_size": 6}, {"train__micro_batch_size": 8, "train__loss": "token_mean"}]
+)
 def test_accumulation_changes_no_step(tiny, settings):
     loss = {k: v for k, v in settings.items() if k == "train__loss"}
     whole, cut = fine_tune(tiny("whole", **loss)), fine_tune(tiny("cut", **settings))
@@ -92,10 +102,13 @@ def test_accumulation_changes_no_step(tiny, settings):
     torch.testing.assert_close(norms[0][0], norms[1][0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("settings", [{"train__augment": "light", "model__text_dropout": 0.1}, {"model__lora": {"rank": 4}}])
+@pytest.mark.parametrize(
+    "settings", [{"train__augment": "light", "model__text_dropout": 0.1}, {"model__lora": {"rank": 4}}]
+)
 def test_a_run_stopped_by_a_signal_ends_as_if_it_had_not_been(tiny, monkeypatch, settings):
     whole = fine_tune(tiny("whole", **settings))
     step = training.FineTuning._step
+
     def and_stop(self, *arguments):
         if self.progress.step == stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -117,8 +130,13 @@ def start(root, name: str, **overrides) -> subprocess.Popen:
     (root / "configs" / "empty.yaml").write_text("{}\n")
     pairs = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     environment = {**os.environ, "BLIPVQA_ROOT": str(root), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    return subprocess.Popen([sys.executable, "-m", "blipvqa", "train", "configs/empty.yaml", "--name", name, "--set", *pairs],
-                            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-m", "blipvqa", "train", "configs/empty.yaml", "--name", name, "--set", *pairs],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def killed_runs_end_alike(root, tiny, kills: int, seed: int):
@@ -179,9 +197,16 @@ def test_two_runs_with_one_name_cannot_write_at_once(tiny):
     config = tiny()
     with lock(config.folder), pytest.raises(RunError, match="being written"):
         fine_tune(config)
-    holder = subprocess.Popen([sys.executable, "-c", "import sys, time, pathlib\nfrom blipvqa.runs import lock\n"
-                               f"with lock(pathlib.Path({str(config.folder)!r})):\n    print('held', flush=True)\n    time.sleep(60)"],
-                              stdout=subprocess.PIPE, text=True)  # fmt: skip
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time, pathlib\nfrom blipvqa.runs import lock\n"
+            f"with lock(pathlib.Path({str(config.folder)!r})):\n    print('held', flush=True)\n    time.sleep(60)",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(RunError, match=f"process {holder.pid}"):
         fine_tune(config)
@@ -257,9 +282,18 @@ def test_patience_stops_early(tiny):
     assert run.state["epoch"] < 8
 
 
-@pytest.mark.parametrize("settings", [{"train__gradient_checkpointing": True}, {"train__precision": "bf16"}, {"train__loss": "token_mean"},
-                                      {"train__schedule": "constant", "train__shuffle": False}, {"generate__method": "rank"},
-                                      {"train__metric": "loss", "train__evaluate_questions": 10}, {"train__epochs": 0}])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"train__gradient_checkpointing": True},
+        {"train__precision": "bf16"},
+        {"train__loss": "token_mean"},
+        {"train__schedule": "constant", "train__shuffle": False},
+        {"generate__method": "rank"},
+        {"train__metric": "loss", "train__evaluate_questions": 10},
+        {"train__epochs": 0},
+    ],
+)
 def test_every_option_trains_and_exports(tiny, settings):
     run = fine_tune(tiny(**settings))
     assert run.finished
@@ -321,11 +355,26 @@ def test_two_processes_train_as_one(root, tiny):
     (root / "configs").mkdir()
     (root / "configs" / "empty.yaml").write_text("{}\n")
     launched = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "blipvqa", "train", "configs/empty.yaml",
-         "--name", "two", "--set", *pairs],
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            "2",
+            "-m",
+            "blipvqa",
+            "train",
+            "configs/empty.yaml",
+            "--name",
+            "two",
+            "--set",
+            *pairs,
+        ],
         env={**os.environ, "BLIPVQA_ROOT": str(root), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert launched.returncode == 0, launched.stderr[-3000:]
     two = Run(tiny("two").folder)
     assert two.environment["processes"] == 2

@@ -28,9 +28,7 @@ def table_of(right):
 
 def exact_match(right, groups, **kwargs):
     groups = np.asarray(groups)
-    return estimate(table_of(right), groups, [np.arange(len(groups))], ["exact_match"], **kwargs)[0][
-        "exact_match"
-    ]
+    return estimate(table_of(right), groups, [np.arange(len(groups))], ["exact_match"], **kwargs)[0]["exact_match"]
 
 
 def run_of(right, *, images=None):
@@ -89,9 +87,7 @@ def test_questions_on_one_image_are_not_independent():
     by_image = exact_match(right, np.repeat(np.arange(40), 10))
     by_question = exact_match(right, np.arange(400))
     assert by_image["high"] - by_image["low"] == pytest.approx(0.31, abs=0.03)
-    assert by_question["high"] - by_question["low"] == pytest.approx(
-        0.098, abs=0.015
-    )  # sqrt(10) narrower, and wrong
+    assert by_question["high"] - by_question["low"] == pytest.approx(0.098, abs=0.015)  # sqrt(10) narrower, and wrong
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say():
@@ -99,9 +95,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     generator, covered, naive = np.random.default_rng(0), 0, 0
     for seed in range(200):
         groups = np.repeat(np.arange(60), generator.integers(1, 9, size=60))
-        right = (
-            generator.random(len(groups)) < generator.beta(1.2, 0.8, size=60)[groups]
-        )  # mean 1.2 / 2 = 0.6
+        right = generator.random(len(groups)) < generator.beta(1.2, 0.8, size=60)[groups]  # mean 1.2 / 2 = 0.6
         entry = exact_match(right, groups, resamples=200, seed=seed)
         covered += entry["low"] <= 0.6 <= entry["high"]
         naive += abs(right.mean() - 0.6) < 1.96 * np.sqrt(0.24 / len(right))
@@ -143,9 +137,7 @@ def test_rows_without_a_patient_stand_for_their_image():
         row["patient"] = patient
     assert group_of(rows, "patient").tolist() == [0, 1, 2, 0]
     assert group_of(rows).tolist() == [0, 0, 1, 2]
-    with pytest.raises(
-        ValueError, match="no prediction has the group column 'slide'; there are id, image_id"
-    ):
+    with pytest.raises(ValueError, match="no prediction has the group column 'slide'; there are id, image_id"):
         group_of(rows, "slide")
 
 

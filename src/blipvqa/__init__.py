@@ -9,5 +9,18 @@ from .prediction import ask, predict
 from .runs import Run
 from .training import fine_tune
 
-__all__ = ["Config", "Run", "VQACollator", "VQADataset", "ask", "evaluate", "fine_tune", "load_config", "load_model",
-           "load_splits", "predict", "save_model", "score"]  # fmt: skip
+__all__ = [
+    "Config",
+    "Run",
+    "VQACollator",
+    "VQADataset",
+    "ask",
+    "evaluate",
+    "fine_tune",
+    "load_config",
+    "load_model",
+    "load_splits",
+    "predict",
+    "save_model",
+    "score",
+]

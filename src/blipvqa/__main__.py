@@ -16,10 +16,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; bad input is one message on stderr and exit code 2."""
     parser = argparse.ArgumentParser(prog="python -m blipvqa", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, meaning in (("train", "fine-tune, or go on with a run"), ("evaluate", "predict and score"),
-                          ("report", "write report.html"),
-                          ("run", "the notebooks in order, then the report"),
-                          ("stress", "notebook 05: the score against corrupted pictures")):  # fmt: skip
+    for name, meaning in (
+        ("train", "fine-tune, or go on with a run"),
+        ("evaluate", "predict and score"),
+        ("report", "write report.html"),
+        ("run", "the notebooks in order, then the report"),
+        ("stress", "notebook 05: the score against corrupted pictures"),
+    ):
         command = commands.add_parser(name, help=meaning)
         command.add_argument("config", help="a file of configs/")
         command.add_argument("--name", help="the run's name; by default the config's")

@@ -13,8 +13,16 @@ from torch import Tensor
 WORTH_IT = 2**24  # multiplications a row; below, a call for each row takes longer than it saves
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False,
-           dropout: float = 0.0, maps: list | None = None, lengths: list[int] | None = None) -> Tensor:  # fmt: skip
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    dropout: float = 0.0,
+    maps: list | None = None,
+    lengths: list[int] | None = None,
+) -> Tensor:
     """Attention of `query [B,H,L,d]` to `key, value [B,H,M,d]`; `mask` is boolean, True where it may look.
 
     `lengths [B]` says how many queries of each row are real: what comes out for the others means nothing.
@@ -22,7 +30,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     """
     if maps is not None:
         return _mapped(query, key, value, mask, causal, maps)
-    if lengths and mask is None and query.device.type == "cpu" and min(lengths) < query.shape[-2] and _large(query, key):
+    if (
+        lengths
+        and mask is None
+        and query.device.type == "cpu"
+        and min(lengths) < query.shape[-2]
+        and _large(query, key)
+    ):
         return _row_by_row(query, key, value, dropout, lengths)
     return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
 
@@ -33,8 +47,10 @@ def _large(query: Tensor, key: Tensor) -> bool:
 
 def _row_by_row(query: Tensor, key: Tensor, value: Tensor, dropout: float, lengths: list[int]) -> Tensor:
     width = query.shape[-2]
-    rows = [F.pad(F.scaled_dot_product_attention(q[None, :, :n], k[None], v[None], dropout_p=dropout), (0, 0, 0, width - n))
-            for q, k, v, n in zip(query, key, value, lengths, strict=True)]  # fmt: skip
+    rows = [
+        F.pad(F.scaled_dot_product_attention(q[None, :, :n], k[None], v[None], dropout_p=dropout), (0, 0, 0, width - n))
+        for q, k, v, n in zip(query, key, value, lengths, strict=True)
+    ]
     return torch.cat(rows)
 
 

@@ -22,9 +22,7 @@ def fit(confidences: Sequence[float], right: Sequence[bool], *, with_offset: boo
     slope, *offset = _logistic_regression(features, zeros, right, prior=[1.0, 0.0][: features.shape[1]])
     if slope < 1 / HIGHEST_TEMPERATURE:
         slope = 1 / HIGHEST_TEMPERATURE
-        offset = (
-            _logistic_regression(ones[:, None], slope * log_odds, right, prior=[0.0]) if with_offset else []
-        )
+        offset = _logistic_regression(ones[:, None], slope * log_odds, right, prior=[0.0]) if with_offset else []
     return {"temperature": float(1 / slope), "offset": float(sum(offset)), "n": len(right)}
 
 
@@ -38,9 +36,7 @@ def _logistic_regression(
 
     def loss(weights: np.ndarray) -> float:
         log_odds = features @ weights + given
-        return float(
-            np.sum(np.logaddexp(0, log_odds) - right * log_odds) + np.sum((weights - prior) ** 2) / 2
-        )
+        return float(np.sum(np.logaddexp(0, log_odds) - right * log_odds) + np.sum((weights - prior) ** 2) / 2)
 
     weights = np.array(prior)
     for _ in range(50):
@@ -81,9 +77,7 @@ def reliability_bins(confidences: Sequence[float], right: Sequence[bool], bins: 
     ]
 
 
-def expected_calibration_error(
-    confidences: Sequence[float], right: Sequence[bool], bins: int = BINS
-) -> float | None:
+def expected_calibration_error(confidences: Sequence[float], right: Sequence[bool], bins: int = BINS) -> float | None:
     """The mean distance between confidence and accuracy, over bins weighted by their size; None without any.
 
     ECE = sum over bins of n_bin / n * |accuracy_bin - confidence_bin| (Guo et al. 2017, eq. 3), with

@@ -26,8 +26,9 @@ def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def save_checkpoint(folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: dict,
-                    keep: int) -> None:  # fmt: skip
+def save_checkpoint(
+    folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: dict, keep: int
+) -> None:
     """Write `folder/step-<step>.safetensors` and `.json`, then remove all but the last `keep`."""
     tensors = {f"model.{name}": parameter.detach() for name, parameter in trainable(model).items()}
     names = {parameter: name for name, parameter in trainable(model).items()}
@@ -74,8 +75,7 @@ def restore(tensors: dict[str, Tensor], model: torch.nn.Module, optimizer: torch
         if slots:
             fused = optimizer.defaults.get("fused")
             optimizer.state[parameter] = {
-                slot: t.clone() if slot == "step" and not fused else t.to(parameter.device)
-                for slot, t in slots.items()
+                slot: t.clone() if slot == "step" and not fused else t.to(parameter.device) for slot, t in slots.items()
             }
 
 
@@ -92,9 +92,11 @@ def check_space(folder: Path, model: torch.nn.Module, keep: int) -> None:
     needed = 12 * trained * (keep + 1) + 2 * 4 * sum(parameter.numel() for parameter in model.parameters())
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise RunError(f"the disk of '{folder.name}' has {free / 2**30:.1f} GiB free, the run needs "
-                       f"{needed / 2**30:.1f} GiB for its checkpoints and export. Free some, or train fewer weights "
-                       "(model.lora.rank).")  # fmt: skip
+        raise RunError(
+            f"the disk of '{folder.name}' has {free / 2**30:.1f} GiB free, the run needs "
+            f"{needed / 2**30:.1f} GiB for its checkpoints and export. Free some, or train fewer weights "
+            "(model.lora.rank)."
+        )
 
 
 def _prune(folder: Path, keep: int) -> None:

@@ -68,10 +68,7 @@ def fit_temperature(validation: Iterable[Prediction]) -> dict[str, dict]:
         if (value := confidence(prediction)) is not None:
             right = answered_right(prediction)
             by_kind[_kind(prediction)].append((value, right))
-    return {
-        kind: fit(*np.reshape(pairs, (-1, 2)).T, with_offset=kind == "sequence")
-        for kind, pairs in by_kind.items()
-    }
+    return {kind: fit(*np.reshape(pairs, (-1, 2)).T, with_offset=kind == "sequence") for kind, pairs in by_kind.items()}
 
 
 def risk_coverage(confidences: Sequence[float], right: Sequence[bool]) -> dict:
@@ -102,9 +99,7 @@ def _by_certainty(confidences: Sequence[float], right: Sequence[bool]) -> tuple[
     return order, (np.bincount(tie, weights=right) / size)[tie][order] if len(order) else right
 
 
-def accuracy_at_coverage(
-    confidences: Sequence[float], right: Sequence[bool], coverage: float
-) -> float | None:
+def accuracy_at_coverage(confidences: Sequence[float], right: Sequence[bool], coverage: float) -> float | None:
     """The accuracy when only the most certain share `coverage` is answered, at least one; None without any.
 
     Raises:
@@ -120,9 +115,7 @@ def _answered(coverage: float, n: int) -> int:
     return max(1, math.ceil(coverage * n - 1e-9))  # 0.6 * 5 is 3, not 3.0000000000000004 rounded up
 
 
-def abstain(
-    predictions: Iterable[Prediction], threshold: float, calibration: Mapping | None = None
-) -> list[dict]:
+def abstain(predictions: Iterable[Prediction], threshold: float, calibration: Mapping | None = None) -> list[dict]:
     """The predictions with "uncertain" in place of each whose confidence is below the threshold, or unknown.
 
     The answer not given stands under `withheld`, and `confidence` is added to every prediction.

@@ -23,9 +23,20 @@ SPLITS = ("train", "validation", "test")
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 
 # A resumed run may differ in these: they do not change what one optimizer step computes.
-SAFE_TO_CHANGE = ("name", "fresh", "reference_curve", "train.max_minutes", "train.log_every", "train.workers",
-                  "train.keep_checkpoints", "train.tracker", "train.patience", "generate", "data.cache_dir",
-                  "data.breakdown")  # fmt: skip
+SAFE_TO_CHANGE = (
+    "name",
+    "fresh",
+    "reference_curve",
+    "train.max_minutes",
+    "train.log_every",
+    "train.workers",
+    "train.keep_checkpoints",
+    "train.tracker",
+    "train.patience",
+    "generate",
+    "data.cache_dir",
+    "data.breakdown",
+)
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -171,12 +182,14 @@ class Config(_Section):
     def _sizes_fit(self):
         scratch, size = self.model.scratch, self.model.image_size
         if self.model.name == "scratch" and size % scratch.patch_size:
-            raise ValueError(f"model.image_size {size} is not a multiple of model.scratch.patch_size "
-                             f"{scratch.patch_size}")  # fmt: skip
+            raise ValueError(
+                f"model.image_size {size} is not a multiple of model.scratch.patch_size {scratch.patch_size}"
+            )
         micro = self.train.micro_batch_size
         if micro and self.train.batch_size % micro:
-            raise ValueError(f"train.batch_size {self.train.batch_size} is not a multiple of "
-                             f"train.micro_batch_size {micro}")  # fmt: skip
+            raise ValueError(
+                f"train.batch_size {self.train.batch_size} is not a multiple of train.micro_batch_size {micro}"
+            )
         return self
 
     @property
@@ -248,8 +261,9 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
     return overrides
 
 
-def load_config(path: str | Path | None = None, overrides: dict[str, Any] | None = None,
-                name: str | None = None) -> Config:  # fmt: skip
+def load_config(
+    path: str | Path | None = None, overrides: dict[str, Any] | None = None, name: str | None = None
+) -> Config:
     """The config of a YAML file (None: all defaults) with dotted overrides; `name` defaults to the file's stem.
 
     Raises ConfigError that lists every unknown key, wrong type and impossible value at once.

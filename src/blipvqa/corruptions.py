@@ -1,8 +1,8 @@
 """Pictures as scanners, cameras and networks spoil them, in five strengths, and a run's score against them.
 
 Notable:
-- Applied to the pixels as the model gets them, uint8 `[3,S,S]`, and drawn from (seed, image): every question on a picture,
-  and every run, sees the same one.
+- Applied to the pixels as the model gets them, uint8 `[3,S,S]`, and drawn from (seed, image): every question on a
+  picture, and every run, sees the same one.
 - Strength 0 is the picture as it is; 5 is what a person would complain of.
 """
 
@@ -73,9 +73,15 @@ def _rotation(image: Image.Image, strength: int, draw: random.Random) -> Image.I
 
 
 CORRUPTIONS: dict[str, Callable[[Image.Image, int, random.Random], Image.Image]] = {
-    "JPEG": _jpeg, "blur": _blur, "noise": _noise, "brightness": _brightness, "contrast": _contrast, "stain shift": _stain,
-    "down-sampling": _downsample, "rotation": _rotation,
-}  # fmt: skip
+    "JPEG": _jpeg,
+    "blur": _blur,
+    "noise": _noise,
+    "brightness": _brightness,
+    "contrast": _contrast,
+    "stain shift": _stain,
+    "down-sampling": _downsample,
+    "rotation": _rotation,
+}
 
 
 def corrupt(pixels: Tensor, image_id: str, kind: str, strength: int, seed: int = 0) -> Tensor:
@@ -85,8 +91,13 @@ def corrupt(pixels: Tensor, image_id: str, kind: str, strength: int, seed: int =
     return torch.from_numpy(np.asarray(spoilt).copy()).permute(2, 0, 1).contiguous()
 
 
-def stress(config: Config, kinds: list[str] | None = None, strengths: tuple[int, ...] = STRENGTHS, questions: int | None = None,
-           progress: bool = True) -> dict:  # fmt: skip
+def stress(
+    config: Config,
+    kinds: list[str] | None = None,
+    strengths: tuple[int, ...] = STRENGTHS,
+    questions: int | None = None,
+    progress: bool = True,
+) -> dict:
     """Scores of a run on its held-out split, as it is and corrupted; written to `stress-<split>.json`.
 
     `questions`: only whole pictures with about so many questions. Returns {"split", "n", "clean": entry,
@@ -103,8 +114,14 @@ def stress(config: Config, kinds: list[str] | None = None, strengths: tuple[int,
     split = held_out(splits)
     data = splits[split].chosen(choose_images(splits[split], questions, config.seed))
     model, processor = load_model(str(run.model_folder), config)
-    answer = partial(predict, model, processor, config=config, candidates=load_candidates(config, splits, processor),
-                     progress=progress)  # fmt: skip
+    answer = partial(
+        predict,
+        model,
+        processor,
+        config=config,
+        candidates=load_candidates(config, splits, processor),
+        progress=progress,
+    )
     group = config.data.group_column or "image_id"
 
     def exact_match(dataset) -> dict:

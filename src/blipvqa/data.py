@@ -123,8 +123,9 @@ def load_splits(config: Config) -> Splits:
 
     Raises ConfigError, SourceError or ImageError that name the file and row, before anything slow begins.
     """
-    store = ImageStore(project_path(config.data.cache_dir) / "images", config.model.image_size,
-                       config.data.cache_gigabytes)  # fmt: skip
+    store = ImageStore(
+        project_path(config.data.cache_dir) / "images", config.model.image_size, config.data.cache_gigabytes
+    )
     tables, notes = read_splits(config, store)
     folder, breakdown = project_path(config.data.source), config.data.breakdown
     return Splits({name: VQADataset(table, name, store, folder, breakdown) for name, table in tables.items()}, notes)
@@ -158,8 +159,14 @@ class VQACollator:
 
     def tokenize(self, texts: list[str], kind: str) -> dict[str, Tensor]:
         """`input_ids`, `attention_mask` `[Q, L]`, padded to the longest of the batch."""
-        return self.tokenizer(texts, padding="longest", truncation=True, max_length=self.limits[kind],
-                              return_token_type_ids=False, return_tensors="pt")  # fmt: skip
+        return self.tokenizer(
+            texts,
+            padding="longest",
+            truncation=True,
+            max_length=self.limits[kind],
+            return_token_type_ids=False,
+            return_tensors="pt",
+        )
 
     def _images(self, items: list[dict]) -> dict[str, Tensor]:
         place: dict[str, int] = {}
@@ -179,13 +186,17 @@ def collator_for(processor, config: Config) -> VQACollator:
 
 def count_cut(dataset: VQADataset, collator: VQACollator) -> dict[str, int]:
     """How many questions and answers of `dataset` exceed the token limits and are cut."""
-    texts = {"question": [prepare_question(row["question"]) for row in dataset.rows],
-             "answer": [row["answer"] for row in dataset.rows]}  # fmt: skip
+    texts = {
+        "question": [prepare_question(row["question"]) for row in dataset.rows],
+        "answer": [row["answer"] for row in dataset.rows],
+    }
     return {
-        kind: sum(len(ids) > collator.limits[kind]
-                  for ids in collator.tokenizer(texts[kind], truncation=False, verbose=False)["input_ids"])
+        kind: sum(
+            len(ids) > collator.limits[kind]
+            for ids in collator.tokenizer(texts[kind], truncation=False, verbose=False)["input_ids"]
+        )
         for kind in texts
-    }  # fmt: skip
+    }
 
 
 class LightAugment:
@@ -211,8 +222,9 @@ class LightAugment:
         return (x * draw.uniform(0.85, 1.15)).round().clamp(0, 255).to(torch.uint8)
 
 
-def epoch_order(image_ids: list[str], questions_per_image: int, seed: int, epoch: int,
-                shuffle: bool = True) -> list[int]:  # fmt: skip
+def epoch_order(
+    image_ids: list[str], questions_per_image: int, seed: int, epoch: int, shuffle: bool = True
+) -> list[int]:
     """The order of an epoch's rows: images at random, up to `questions_per_image` questions of each together.
 
     An image with more questions comes again elsewhere with the rest. `shuffle=False` keeps the source's order.
@@ -231,8 +243,9 @@ def epoch_order(image_ids: list[str], questions_per_image: int, seed: int, epoch
     return [i for group in groups for i in group]
 
 
-def epoch_plan(order: list[int], batch_size: int, micro_batch_size: int | None = None, rank: int = 0,
-               processes: int = 1) -> list[tuple[int, list[list[int]]]]:  # fmt: skip
+def epoch_plan(
+    order: list[int], batch_size: int, micro_batch_size: int | None = None, rank: int = 0, processes: int = 1
+) -> list[tuple[int, list[list[int]]]]:
     """An epoch's optimizer steps, as process `rank` of `processes` sees them.
 
     Each step is (questions over all processes, this process's micro-batches of row numbers). The processes' shares
@@ -275,11 +288,14 @@ def loader_deaths_explained() -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise RunError("a process that loads pictures was killed, as the system does when memory runs out. What was written "
-                       "is intact: start again, with train.workers: 0 if it happens again") from error  # fmt: skip
+        raise RunError(
+            "a process that loads pictures was killed, as the system does when memory runs out. What was written "
+            "is intact: start again, with train.workers: 0 if it happens again"
+        ) from error
 
 
 def batch_loader(dataset: VQADataset, collator: VQACollator, batches: list[list[int]], workers: int = 0) -> DataLoader:
     """The given batches of row numbers, in order; with `workers` processes they are made ahead of the device."""
-    return DataLoader(dataset, batch_sampler=batches, collate_fn=collator, num_workers=workers,
-                      pin_memory=torch.cuda.is_available())  # fmt: skip
+    return DataLoader(
+        dataset, batch_sampler=batches, collate_fn=collator, num_workers=workers, pin_memory=torch.cuda.is_available()
+    )

@@ -47,8 +47,8 @@ def autocast(precision: str, device: torch.device):
 
 @cache
 def reuse_memory(device: torch.device) -> None:
-    """On a CPU with glibc, keep freed memory instead of giving it back: by default every large tensor is mapped and zeroed
-    anew, page by page, which costs a seventh of a full-size training step. Elsewhere nothing is done."""
+    """On a CPU with glibc, keep freed memory instead of giving it back: by default every large tensor is mapped and
+    zeroed anew, page by page, which costs a seventh of a full-size training step. Elsewhere nothing is done."""
     if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(M_MMAP_MAX, 0)
@@ -57,8 +57,9 @@ def reuse_memory(device: torch.device) -> None:
 
 
 def _prefer_large_pages(libc: ctypes.CDLL) -> None:
-    """Ask for pages of 2 MiB in the part of the heap that tensors will come from: a block as large as half of the machine's
-    memory is taken and freed untouched, so that addresses are reserved, and no memory. Where addresses are rationed, not."""
+    """Ask for pages of 2 MiB in the part of the heap that tensors will come from: a block as large as half of the
+    machine's memory is taken and freed untouched, so that addresses are reserved, and no memory. Where addresses are
+    rationed, not."""
     if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
         return
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
@@ -70,7 +71,9 @@ def _prefer_large_pages(libc: ctypes.CDLL) -> None:
     if block:
         libc.free(block)
         start = -(-block // page) * page
-        libc.madvise(start, size - 2 * page, MADV_HUGEPAGE)  # refused where the system has no such pages: nothing changes
+        libc.madvise(
+            start, size - 2 * page, MADV_HUGEPAGE
+        )  # refused where the system has no such pages: nothing changes
 
 
 def describe_device(device: torch.device) -> str:

@@ -1,7 +1,7 @@
 """Near-duplicates: the same picture saved twice, scaled or compressed anew, which equal bytes do not show.
 
-A difference hash (Krawetz 2013) of 16 x 16 bits: whether each of 17 x 16 cells is brighter than its right neighbour. Of the
-256 bits, pictures of one origin differ in few; unrelated ones in about half.
+A difference hash (Krawetz 2013) of 16 x 16 bits: whether each of 17 x 16 cells is brighter than its right neighbour.
+Of the 256 bits, pictures of one origin differ in few; unrelated ones in about half.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from itertools import combinations
 import numpy as np
 from PIL import Image
 
-MOST_BITS = 16  # of 256: the same picture scaled and compressed anew differs in 0 to 11, other VQA-RAD pictures in 24 and more
+MOST_BITS = (
+    16  # of 256: the same picture scaled and compressed anew differs in 0 to 11, other VQA-RAD pictures in 24 and more
+)
 
 
 def perceptual_hash(pixels: np.ndarray) -> np.ndarray:
@@ -48,5 +50,8 @@ def duplicate_notes(pairs: list[dict]) -> list[str]:
     counts: dict[tuple[str, str], set] = {}
     for pair in pairs:
         counts.setdefault(tuple(pair["splits"]), set()).add(pair["rows"][1])
-    return [f"{len(rows)} {b} images look like another image of {a} (at most {MOST_BITS} of 256 bits differ): the same picture "
-            "saved anew, or nearly so" for (a, b), rows in counts.items()]  # fmt: skip
+    return [
+        f"{len(rows)} {b} images look like another image of {a} (at most {MOST_BITS} of 256 bits differ): the same "
+        "picture saved anew, or nearly so"
+        for (a, b), rows in counts.items()
+    ]

@@ -35,8 +35,15 @@ from .uncertainty import compare_runs
 GREY = tuple(round(255 * mean) for mean in IMAGE_MEAN)  # what the model sees as zeros
 
 
-def evaluate(config: Config, split: str | None = None, *, grounding: bool = True, start: bool = True,
-             resamples: int = 1000, progress: bool = True) -> Run:  # fmt: skip
+def evaluate(
+    config: Config,
+    split: str | None = None,
+    *,
+    grounding: bool = True,
+    start: bool = True,
+    resamples: int = 1000,
+    progress: bool = True,
+) -> Run:
     """Answer `split` (None: test, or validation where there is no test) and write its predictions and metrics.
 
     `grounding` asks again with blanked and with shuffled pictures, `start` asks the weights training began with.
@@ -66,8 +73,9 @@ def evaluate(config: Config, split: str | None = None, *, grounding: bool = True
         scores["generated"] = score(asked.answers(split, "generated"), **drawn)["overall"]
     if grounding:
         scores["grounding"] = _grounding(raw, asked.answers(split, "blank"), asked.answers(split, "shuffled"), drawn)
-    scores["confidence"] = score_confidence(raw, validation=calibration_rows, threshold=config.generate.uncertain_below,
-                                            **drawn)  # fmt: skip
+    scores["confidence"] = score_confidence(
+        raw, validation=calibration_rows, threshold=config.generate.uncertain_below, **drawn
+    )
     scores["slices"] = slices(predictions, train=splits["train"].rows, **drawn)
     scores["split"] = split
     write_lines(run.folder / f"predictions-{split}.jsonl", predictions)
@@ -112,7 +120,9 @@ class _Asked:
     def _settings(self, variant: str) -> Config:
         if variant != "generated":
             return self.config
-        return self.config.model_copy(update={"generate": self.config.generate.model_copy(update={"method": "generate"})})
+        return self.config.model_copy(
+            update={"generate": self.config.generate.model_copy(update={"method": "generate"})}
+        )
 
     def _model(self, which: str) -> tuple:
         if which not in self.models:
@@ -123,12 +133,18 @@ class _Asked:
     def _fingerprint(self, split: str, variant: str) -> dict:
         settings = self._settings(variant).as_dict()
         rows = json.dumps(self.splits[split].rows, default=str).encode()
-        generate = {key: value for key, value in settings["generate"].items()
-                    if key not in ("batch_size", "uncertain_below")}  # fmt: skip
+        generate = {
+            key: value for key, value in settings["generate"].items() if key not in ("batch_size", "uncertain_below")
+        }
         data = {key: settings["data"][key] for key in ("max_question_tokens", "max_answer_tokens")}
         weights = {"start": settings["model"], "seed": self.config.seed} if variant == "start" else self.weights
-        return {"weights": weights, "generate": generate, "data": data, "image_size": self.config.model.image_size,
-                "rows": hashlib.sha256(rows).hexdigest()}  # fmt: skip
+        return {
+            "weights": weights,
+            "generate": generate,
+            "data": data,
+            "image_size": self.config.model.image_size,
+            "rows": hashlib.sha256(rows).hexdigest(),
+        }
 
 
 def blanked(pixels: Tensor, _image_id: str) -> Tensor:

@@ -1,10 +1,11 @@
 """Where an answer comes from: heat maps over the picture, and a test of them where the truth is known.
 
 Notable:
-- Gradient-weighted cross-attention, as BLIP's and ALBEF's authors draw it: the question's attention to each patch, times
-  the gradient of the answer's log-probability, where that is positive (Selvaraju et al. 2017 for attention: Chefer et al.
-  2021, "Generic Attention-model Explainability").
-- Attention rollout (Abnar and Zuidema 2020) needs no gradient: attention to patches, traced back through the vision tower.
+- Gradient-weighted cross-attention, as BLIP's and ALBEF's authors draw it: the question's attention to each patch,
+  times the gradient of the answer's log-probability, where that is positive (Selvaraju et al. 2017 for attention:
+  Chefer et al. 2021, "Generic Attention-model Explainability").
+- Attention rollout (Abnar and Zuidema 2020) needs no gradient: attention to patches, traced back through the vision
+  tower.
 - A map shows what moved the answer, not that the answer is right. The pointing game says how often its peak lies on the
   object that was asked about; that must be well above chance, and above the same map of an untrained model.
 """
@@ -36,8 +37,9 @@ class Explanation:
     answer: str
 
 
-def explain(model: BlipForVQA, processor, pixels: Tensor, question: str, answer: str | None = None,
-            method: str = "gradient") -> Explanation:  # fmt: skip
+def explain(
+    model: BlipForVQA, processor, pixels: Tensor, question: str, answer: str | None = None, method: str = "gradient"
+) -> Explanation:
     """What of the picture, uint8 `[3,S,S]`, speaks for `answer` (None: what the model says).
 
     Raises ValueError for a method that there is not.
@@ -61,7 +63,9 @@ def explain(model: BlipForVQA, processor, pixels: Tensor, question: str, answer:
             likely = -model.answer_losses(questions, None, labels).sum()
             gradients = torch.autograd.grad(likely, looks)
             looks = [(a * g).clamp(min=0) for a, g in zip(looks, gradients, strict=True)]
-    relevance = torch.stack([look[0].mean((0, 1)) for look in looks]).mean(0).detach()  # [N], over layers, heads, tokens
+    relevance = (
+        torch.stack([look[0].mean((0, 1)) for look in looks]).mean(0).detach()
+    )  # [N], over layers, heads, tokens
     if method == "rollout":
         relevance = relevance @ _rollout([a.detach()[0] for a in attention[: len(model.vision_model.encoder.layers)]])
     patches = relevance[1:]  # without the class token
@@ -100,13 +104,17 @@ def pointing_rows(dataset: VQADataset, most: int = 120, seed: int = 0) -> list[i
         box = row.get("box")
         if not box or (box[2] - box[0]) * (box[3] - box[1]) > LARGEST_BOX:
             continue
-        if question_type(row["question"]) == "where" or (normalize(row["answer"]) == "yes" and row.get("topic") != "location"):
+        if question_type(row["question"]) == "where" or (
+            normalize(row["answer"]) == "yes" and row.get("topic") != "location"
+        ):
             rows.append(i)
     random.Random(seed).shuffle(rows)
     return sorted(rows[:most])
 
 
-def pointing_game(model: BlipForVQA, processor, dataset: VQADataset, rows: Sequence[int], method: str = "gradient") -> dict:
+def pointing_game(
+    model: BlipForVQA, processor, dataset: VQADataset, rows: Sequence[int], method: str = "gradient"
+) -> dict:
     """How often a map's peak lies in the box of what was asked about, for the reference answer (Zhang et al. 2018).
 
     Returns {"hits", "n", "rate", "chance"}; chance is the boxes' mean area.
@@ -119,4 +127,9 @@ def pointing_game(model: BlipForVQA, processor, dataset: VQADataset, rows: Seque
         hits += left <= x <= right and top <= y <= bottom
         areas.append((right - left) * (bottom - top))
     count = len(areas)
-    return {"hits": hits, "n": count, "rate": hits / count if count else None, "chance": sum(areas) / count if count else None}
+    return {
+        "hits": hits,
+        "n": count,
+        "rate": hits / count if count else None,
+        "chance": sum(areas) / count if count else None,
+    }

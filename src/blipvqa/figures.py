@@ -22,13 +22,31 @@ from .answers import is_yes_no, normalize, question_type
 from .config import ConfigError, project_path
 
 BLUE, GREEN, RED, GREY, ORANGE = "#2f6690", "#2a7f62", "#b8402a", "#9aa3ab", "#d08c2f"
-STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left",
-         "axes.titlesize": 11, "axes.titleweight": "bold", "axes.grid": True, "grid.alpha": 0.25, "figure.dpi": 96,
-         "axes.axisbelow": True, "legend.frameon": False, "text.parse_math": False,
-         "figure.constrained_layout.use": True}  # fmt: skip
-HEADLINE = {"exact_match": "exact match", "yes_no_accuracy": "yes/no accuracy", "open_exact_match": "open exact match",
-            "open_token_f1": "open token F1", "bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3",
-            "bleu_4": "BLEU-4"}  # fmt: skip
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "figure.dpi": 96,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "text.parse_math": False,
+    "figure.constrained_layout.use": True,
+}
+HEADLINE = {
+    "exact_match": "exact match",
+    "yes_no_accuracy": "yes/no accuracy",
+    "open_exact_match": "open exact match",
+    "open_token_f1": "open token F1",
+    "bleu_1": "BLEU-1",
+    "bleu_2": "BLEU-2",
+    "bleu_3": "BLEU-3",
+    "bleu_4": "BLEU-4",
+}
 
 
 def _figure(columns: int = 1, width: float = 7.5, height: float = 3.2) -> tuple:
@@ -79,8 +97,13 @@ def plot_question_types(splits: Mapping, most: int = 10) -> Figure:
     width = 0.8 / len(counts)
     for k, (name, found) in enumerate(counts.items()):
         places = [i + (k - (len(counts) - 1) / 2) * width for i in range(len(kinds))]
-        axes.bar(places, [found[kind] / sum(found.values()) for kind in kinds], width, label=name,
-                 color=(BLUE, ORANGE, GREEN)[k])  # fmt: skip
+        axes.bar(
+            places,
+            [found[kind] / sum(found.values()) for kind in kinds],
+            width,
+            label=name,
+            color=(BLUE, ORANGE, GREEN)[k],
+        )
     axes.set_xticks(range(len(kinds)), [label(kind, 14) for kind in kinds])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_title("question types, share of each split")
@@ -92,9 +115,10 @@ def plot_lengths(splits: Mapping) -> Figure:
     """Words in questions and in open answers of train."""
     figure, left, right = _figure(2)
     rows = splits["train"].rows
-    for axes, title, texts in ((left, "words in a question", [row["question"] for row in rows]),
-                               (right, "words in an open answer",
-                                [row["answer"] for row in rows if not is_yes_no(row["answer"])])):  # fmt: skip
+    for axes, title, texts in (
+        (left, "words in a question", [row["question"] for row in rows]),
+        (right, "words in an open answer", [row["answer"] for row in rows if not is_yes_no(row["answer"])]),
+    ):
         lengths = Counter(min(len(text.split()), 25) for text in texts)
         if not lengths:
             _nothing(axes, "no open answers")
@@ -142,7 +166,9 @@ def plot_history(run, reference: str | None = None) -> Figure:
     history = run.history
     steps = [row for row in history if row["type"] == "step"]
     epochs = [row for row in history if row["type"] == "epoch"]
-    left.plot([r["epoch"] for r in steps], [r["loss"] for r in steps], color=BLUE, alpha=0.35, lw=1, label="train, step")
+    left.plot(
+        [r["epoch"] for r in steps], [r["loss"] for r in steps], color=BLUE, alpha=0.35, lw=1, label="train, step"
+    )
     trained = [r for r in epochs if r["train_loss"] is not None]
     left.plot([r["epoch"] for r in trained], [r["train_loss"] for r in trained], color=BLUE, label="train, epoch")
     left.plot([r["epoch"] for r in epochs], [r["loss"] for r in epochs], "o-", ms=3, color=ORANGE, label="validation")
@@ -259,7 +285,10 @@ def plot_grounding(scores: Mapping) -> Figure:
     figure, axes = _figure(height=0.9 + 0.36 * min(len(kinds), 12))
     levels = list(kinds)[:12]
     names = [f"{label(level)}  (n={kinds[level]['exact_match']['n']:,})" for level in levels]
-    for variant, colour, legend, shift in (("blank", RED, "blanked", 0.2), ("shuffled", ORANGE, "another picture", 0.0)):
+    for variant, colour, legend, shift in (
+        ("blank", RED, "blanked", 0.2),
+        ("shuffled", ORANGE, "another picture", 0.0),
+    ):
         found = scores["grounding"][variant]["by"]["question_type"]
         _points(axes, names, [found.get(k, {}).get("exact_match") for k in levels], colour, legend, shift)
     _points(axes, names, [kinds[k]["exact_match"] for k in levels], GREEN, "its own picture", -0.2)
@@ -299,10 +328,20 @@ def plot_reliability(found: Mapping) -> Figure:
         bins = [b for b in found[name]["bins"] if b["n"]]
         most = max((b["n"] for b in bins), default=1)
         axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
-        axes.bar([(b["low"] + b["high"]) / 2 for b in bins], [b["n"] / most * 0.25 for b in bins],
-                 [b["high"] - b["low"] for b in bins], color=GREY, alpha=0.35)  # fmt: skip
-        axes.scatter([b["confidence"] for b in bins], [b["accuracy"] for b in bins],
-                     [12 + 120 * b["n"] / most for b in bins], color=BLUE, alpha=0.8)  # fmt: skip
+        axes.bar(
+            [(b["low"] + b["high"]) / 2 for b in bins],
+            [b["n"] / most * 0.25 for b in bins],
+            [b["high"] - b["low"] for b in bins],
+            color=GREY,
+            alpha=0.35,
+        )
+        axes.scatter(
+            [b["confidence"] for b in bins],
+            [b["accuracy"] for b in bins],
+            [12 + 120 * b["n"] / most for b in bins],
+            color=BLUE,
+            alpha=0.8,
+        )
         axes.set(xlim=(-0.03, 1.05), ylim=(-0.03, 1.05), xlabel="confidence", ylabel="share right")
         axes.set_title(f"{name} calibration: error {found[name]['ece']['value']:.3f}")
     return figure
@@ -314,13 +353,27 @@ def plot_coverage(found: Mapping) -> Figure:
     curve = found["risk_coverage"]
     axes.plot(curve["coverage"], curve["accuracy"], color=BLUE)
     for point in found["at_coverage"]:
-        axes.plot([point["coverage"]] * 2, [point["low"] or point["value"], point["high"] or point["value"]], color=BLUE,
-                  lw=2, alpha=0.5)  # fmt: skip
-        axes.annotate(f"{point['value']:.3f}", (point["coverage"], point["value"]), textcoords="offset points",
-                      xytext=(4, 7), fontsize=8)  # fmt: skip
+        axes.plot(
+            [point["coverage"]] * 2,
+            [point["low"] or point["value"], point["high"] or point["value"]],
+            color=BLUE,
+            lw=2,
+            alpha=0.5,
+        )
+        axes.annotate(
+            f"{point['value']:.3f}",
+            (point["coverage"], point["value"]),
+            textcoords="offset points",
+            xytext=(4, 7),
+            fontsize=8,
+        )
         axes.plot(point["coverage"], point["value"], "o", color=BLUE, ms=4)
-    axes.set(xlim=(0, 1.03), ylim=(0, 1.08), xlabel="share of questions answered, the most certain first",
-             ylabel="share right")  # fmt: skip
+    axes.set(
+        xlim=(0, 1.03),
+        ylim=(0, 1.08),
+        xlabel="share of questions answered, the most certain first",
+        ylabel="share right",
+    )
     axes.set_title("answering only what is certain")
     return figure
 
@@ -334,8 +387,15 @@ def plot_confusion(found: Mapping) -> Figure:
     for i, row in enumerate(counts):
         for j, count in enumerate(row):
             if count:
-                axes.text(j, i, f"{count:,}", ha="center", va="center", fontsize=8,
-                          color="white" if shares[i][j] > 0.6 else "#333")  # fmt: skip
+                axes.text(
+                    j,
+                    i,
+                    f"{count:,}",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if shares[i][j] > 0.6 else "#333",
+                )
     axes.set_xticks(range(len(predicted)), [label(a, 18) for a in predicted], rotation=35, ha="right")
     axes.set_yticks(range(len(answers)), [label(a, 24) for a in answers])
     axes.grid(visible=False)
@@ -359,4 +419,3 @@ def plot_difference(compared: Mapping, names: tuple[str, str]) -> Figure:
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_title(f"{label(names[1])} minus {label(names[0])}; grey: may be chance")
     return figure
-

@@ -24,8 +24,15 @@ from datasets import Dataset, DatasetDict, Image, Value
 from .config import Config, DataConfig, project_path
 from .synthetic import write_synthetic
 
-ALIASES = {"train": "train", "training": "train", "validation": "validation", "val": "validation",
-           "valid": "validation", "dev": "validation", "test": "test"}  # fmt: skip
+ALIASES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "test": "test",
+}
 IMAGE = {"bytes": Value("binary"), "path": Value("string")}
 ERROR = "error (row)"  # column of what is wrong with a line that could not be read; "" where nothing is
 LONGEST_LINE = 1_000_000  # characters of a jsonl or csv line
@@ -115,13 +122,17 @@ def _open_folder(folder: Path, data: DataConfig, cache: Path) -> dict[str, Datas
         if files:
             break
     else:
-        raise SourceError(f"data.source '{data.source}' holds no <split>.parquet, <split>.jsonl or <split>.csv, and was "
-                          f"not written by save_to_disk; found: {_listing(folder)}. Name files by split: train, "
-                          "validation, test.")  # fmt: skip
+        raise SourceError(
+            f"data.source '{data.source}' holds no <split>.parquet, <split>.jsonl or <split>.csv, and was "
+            f"not written by save_to_disk; found: {_listing(folder)}. Name files by split: train, "
+            "validation, test."
+        )
     if ending == "parquet":
         return {split: _parquet(paths, cache) for split, paths in files.items()}
     read = _jsonl if ending == "jsonl" else _csv
-    return {split: _from_rows([row for path in paths for row in read(path)], paths[0]) for split, paths in files.items()}
+    return {
+        split: _from_rows([row for path in paths for row in read(path)], paths[0]) for split, paths in files.items()
+    }
 
 
 def _split_files(folder: Path, ending: str) -> dict[str, list[Path]]:
@@ -161,14 +172,18 @@ def _saved_to_disk(folder: Path, data: DataConfig) -> dict[str, Dataset]:
 
 def _open_hub(data: DataConfig, cache: Path) -> dict[str, Dataset]:
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", data.source) or ".." in data.source:
-        raise SourceError(f"data.source '{data.source}': no such folder, and no Hub id (owner/name). Give a folder with "
-                          "train.parquet, train.jsonl or train.csv, a Hub id, or 'synthetic'.")  # fmt: skip
+        raise SourceError(
+            f"data.source '{data.source}': no such folder, and no Hub id (owner/name). Give a folder with "
+            "train.parquet, train.jsonl or train.csv, a Hub id, or 'synthetic'."
+        )
     try:
         return dict(datasets.load_dataset(data.source, cache_dir=str(cache / "hub")))
     except Exception as error:  # no connection, no such set, gated, offline mode: each is told in its own words
         reason = " ".join(str(error).split())[:200]
-        raise SourceError(f"data.source '{data.source}': no such folder, and the Hub gave none ({reason}). Give a folder "
-                          "with train.parquet, train.jsonl or train.csv, or connect.") from None  # fmt: skip
+        raise SourceError(
+            f"data.source '{data.source}': no such folder, and the Hub gave none ({reason}). Give a folder "
+            "with train.parquet, train.jsonl or train.csv, or connect."
+        ) from None
 
 
 def _jsonl(path: Path) -> Iterator[dict]:
@@ -220,8 +235,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                     raise SourceError(f"{path.name} line {number}: longer than {LONGEST_LINE:,} characters")
                 yield number, text
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path.name} is not UTF-8 (near byte {error.start} of a block after line {number}): "
-                          "save it as UTF-8") from None  # fmt: skip
+        raise SourceError(
+            f"{path.name} is not UTF-8 (near byte {error.start} of a block after line {number}): save it as UTF-8"
+        ) from None
     except OSError as error:
         raise SourceError(f"{path.name} cannot be read: {error.strerror}") from None
 
@@ -236,8 +252,9 @@ def _from_rows(rows: list[dict], path: Path) -> Dataset:
     try:
         return Dataset.from_dict(table)
     except Exception as error:  # pyarrow's errors name a type; a person needs the column
-        raise SourceError(f"{path.name}: a column holds values of several types ({' '.join(str(error).split())[:160]})"
-                          ) from None  # fmt: skip
+        raise SourceError(
+            f"{path.name}: a column holds values of several types ({' '.join(str(error).split())[:160]})"
+        ) from None
 
 
 def _encodable(value):
@@ -257,23 +274,28 @@ def _by_our_names(tables: dict[str, Dataset], data: DataConfig) -> dict[str, Dat
         if split:
             ours[split] = table
     if "train" not in ours:
-        raise SourceError(f"data.source '{data.source}' has no split train, only {', '.join(map(str, tables)) or 'none'}")
+        raise SourceError(
+            f"data.source '{data.source}' has no split train, only {', '.join(map(str, tables)) or 'none'}"
+        )
     return {split: ours[split] for split in ("train", "validation", "test") if split in ours}
 
 
 def _with_columns(table: Dataset, split: str, data: DataConfig) -> Dataset:
     missing = [name for name in data.columns if name not in table.column_names and table.num_rows]
     if missing:
-        raise SourceError(f"data.columns: {split} has no column {', '.join(missing)}, only "
-                          f"{', '.join(table.column_names)}")  # fmt: skip
+        raise SourceError(
+            f"data.columns: {split} has no column {', '.join(missing)}, only {', '.join(table.column_names)}"
+        )
     given = {theirs: ours for theirs, ours in data.columns.items() if theirs in table.column_names}
     displaced = [ours for ours in given.values() if ours in table.column_names and ours not in given]
     table = table.rename_columns({name: f"{name} (data)" for name in displaced}).rename_columns(given)
     absent = [name for name in ("image", "question", "answer") if name not in table.column_names]
     if absent:
-        raise SourceError(f"data.source '{data.source}', {split}: no column {', '.join(absent)}; found "
-                          f"{', '.join(table.column_names) or 'none'}. Map names with data.columns, e.g. "
-                          f"{{img_name: {absent[0]}}}.")  # fmt: skip
+        raise SourceError(
+            f"data.source '{data.source}', {split}: no column {', '.join(absent)}; found "
+            f"{', '.join(table.column_names) or 'none'}. Map names with data.columns, e.g. "
+            f"{{img_name: {absent[0]}}}."
+        )
     if isinstance(table.features["image"], Image):
         return table.cast_column("image", Image(decode=False))
     return table

@@ -23,7 +23,9 @@ from .html import Html, escape, picture, table
 from .prediction import Answer
 
 RIGHT, WRONG = ("#1f6e52", "✓"), ("#b3321f", "✗")
-CARD = "border:1px solid #d9dde0;border-radius:6px;padding:8px;background:#fff;color:#222;font-size:13px;line-height:1.35"
+CARD = (
+    "border:1px solid #d9dde0;border-radius:6px;padding:8px;background:#fff;color:#222;font-size:13px;line-height:1.35"
+)
 GRID = "display:grid;grid-template-columns:repeat({columns},minmax(0,1fr));gap:10px;align-items:start"
 
 
@@ -34,15 +36,24 @@ def sample_grid(dataset: VQADataset, count: int = 8, columns: int = 4, seed: int
     cards = []
     for image_id in chosen:
         rows = by_image[image_id]
-        lines = [f"{escape(dataset.rows[i]['question'])}<br><b>{escape(dataset.rows[i]['answer'])}</b>" for i in rows[:4]]
+        lines = [
+            f"{escape(dataset.rows[i]['question'])}<br><b>{escape(dataset.rows[i]['answer'])}</b>" for i in rows[:4]
+        ]
         more = f"<div style='color:#777'>and {len(rows) - 4} more</div>" if len(rows) > 4 else ""
         cards.append(_card(dataset.image(rows[0]), [_line(line) for line in lines], more))
     return _grid(cards, columns)
 
 
-def gallery(dataset: VQADataset, predictions: Sequence[Mapping], *, ranges: str | None = None,
-            indices: Sequence[int] | None = None, only: str | None = None, columns: int = 4,
-            most: int = 1000) -> Html:  # fmt: skip
+def gallery(
+    dataset: VQADataset,
+    predictions: Sequence[Mapping],
+    *,
+    ranges: str | None = None,
+    indices: Sequence[int] | None = None,
+    only: str | None = None,
+    columns: int = 4,
+    most: int = 1000,
+) -> Html:
     """Predicted against actual answers with their pictures.
 
     Args:
@@ -62,8 +73,10 @@ def gallery(dataset: VQADataset, predictions: Sequence[Mapping], *, ranges: str 
         chosen = chosen[:most]
     right = sum(answered_right(predictions[i]) for i in chosen)
     notes.insert(0, f"{len(chosen)} questions, {right} right, {len(chosen) - right} wrong")
-    cards = [prediction_card(dataset, [predictions[i] for i in rows], numbers=rows)
-             for rows in _by_image(chosen, predictions).values()]  # fmt: skip
+    cards = [
+        prediction_card(dataset, [predictions[i] for i in rows], numbers=rows)
+        for rows in _by_image(chosen, predictions).values()
+    ]
     return Html(f"<p style='margin:4px 0'>{escape('; '.join(notes))}</p>{_grid(cards, columns)}")
 
 
@@ -73,7 +86,11 @@ def prediction_card(dataset: VQADataset, predictions: Sequence[Mapping], numbers
     for k, row in enumerate(predictions):
         colour, sign = RIGHT if answered_right(row) else WRONG
         number = f"<span style='color:#888'>{numbers[k]} · </span>" if len(numbers) else ""
-        sure = f" <span style='color:#777'>{row['confidence']:.0%} sure</span>" if row.get("confidence") is not None else ""
+        sure = (
+            f" <span style='color:#777'>{row['confidence']:.0%} sure</span>"
+            if row.get("confidence") is not None
+            else ""
+        )
         said = f"<b style='color:{colour}'>{sign} {escape(row['prediction'] or '(empty)', 120)}</b>{sure}"
         withheld = f"<br>withheld: {escape(row['withheld'], 120)}" if row.get("withheld") else ""
         actual = "" if answered_right(row) else f"<br>actual: <b>{escape(row['answer'], 120)}</b>"
@@ -86,15 +103,22 @@ def sample_progress(run, dataset: VQADataset, most: int = 6) -> Html:
     epochs = sorted({row["epoch"] for row in run.samples})
     if not epochs:
         return Html("<p>This run keeps no samples (train.samples: 0).</p>")
-    shown = epochs if len(epochs) <= most else sorted({epochs[round(i * (len(epochs) - 1) / (most - 1))] for i in range(most)})
+    shown = (
+        epochs
+        if len(epochs) <= most
+        else sorted({epochs[round(i * (len(epochs) - 1) / (most - 1))] for i in range(most)})
+    )
     by_question: dict[str, dict] = {}
     for row in run.samples:
         by_question.setdefault(row["id"], {})[row["epoch"]] = row
     rows = []
     for row_id, answers in by_question.items():
         first = next(iter(answers.values()))
-        cells = [picture(dataset.image(dataset.index(row_id)), 84, "84px"), Html(escape(first["question"])),
-                 Html(f"<b>{escape(first['answer'])}</b>")]  # fmt: skip
+        cells = [
+            picture(dataset.image(dataset.index(row_id)), 84, "84px"),
+            Html(escape(first["question"])),
+            Html(f"<b>{escape(first['answer'])}</b>"),
+        ]
         rows.append(cells + [_said(answers[epoch]) if epoch in answers else "" for epoch in shown])
     head = ["", "question", "actual", *(f"epoch {e}" if e else "before" for e in shown)]
     return table(head, rows, left=len(head))
@@ -102,27 +126,38 @@ def sample_progress(run, dataset: VQADataset, most: int = 6) -> Html:
 
 def batch_look(batch: Mapping[str, torch.Tensor], processor, most: int = 6) -> Html:
     """A batch as the model gets it: shapes, ids decoded back to words, and the pictures, un-normalized."""
-    shapes = table(["tensor", "shape", "type"], [(name, list(t.shape), str(t.dtype).removeprefix("torch."))
-                                                 for name, t in batch.items()], left=3)  # fmt: skip
+    shapes = table(
+        ["tensor", "shape", "type"],
+        [(name, list(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in batch.items()],
+        left=3,
+    )
     decode = processor.tokenizer.decode
     rows = []
     for q in range(min(most, len(batch["input_ids"]))):
         pixels = batch["pixel_values"][batch["image_index"][q]]
         labels = batch["labels"][q]
-        rows.append((picture(_as_image(pixels), 84, "84px"),
-                     decode(batch["input_ids"][q]), decode(batch["decoder_input_ids"][q]),
-                     decode(labels[labels != -100])))  # fmt: skip
+        rows.append(
+            (
+                picture(_as_image(pixels), 84, "84px"),
+                decode(batch["input_ids"][q]),
+                decode(batch["decoder_input_ids"][q]),
+                decode(labels[labels != -100]),
+            )
+        )
     return Html(shapes + table(["image", "question", "decoder input", "labels, without -100"], rows, left=4))
 
 
-def explanations(dataset: VQADataset, predictions: Sequence[Mapping], model, processor, indices: Sequence[int],
-                 columns: int = 3) -> Html:  # fmt: skip
+def explanations(
+    dataset: VQADataset, predictions: Sequence[Mapping], model, processor, indices: Sequence[int], columns: int = 3
+) -> Html:
     """What of the picture moved each answer, drawn over it: warm is where; beside the picture as it is."""
     cards = []
     for i in indices:
         row = predictions[i]
         place = dataset.index(row["id"])
-        found = explain(model, processor, dataset.pixels(place), row["question"], row.get("withheld", row["prediction"]))
+        found = explain(
+            model, processor, dataset.pixels(place), row["question"], row.get("withheld", row["prediction"])
+        )
         image = dataset.image(place)
         image.thumbnail((260, 260))
         both = Image.new("RGB", (2 * image.width, image.height))
@@ -161,7 +196,8 @@ def _warmed(image: Image.Image, found: torch.Tensor) -> Image.Image:
 
 def answer_card(answer: Answer) -> Html:
     """What `ask` found."""
-    said = f"<b style='font-size:16px'>{escape(answer.answer)}</b> <span style='color:#777'>{answer.confidence:.0%} sure</span>"
+    sure = f"<span style='color:#777'>{answer.confidence:.0%} sure</span>"
+    said = f"<b style='font-size:16px'>{escape(answer.answer)}</b> {sure}"
     return _grid([_card(answer.image, [_line(f"{escape(answer.question)}<br>{said}")])], 3)
 
 
@@ -216,8 +252,10 @@ def _by_image(positions: Iterable[int], rows: Sequence[Mapping]) -> dict[str, li
 
 
 def _line(content: str, colour: str = "#d9dde0") -> str:
-    return (f"<div style='margin-top:6px;padding-left:7px;border-left:3px solid {colour};overflow-wrap:anywhere' "
-            f"dir='auto'>{content}</div>")  # fmt: skip
+    return (
+        f"<div style='margin-top:6px;padding-left:7px;border-left:3px solid {colour};overflow-wrap:anywhere' "
+        f"dir='auto'>{content}</div>"
+    )
 
 
 def _card(image: Image.Image, lines: Sequence[str], more: str = "") -> Html:
@@ -231,8 +269,10 @@ def _grid(cards: Sequence[Html], columns: int) -> Html:
 def corrupted(dataset: VQADataset, kinds: Sequence[str] | None = None, strengths: Sequence[int] = (1, 3, 5)) -> Html:
     """A split's first picture, corrupted in every way."""
     pixels, image_id = dataset.pixels(0), dataset.rows[0]["image_id"]
-    rows = [[kind, *(picture(_as_image(corrupt(pixels, image_id, kind, strength)), 110, "110px") for strength in strengths)]
-            for kind in kinds or CORRUPTIONS]  # fmt: skip
+    rows = [
+        [kind, *(picture(_as_image(corrupt(pixels, image_id, kind, strength)), 110, "110px") for strength in strengths)]
+        for kind in kinds or CORRUPTIONS
+    ]
     return table(["", *(f"strength {strength}" for strength in strengths)], rows, left=1 + len(strengths))
 
 
@@ -240,7 +280,10 @@ def pairs(splits: Mapping[str, VQADataset], found: Sequence[Mapping]) -> Html:
     """Pairs of `duplicates.near_duplicates`, side by side."""
     rows = []
     for pair in found:
-        sides = [picture(splits[name].image(row), 160, "160px") for name, row in zip(pair["splits"], pair["rows"], strict=True)]
+        sides = [
+            picture(splits[name].image(row), 160, "160px")
+            for name, row in zip(pair["splits"], pair["rows"], strict=True)
+        ]
         rows.append([*sides, f"{' and '.join(pair['splits'])}, {pair['bits']} bits"])
     return table(["", "", "differ in"], rows, left=3) if rows else Html("<p>No pair to show.</p>")
 

@@ -44,8 +44,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence], left: int = 1) -> Html:
 
     def row(cells: Sequence, tag: str) -> str:
         styles = (CELL + (TEXT if i < left else NUMBER) for i in range(len(cells)))
-        return "".join(f'<{tag} style="{style}">{cell if isinstance(cell, Html) else escape(cell)}</{tag}>'
-                       for cell, style in zip(cells, styles, strict=True))  # fmt: skip
+        return "".join(
+            f'<{tag} style="{style}">{cell if isinstance(cell, Html) else escape(cell)}</{tag}>'
+            for cell, style in zip(cells, styles, strict=True)
+        )
 
     body = "".join(f"<tr>{row(cells, 'td')}</tr>" for cells in rows)
     return Html(f'<table style="{TABLE}"><thead><tr>{row(head, "th")}</tr></thead><tbody>{body}</tbody></table>')
@@ -58,8 +60,10 @@ def picture(image: Image.Image, side: int = 200, width: str = "100%") -> Html:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=78)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return Html(f'<img alt="" style="max-width:{side}px;width:{width};display:block;margin:0 auto" '
-                f'src="data:image/jpeg;base64,{data}">')  # fmt: skip
+    return Html(
+        f'<img alt="" style="max-width:{side}px;width:{width};display:block;margin:0 auto" '
+        f'src="data:image/jpeg;base64,{data}">'
+    )
 
 
 def drawing(figure: Figure, alt: str) -> Html:

@@ -60,8 +60,10 @@ def decode_image(data: bytes, where: str) -> Image.Image:
 def _check_header(image: Image.Image, where: str) -> None:
     width, height = image.size
     if width * height > LARGEST:
-        raise ImageError(f"{where}: the image has {width} x {height} pixels, at most {LARGEST:,} are read. "
-                         "Scale it down, or cut it into tiles.")  # fmt: skip
+        raise ImageError(
+            f"{where}: the image has {width} x {height} pixels, at most {LARGEST:,} are read. "
+            "Scale it down, or cut it into tiles."
+        )
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a camera's JPEG with a preview behind it
         raise ImageError(f"{where}: the file holds {image.n_frames} pictures (animated or many pages); give one")
 
@@ -123,7 +125,11 @@ class ImageStore:
     def report(self) -> dict:
         """`images`, `gigabytes` of this size, and `limit` of all sizes."""
         files = list(self.folder.glob("*/*.raw"))
-        return {"images": len(files), "gigabytes": round(sum(map(_bytes_of, files)) / 1e9, 3), "limit": self.limit / 1e9}
+        return {
+            "images": len(files),
+            "gigabytes": round(sum(map(_bytes_of, files)) / 1e9, 3),
+            "limit": self.limit / 1e9,
+        }
 
     def _path(self, image_id: str) -> Path:
         return self.folder / image_id[:2] / f"{image_id}.raw"

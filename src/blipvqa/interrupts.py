@@ -1,4 +1,4 @@
-"""Signals and stop buttons: the first asks the loop to end its step and write a checkpoint, the second stops at once."""
+"""Signals and stop buttons: the first lets the step end and writes a checkpoint, the second stops at once."""
 
 from __future__ import annotations
 

@@ -53,12 +53,16 @@ def _resolve(name_or_path: str) -> str:
     folder = project_path(name_or_path)
     if folder.is_dir():
         if not (folder / "config.json").exists():
-            raise ConfigError(f"model '{name_or_path}' is a folder without config.json: give one that save_model or "
-                              "transformers' save_pretrained wrote")  # fmt: skip
+            raise ConfigError(
+                f"model '{name_or_path}' is a folder without config.json: give one that save_model or "
+                "transformers' save_pretrained wrote"
+            )
         return str(folder)
     if name_or_path.count("/") != 1 or name_or_path.startswith((".", "/", "~")):
-        raise ConfigError(f"model '{name_or_path}': no such folder, and no Hub id (owner/name). "
-                          "Give a folder, a Hub id, or 'scratch'.")  # fmt: skip
+        raise ConfigError(
+            f"model '{name_or_path}': no such folder, and no Hub id (owner/name). "
+            "Give a folder, a Hub id, or 'scratch'."
+        )
     return name_or_path
 
 
@@ -66,9 +70,11 @@ def _model_config(source: str) -> BlipConfig:
     try:
         model_config = BlipConfig.from_pretrained(source)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"model '{Path(source).name if Path(source).is_absolute() else source}' cannot be read, and "
-                          f"the Hub gave none ({str(error).splitlines()[0]:.160}). Connect, or give a folder with "
-                          "config.json and model.safetensors.") from None  # fmt: skip
+        raise ConfigError(
+            f"model '{Path(source).name if Path(source).is_absolute() else source}' cannot be read, and "
+            f"the Hub gave none ({str(error).splitlines()[0]:.160}). Connect, or give a folder with "
+            "config.json and model.safetensors."
+        ) from None
     if model_config.model_type != "blip":
         raise ConfigError(f"model '{source}' is a {model_config.model_type}, expected blip")
     return model_config
@@ -82,7 +88,9 @@ def _apply(model_config: BlipConfig, config: Config) -> None:
         text.hidden_dropout_prob = text.attention_probs_dropout_prob = config.model.text_dropout
     patch = model_config.vision_config.patch_size
     if config.model.image_size % patch:
-        raise ConfigError(f"model.image_size: {config.model.image_size} is not a multiple of the model's patch, {patch}")
+        raise ConfigError(
+            f"model.image_size: {config.model.image_size} is not a multiple of the model's patch, {patch}"
+        )
     limit = max(config.data.max_question_tokens, config.data.max_answer_tokens)
     if limit > text.max_position_embeddings:
         raise ConfigError(f"data.max_…_tokens: {limit} exceeds the model's {text.max_position_embeddings} positions")
@@ -104,15 +112,32 @@ def new_model(config: Config, texts: list[str]) -> tuple[BlipForVQA, BlipProcess
 def _scratch_config(scratch: ScratchModel, tokenizer: BertTokenizer, config: Config) -> BlipConfig:
     # Weights as large as a layer's width asks for: with the library's 0.02 (made for 768) a narrow model takes three
     # times as long to look at the picture at all, and with vision's default, 1e-10, it never does (FACTS 1.7).
-    sizes = {"hidden_size": scratch.hidden_size, "intermediate_size": 4 * scratch.hidden_size,
-             "num_attention_heads": scratch.heads, "initializer_range": scratch.hidden_size**-0.5}  # fmt: skip
-    text = {**sizes, "num_hidden_layers": scratch.layers, "encoder_hidden_size": scratch.hidden_size,
-            "vocab_size": len(tokenizer), "max_position_embeddings": 512, "hidden_dropout_prob": 0.0,
-            "attention_probs_dropout_prob": 0.0, "pad_token_id": tokenizer.pad_token_id,
-            "bos_token_id": tokenizer.bos_token_id, "sep_token_id": tokenizer.sep_token_id,
-            "eos_token_id": tokenizer.sep_token_id, "is_decoder": True}  # fmt: skip
-    vision = {**sizes, "num_hidden_layers": scratch.vision_layers or scratch.layers, "patch_size": scratch.patch_size,
-              "image_size": config.model.image_size}  # fmt: skip
+    sizes = {
+        "hidden_size": scratch.hidden_size,
+        "intermediate_size": 4 * scratch.hidden_size,
+        "num_attention_heads": scratch.heads,
+        "initializer_range": scratch.hidden_size**-0.5,
+    }
+    text = {
+        **sizes,
+        "num_hidden_layers": scratch.layers,
+        "encoder_hidden_size": scratch.hidden_size,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 512,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "sep_token_id": tokenizer.sep_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+        "is_decoder": True,
+    }
+    vision = {
+        **sizes,
+        "num_hidden_layers": scratch.vision_layers or scratch.layers,
+        "patch_size": scratch.patch_size,
+        "image_size": config.model.image_size,
+    }
     return BlipConfig(text_config=text, vision_config=vision)
 
 
@@ -123,7 +148,9 @@ def train_tokenizer(texts: list[str], size: int) -> BertTokenizer:
     learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     # The trainer numbers letters inside words in an order of chance, which decides between equally common pairs:
     # named in advance, they have a fixed one.
-    letters = sorted({letter for text in texts for letter in learner.normalizer.normalize_str(text) if not letter.isspace()})
+    letters = sorted(
+        {letter for text in texts for letter in learner.normalizer.normalize_str(text) if not letter.isspace()}
+    )
     fixed = SPECIAL_TOKENS + [f"##{letter}" for letter in letters]
     size = max(size, len(fixed) + len(letters))
     trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=fixed, show_progress=False)
@@ -191,8 +218,10 @@ def _check_tokenizer(folder: Path, model: BlipForVQA) -> None:
     text = model.config.text_config
     expected = (text.bos_token_id, text.vocab_size - 1, text.sep_token_id)
     if (read.bos_token_id, ids[0], ids[-1]) != expected:
-        raise RuntimeError(f"the exported tokenizer gives [DEC], first, last token {(read.bos_token_id, ids[0], ids[-1])}, "
-                           f"the model has {expected}")  # fmt: skip
+        raise RuntimeError(
+            f"the exported tokenizer gives [DEC], first, last token {(read.bos_token_id, ids[0], ids[-1])}, "
+            f"the model has {expected}"
+        )
 
 
 class _quiet:

@@ -99,16 +99,10 @@ MEASURES: dict[str, Measure] = {
         "yes_no",
         "mean of sensitivity and specificity: 0.5 for always yes",
     ),
-    "yes_no_predicted_yes": _ratio(
-        "predicted_yes", "yes_no", "rate of yes among the answers to yes/no questions"
-    ),
+    "yes_no_predicted_yes": _ratio("predicted_yes", "yes_no", "rate of yes among the answers to yes/no questions"),
     # The same answers under other rules of the field
-    "exact_match_any": _ratio(
-        "right_any", "all", "answer equals any reference of the same image and question"
-    ),
-    "exact_match_squad": _ratio(
-        "right_squad", "all", "exact match without punctuation and articles (SQuAD's rule)"
-    ),
+    "exact_match_any": _ratio("right_any", "all", "answer equals any reference of the same image and question"),
+    "exact_match_squad": _ratio("right_squad", "all", "exact match without punctuation and articles (SQuAD's rule)"),
     "open_token_recall": _ratio(
         "token_recall",
         "open",
@@ -123,9 +117,7 @@ MEASURES: dict[str, Measure] = {
     "pathvqa_script_f1": _ratio(
         "script_f1", "open", "F1 as that script has it: a shared word counts as often as it was answered"
     ),
-    "closed_accuracy": _ratio(
-        "right_closed", "closed", "exact match where the data's answer_type is closed (VQA-RAD)"
-    ),
+    "closed_accuracy": _ratio("right_closed", "closed", "exact match where the data's answer_type is closed (VQA-RAD)"),
     "open_accuracy": _ratio(
         "right_typed_open", "typed_open", "exact match where the data's answer_type is open (VQA-RAD)"
     ),
@@ -176,9 +168,7 @@ def reference_answers(predictions: Iterable[Prediction]) -> dict[tuple[object, s
     return references
 
 
-def axes(
-    predictions: Sequence[Prediction], breakdown: Iterable[str] = ()
-) -> dict[str, dict[str, np.ndarray]]:
+def axes(predictions: Sequence[Prediction], breakdown: Iterable[str] = ()) -> dict[str, dict[str, np.ndarray]]:
     """The rows of every level of every axis: `question_type`, the first word, then each breakdown column.
 
     VQA-RAD has a column of that name of its own; broken down by it, it is the axis "question_type (data)".
@@ -188,9 +178,7 @@ def axes(
     """
     known = {column for prediction in predictions for column in prediction}
     if predictions and (unknown := [column for column in breakdown if column not in known]):
-        raise ValueError(
-            f"breakdown: no prediction has {', '.join(unknown)}; there are {', '.join(sorted(known))}"
-        )
+        raise ValueError(f"breakdown: no prediction has {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     found = {"question_type": levels([question_type(prediction["question"]) for prediction in predictions])}
     for column in breakdown:
         name = "question_type (data)" if column == "question_type" else column
@@ -203,9 +191,7 @@ def levels(values: Iterable[object]) -> dict[str, np.ndarray]:
     rows: dict[str, list[int]] = defaultdict(list)
     for i, value in enumerate(values):
         rows["(none)" if value in (None, "") else str(value)].append(i)
-    return {
-        level: np.array(rows[level]) for level in sorted(rows, key=lambda level: (-len(rows[level]), level))
-    }
+    return {level: np.array(rows[level]) for level in sorted(rows, key=lambda level: (-len(rows[level]), level))}
 
 
 def check_predictions(predictions: Sequence[Prediction]) -> None:
@@ -214,8 +200,7 @@ def check_predictions(predictions: Sequence[Prediction]) -> None:
     for i, prediction in enumerate(predictions):
         if missing := [key for key in needed if prediction.get(key) is None]:
             raise ValueError(
-                f"prediction {prediction.get('id', i)!r} has no {', '.join(missing)}: "
-                f"each needs {', '.join(needed)}"
+                f"prediction {prediction.get('id', i)!r} has no {', '.join(missing)}: each needs {', '.join(needed)}"
             )
     twice = [id_ for id_, n in Counter(prediction["id"] for prediction in predictions).items() if n > 1]
     if twice:

@@ -87,9 +87,7 @@ def majority_baseline(train: Iterable[Mapping], rows: Iterable[Mapping]) -> list
     commonest = {kind: spelled[min(given, key=lambda a: (-given[a], a))] for kind, given in answers.items()}
     unseen = commonest.get(None, "")
     silent = {"score": None, "yes_probability": None}
-    return [
-        {**row, **silent, "prediction": commonest.get(question_type(row["question"]), unseen)} for row in rows
-    ]
+    return [{**row, **silent, "prediction": commonest.get(question_type(row["question"]), unseen)} for row in rows]
 
 
 def ceiling(rows: Iterable[Mapping], same_question: Callable[[str], str] = normalize) -> dict[str, dict]:

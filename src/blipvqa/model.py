@@ -63,13 +63,13 @@ class Questions:
 class AnswerDecoder(BlipTextLMHeadModel):
     """The answer decoder as `generate` calls it; the question's mask reaches its cross-attention (FACTS 1.4)."""
 
-    def forward(self, input_ids=None, encoder_hidden_states=None, encoder_attention_mask=None, past_key_values=None,
-                **_unused) -> CausalLMOutputWithCrossAttentions:  # fmt: skip
+    def forward(
+        self, input_ids=None, encoder_hidden_states=None, encoder_attention_mask=None, past_key_values=None, **_unused
+    ) -> CausalLMOutputWithCrossAttentions:
         """`input_ids [B,L]` continue what `past_key_values` holds; logits `[B,1,V]` of the last token."""
         if not isinstance(past_key_values, EncoderDecoderCache):
             past_key_values = EncoderDecoderCache(past_key_values or DynamicCache(), DynamicCache())
-        states = next_token_states(self.bert, input_ids, encoder_hidden_states, encoder_attention_mask,
-                                   past_key_values)  # fmt: skip
+        states = next_token_states(self.bert, input_ids, encoder_hidden_states, encoder_attention_mask, past_key_values)
         return CausalLMOutputWithCrossAttentions(logits=self.cls(states[:, -1:]), past_key_values=past_key_values)
 
 
@@ -93,9 +93,15 @@ class BlipForVQA(BlipForQuestionAnswering):
         speed_up(self)
         self.post_init()
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, pixel_values: Tensor | None = None,
-                image_index: Tensor | None = None, decoder_input_ids: Tensor | None = None,
-                labels: Tensor | None = None) -> VQAOutput:  # fmt: skip
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        image_index: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> VQAOutput:
         """The loss of the answers `labels [Q,La]` (-100 on padding; the shift is inside).
 
         `decoder_input_ids [Q,La]` are the same ids with the pad id on padding; they may be left out.
@@ -117,8 +123,14 @@ class BlipForVQA(BlipForQuestionAnswering):
         each = torch.arange(len(labels), device=labels.device)
         return self._answer_losses(questions, each, ids, real, self.text_decoder.label_smoothing)
 
-    def encode(self, input_ids: Tensor, attention_mask: Tensor | None, pixel_values: Tensor,
-               image_index: Tensor | None = None, maps: list | None = None) -> Questions:  # fmt: skip
+    def encode(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        pixel_values: Tensor,
+        image_index: Tensor | None = None,
+        maps: list | None = None,
+    ) -> Questions:
         """Questions in the light of their images; `maps` collects attention: each vision layer's to itself `[I,H,N,N]`,
         then each question layer's to the image `[I,H,tokens,N]`."""
         pixels = self._normalized(pixel_values)
@@ -128,8 +140,14 @@ class BlipForVQA(BlipForQuestionAnswering):
             images = image_states(self.vision_model, pixels, maps)
         return self.encode_questions(input_ids, attention_mask, images, image_index, maps)
 
-    def encode_questions(self, input_ids: Tensor, attention_mask: Tensor | None, images: Tensor,
-                         image_index: Tensor | None = None, maps: list | None = None) -> Questions:  # fmt: skip
+    def encode_questions(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        images: Tensor,
+        image_index: Tensor | None = None,
+        maps: list | None = None,
+    ) -> Questions:
         """As `encode`, from image states `[I,N,D]` that are known already."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
@@ -142,8 +160,9 @@ class BlipForVQA(BlipForQuestionAnswering):
         states = text_states(self.text_encoder, input_ids[attention_mask.bool()], grid, memory, maps=maps)
         return Questions(states, grid)
 
-    def _answer_losses(self, questions: Questions, question_index: Tensor, ids: Tensor, real: Tensor,
-                       smoothing: float) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def _answer_losses(
+        self, questions: Questions, question_index: Tensor, ids: Tensor, real: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
         """Summed cross-entropy `[A]` of A answers `ids`, `real` `[A,La]`, and the logits `[K,V]` behind it.
 
         `question_index [A]` says which question each answers. An answer's last token predicts nothing, and as no token
@@ -159,16 +178,29 @@ class BlipForVQA(BlipForQuestionAnswering):
         return losses.new_zeros(len(ids)).index_add(0, grid.row, losses), logits
 
     @torch.no_grad()
-    def generate(self, input_ids: Tensor, pixel_values: Tensor, attention_mask: Tensor | None = None,
-                 interpolate_pos_encoding: bool = True, **settings) -> Tensor:  # fmt: skip
+    def generate(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor,
+        attention_mask: Tensor | None = None,
+        interpolate_pos_encoding: bool = True,
+        **settings,
+    ) -> Tensor:
         """The parent's call, answered by `generate_answers` (position tables are always interpolated)."""
         return self.generate_answers(input_ids, attention_mask, pixel_values, **settings)
 
     @torch.no_grad()
-    def generate_answers(self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None,
-                         pixel_values: Tensor | None = None, image_index: Tensor | None = None,
-                         questions: Questions | None = None, num_beams: int = 1, max_new_tokens: int = 40,
-                         **settings) -> Tensor:  # fmt: skip
+    def generate_answers(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        image_index: Tensor | None = None,
+        questions: Questions | None = None,
+        num_beams: int = 1,
+        max_new_tokens: int = 40,
+        **settings,
+    ) -> Tensor:
         """Answers `[Q, L]` that start with [DEC] and end with [SEP], padded; call `eval()` first.
 
         Further `generate` settings pass through; `max_length` (which counts [DEC]) wins over `max_new_tokens`.
@@ -193,18 +225,27 @@ class BlipForVQA(BlipForQuestionAnswering):
         )
 
     @torch.no_grad()
-    def answer_log_probabilities(self, questions: Questions, question_index: Tensor, ids: Tensor, real: Tensor,
-                                 smoothing: float = 0.0) -> Tensor:  # fmt: skip
+    def answer_log_probabilities(
+        self, questions: Questions, question_index: Tensor, ids: Tensor, real: Tensor, smoothing: float = 0.0
+    ) -> Tensor:
         """Log-probability `[A]` of each answer `ids`, `real` `[A,La]` to question `question_index [A]`."""
-        parts = zip(question_index.split(ANSWERS_AT_ONCE), ids.split(ANSWERS_AT_ONCE), real.split(ANSWERS_AT_ONCE),
-                    strict=True)  # fmt: skip
+        parts = zip(
+            question_index.split(ANSWERS_AT_ONCE), ids.split(ANSWERS_AT_ONCE), real.split(ANSWERS_AT_ONCE), strict=True
+        )
         return -torch.cat([self._answer_losses(questions, *part, smoothing)[0] for part in parts])
 
     @torch.no_grad()
-    def rank_answers(self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None,
-                     pixel_values: Tensor | None = None, image_index: Tensor | None = None,
-                     candidate_ids: Tensor | None = None, candidate_mask: Tensor | None = None, k: int = 128,
-                     questions: Questions | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def rank_answers(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        image_index: Tensor | None = None,
+        candidate_ids: Tensor | None = None,
+        candidate_mask: Tensor | None = None,
+        k: int = 128,
+        questions: Questions | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """The best of the candidates `candidate_ids`, `candidate_mask` `[C,La]` for each question.
 
         Returns the candidate's index `[Q]`, and its log-probability `[Q]`. The k candidates of likeliest first token

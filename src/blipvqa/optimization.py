@@ -11,14 +11,20 @@ import torch
 from .config import LoraConfig, TrainConfig
 from .model import BlipForVQA
 
-ADAPTED = {"vision_model": ("qkv", "projection"), "text_encoder": ("query", "value"), "text_decoder": ("query", "value")}
+ADAPTED = {
+    "vision_model": ("qkv", "projection"),
+    "text_encoder": ("query", "value"),
+    "text_decoder": ("query", "value"),
+}
 
 
 def make_optimizer(model: torch.nn.Module, train: TrainConfig) -> torch.optim.AdamW:
     """AdamW; weight decay on matrices only, not on biases, norms and other vectors. Fused, on CPU and GPU."""
     parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": train.weight_decay},
-              {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]  # fmt: skip
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": train.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=train.learning_rate, fused=True)
 
 
@@ -44,8 +50,9 @@ def add_lora(model: BlipForVQA, lora: LoraConfig) -> None:
 
     towers = "|".join(lora.towers)
     layers = "|".join(sorted({name for tower in lora.towers for name in ADAPTED[tower]}))
-    settings = PeftConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout,
-                          target_modules=rf"({towers})\..*\.({layers})")  # fmt: skip
+    settings = PeftConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=rf"({towers})\..*\.({layers})"
+    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*tie_word_embeddings.*")  # no embedding is adapted
         inject_adapter_in_model(settings, model)

@@ -72,16 +72,24 @@ def load_candidates(config: Config, splits: dict, processor) -> Candidates | Non
         try:
             texts = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"generate.candidates '{config.generate.candidates}' cannot be read "
-                              f"({getattr(error, 'strerror', None) or 'not UTF-8'}): give 'train', or a text file "
-                              "with one answer a line") from None  # fmt: skip
+            raise ConfigError(
+                f"generate.candidates '{config.generate.candidates}' cannot be read "
+                f"({getattr(error, 'strerror', None) or 'not UTF-8'}): give 'train', or a text file "
+                "with one answer a line"
+            ) from None
         if not texts:
             raise ConfigError(f"generate.candidates '{config.generate.candidates}' holds no answer")
     return Candidates.of(sorted(set(texts)), collator_for(processor, config))
 
 
-def predict(model: BlipForVQA, processor, dataset: VQADataset, config: Config, candidates: Candidates | None = None,
-            progress: bool = True) -> list[dict]:  # fmt: skip
+def predict(
+    model: BlipForVQA,
+    processor,
+    dataset: VQADataset,
+    config: Config,
+    candidates: Candidates | None = None,
+    progress: bool = True,
+) -> list[dict]:
     """One prediction a row of `dataset`, in its order: id, image_id, question, answer, prediction, score,
     yes_probability, confidence and the further columns.
 
@@ -96,9 +104,14 @@ def predict(model: BlipForVQA, processor, dataset: VQADataset, config: Config, c
     answerer = Answerer(model, processor, config.generate, candidates)
     answers: dict[int, dict] = {}
     with autocast(pick_precision(config.train.precision, device), device), loader_deaths_explained():
-        for rows, batch in tqdm(zip(batches, batch_loader(dataset, collator, batches, workers_for(config, device)),
-                                    strict=True), total=len(batches), desc=f"answer {dataset.split}",
-                                unit="batch", disable=not progress, leave=False):  # fmt: skip
+        for rows, batch in tqdm(
+            zip(batches, batch_loader(dataset, collator, batches, workers_for(config, device)), strict=True),
+            total=len(batches),
+            desc=f"answer {dataset.split}",
+            unit="batch",
+            disable=not progress,
+            leave=False,
+        ):
             found = in_halves(answerer, batch, rows, lambda part: collator(dataset.__getitems__(part)))
             answers |= dict(zip(rows, found, strict=True))
     return [{**dataset.rows[i], **answers[i]} for i in range(len(dataset))]
@@ -121,8 +134,7 @@ def in_halves(answer: Callable, batch: dict, rows: list[int], collate: Callable)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     middle = len(rows) // 2
-    return [each for part in (rows[:middle], rows[middle:])
-            for each in in_halves(answer, collate(part), part, collate)]  # fmt: skip
+    return [each for part in (rows[:middle], rows[middle:]) for each in in_halves(answer, collate(part), part, collate)]
 
 
 class Answerer:
@@ -137,8 +149,10 @@ class Answerer:
 
     @torch.no_grad()
     def __call__(self, batch: dict[str, Tensor]) -> list[dict]:
-        given = {key: batch[key].to(self.model.device, non_blocking=True)
-                 for key in ("input_ids", "attention_mask", "pixel_values", "image_index")}  # fmt: skip
+        given = {
+            key: batch[key].to(self.model.device, non_blocking=True)
+            for key in ("input_ids", "attention_mask", "pixel_values", "image_index")
+        }
         return self.answer(self.model.encode(**given), batch["input_ids"])
 
     @torch.no_grad()
@@ -160,8 +174,9 @@ class Answerer:
         real = ended - (ids == self.tokenizer.sep_token_id).long() == 0  # up to the first [SEP], it included
         each = torch.arange(len(ids), device=ids.device)
         scores = self.model.answer_log_probabilities(questions, each, ids, real)
-        texts = self.tokenizer.batch_decode(ids.masked_fill(~real, self.tokenizer.pad_token_id),
-                                            skip_special_tokens=True)  # fmt: skip
+        texts = self.tokenizer.batch_decode(
+            ids.masked_fill(~real, self.tokenizer.pad_token_id), skip_special_tokens=True
+        )
         return [(text.strip(), score) for text, score in zip(texts, scores.tolist(), strict=True)]
 
     def _ranked(self, questions: Questions, input_ids: Tensor) -> list[tuple[str, float]]:
@@ -178,9 +193,11 @@ class Answerer:
 
     def _best(self, questions: Questions, candidates: Candidates) -> list[tuple[str, float]]:
         best, scores = self.model.rank_answers(
-            questions=questions, candidate_ids=candidates.ids, candidate_mask=candidates.mask,
+            questions=questions,
+            candidate_ids=candidates.ids,
+            candidate_mask=candidates.mask,
             k=min(self.settings.shortlist, len(candidates.texts)),
-        )  # fmt: skip
+        )
         return [(candidates.texts[i], score) for i, score in zip(best.tolist(), scores.tolist(), strict=True)]
 
     def _yes_probabilities(self, questions: Questions) -> Tensor:
@@ -206,8 +223,14 @@ class Answer:
         return f"{self.answer} ({self.confidence:.0%})"
 
 
-def ask(model: BlipForVQA, processor, image: str | Path | Image.Image, question: str,
-        settings: GenerateConfig | None = None, calibration: dict | None = None) -> Answer:  # fmt: skip
+def ask(
+    model: BlipForVQA,
+    processor,
+    image: str | Path | Image.Image,
+    question: str,
+    settings: GenerateConfig | None = None,
+    calibration: dict | None = None,
+) -> Answer:
     """Answer one question about one's own picture, a file (from the project's root) or a Pillow image.
 
     `settings` are a config's `generate`: its lengths, beams and `uncertain_below` hold; the answer is always generated.
@@ -219,7 +242,12 @@ def ask(model: BlipForVQA, processor, image: str | Path | Image.Image, question:
         raise ValueError(f"the question is empty: {question!r}")
     picture = _picture(image)
     size = processor.image_processor.size["height"]
-    item = {"image_id": "own", "question": question, "answer": "", "pixels": torch.from_numpy(resize_image(picture, size))}
+    item = {
+        "image_id": "own",
+        "question": question,
+        "answer": "",
+        "pixels": torch.from_numpy(resize_image(picture, size)),
+    }
     positions = model.config.text_config.max_position_embeddings
     batch = VQACollator(processor, max_question_tokens=min(positions, 512))([item])
     settings = settings or GenerateConfig()

@@ -1,10 +1,10 @@
 """Linear layers at the speed the CPU has.
 
-torch's matrix products go through MKL, which leaves AVX-512 unused on processors that are not Intel's: on two AMD cores,
-190 of 220 GFLOP/s (Zen 4), 230 of 500 (faster ones; `docs/lab-notes.md`). oneDNN, which torch carries too, uses it. So the
-large fp32 products of a linear layer, those of its backward pass among them, go there; small ones, other number formats
-and other devices go the usual way, and all of them where a build of torch lacks the operator that `torch.compile` calls
-for this.
+torch's matrix products go through MKL, which leaves AVX-512 unused on processors that are not Intel's: on two AMD
+cores, 190 of 220 GFLOP/s (Zen 4), 230 of 500 (faster ones; `docs/lab-notes.md`). oneDNN, which torch carries too,
+uses it. So the large fp32 products of a linear layer, those of its backward pass among them, go there; small ones,
+other number formats and other devices go the usual way, and all of them where a build of torch lacks the operator
+that `torch.compile` calls for this.
 Same products, other order of summation.
 """
 
@@ -38,8 +38,13 @@ def speed_up(model: nn.Module) -> None:
 
 def onednn_takes(x: Tensor) -> bool:
     """Whether `product` can compute with `x`."""
-    return (AVAILABLE and x.device.type == "cpu" and x.dtype == torch.float32
-            and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling())  # fmt: skip
+    return (
+        AVAILABLE
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -67,5 +72,6 @@ class _Product(torch.autograd.Function):
             return for_x, None, gradient.sum(0) if of_bias else None
         # Through oneDNN's own layout, which costs a copy of both, and still less than transposing one of them first.
         for_weight, for_bias = torch.ops.aten.mkldnn_linear_backward_weights(
-            gradient.to_mkldnn(), x.to_mkldnn(), weight, of_bias)  # fmt: skip
+            gradient.to_mkldnn(), x.to_mkldnn(), weight, of_bias
+        )
         return for_x, for_weight, for_bias if of_bias else None

@@ -52,8 +52,15 @@ class Progress:
 class Record:
     """The run folder as training writes it."""
 
-    def __init__(self, config: Config, accelerator: Accelerator, run: Run, model: torch.nn.Module, processor,
-                 optimizer: torch.optim.Optimizer):  # fmt: skip
+    def __init__(
+        self,
+        config: Config,
+        accelerator: Accelerator,
+        run: Run,
+        model: torch.nn.Module,
+        processor,
+        optimizer: torch.optim.Optimizer,
+    ):
         self.config, self.accelerator, self.run = config, accelerator, run
         self.model, self.processor, self.optimizer = model, processor, optimizer
         if self.main:
@@ -88,12 +95,22 @@ class Record:
             return
         cut = {split: count_cut(data, collator) for split, data in splits.items()}
         device = self.accelerator.device
-        weights = {"weights": sum(p.numel() for p in self.model.parameters()),
-                   "trained": sum(p.numel() for p in trainable(self.model).values())}  # fmt: skip
-        write_json(self.run.folder / "environment.json", describe_environment(
-            self.config, device=describe_device(device), processes=self.accelerator.num_processes,
-            precision=pick_precision(self.config.train.precision, device), **weights, texts_cut=cut,
-            notes=splits.notes))  # fmt: skip
+        weights = {
+            "weights": sum(p.numel() for p in self.model.parameters()),
+            "trained": sum(p.numel() for p in trainable(self.model).values()),
+        }
+        write_json(
+            self.run.folder / "environment.json",
+            describe_environment(
+                self.config,
+                device=describe_device(device),
+                processes=self.accelerator.num_processes,
+                precision=pick_precision(self.config.train.precision, device),
+                **weights,
+                texts_cut=cut,
+                notes=splits.notes,
+            ),
+        )
 
     def write(self, name: str, rows: list[dict], progress: Progress) -> None:
         """Add rows to a log, and to the tracker what of them is a number."""
@@ -116,16 +133,31 @@ class Record:
         if self.main:
             if self.accelerator.scaler is not None:
                 progress.scaler = self.accelerator.scaler.state_dict()
-            save_checkpoint(self.run.folder / "checkpoints", progress.step, self.model, self.optimizer,
-                            asdict(progress), self.config.train.keep_checkpoints)  # fmt: skip
+            save_checkpoint(
+                self.run.folder / "checkpoints",
+                progress.step,
+                self.model,
+                self.optimizer,
+                asdict(progress),
+                self.config.train.keep_checkpoints,
+            )
             self.state(progress, steps)
         self.accelerator.wait_for_everyone()
 
     def state(self, progress: Progress, steps: int, finished: bool = False, why: str = "") -> None:
         """state.json: how far training came."""
         if self.main:
-            write_json(self.run.folder / "state.json", {"finished": finished, "why": why, "epoch": progress.epoch,
-                       "step": progress.step, "steps": steps, "best": progress.best})  # fmt: skip
+            write_json(
+                self.run.folder / "state.json",
+                {
+                    "finished": finished,
+                    "why": why,
+                    "epoch": progress.epoch,
+                    "step": progress.step,
+                    "steps": steps,
+                    "best": progress.best,
+                },
+            )
 
     def start_tracker(self) -> None:
         if self.config.train.tracker:

@@ -195,16 +195,20 @@ def lock(folder: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         opened = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (closed below)
     except OSError as error:
-        raise RunError(f"run '{folder.name}' has nowhere to go: the folder '{folder.parent.name}' cannot be written "
-                       f"({error.strerror})") from None  # fmt: skip
+        raise RunError(
+            f"run '{folder.name}' has nowhere to go: the folder '{folder.parent.name}' cannot be written "
+            f"({error.strerror})"
+        ) from None
     with opened as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise RunError(f"run '{folder.name}' is being written by {holder}. Wait for it, stop it, or give this run "
-                           "another name.") from None  # fmt: skip
+            raise RunError(
+                f"run '{folder.name}' is being written by {holder}. Wait for it, stop it, or give this run "
+                "another name."
+            ) from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}, started {time.strftime('%Y-%m-%d %H:%M:%S')}")
         file.flush()
@@ -226,8 +230,10 @@ def open_run(config: Config) -> Run:
         changed = settings_difference(run.config, config.as_dict())
         if changed and not config.fresh:
             lines = "\n".join(f"  {key}: {old!r} -> {new!r}" for key, (old, new) in changed.items())
-            raise ConfigError(f"run '{run.name}' exists with other settings:\n{lines}\n"
-                              "Give another name, or fresh: true, which moves the old folder aside.")  # fmt: skip
+            raise ConfigError(
+                f"run '{run.name}' exists with other settings:\n{lines}\n"
+                "Give another name, or fresh: true, which moves the old folder aside."
+            )
         if changed:
             aside = run.folder.with_name(f"{run.name}.{time.strftime('%Y%m%d-%H%M%S')}")
             os.replace(run.folder, aside)
@@ -252,15 +258,22 @@ def peak_memory_gib() -> float:
 
 def describe_environment(config: Config, **more) -> dict:
     """What a run depended on: versions, platform, git commit, seed; nothing of the user or the machine's name."""
-    return {"versions": {name: version(name) for name in PACKAGES}, "python": platform.python_version(),
-            "platform": f"{platform.system()} {platform.machine()}", "git_commit": _git_commit(),
-            "seed": config.seed, "started": time.strftime("%Y-%m-%d %H:%M:%S"), **more}  # fmt: skip
+    return {
+        "versions": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "git_commit": _git_commit(),
+        "seed": config.seed,
+        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+        **more,
+    }
 
 
 def _git_commit() -> str | None:
     try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project_root(), capture_output=True, text=True,
-                               timeout=10)  # fmt: skip
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=project_root(), capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() or None

@@ -52,8 +52,10 @@ def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, Dataset], 
         notes += more
     if "test" not in tables:
         notes.append("there is no test split: scores are on validation, which also chose the best weights")
-    tables = {split: table.select(range(min(len(table), data.limit.get(split, len(table)))))
-              for split, table in tables.items()}  # fmt: skip
+    tables = {
+        split: table.select(range(min(len(table), data.limit.get(split, len(table)))))
+        for split, table in tables.items()
+    }
     return tables, notes
 
 
@@ -74,11 +76,15 @@ class _Checked:
         self._check_images(image_ids)
         kept = [row for row in rows if row not in self.problems]
         if not kept:
-            raise SourceError(f"data.source '{data.source}', {split}: every row is broken, e.g. "
-                              f"{self._name(rows[0])}: {self.problems[rows[0]]}")  # fmt: skip
+            raise SourceError(
+                f"data.source '{data.source}', {split}: every row is broken, e.g. "
+                f"{self._name(rows[0])}: {self.problems[rows[0]]}"
+            )
         self.table = self._with_ids(image_ids).select(kept)
-        self.notes = [f"{split}: {count} of {len(rows)} rows left out: {reason}"
-                      for reason, count in Counter(map(_kind, self.problems.values())).items()]  # fmt: skip
+        self.notes = [
+            f"{split}: {count} of {len(rows)} rows left out: {reason}"
+            for reason, count in Counter(map(_kind, self.problems.values())).items()
+        ]
 
     def _name(self, row: int) -> str:
         return f"row {self.split}/{row}"
@@ -93,8 +99,9 @@ class _Checked:
         rows = range(len(self.raw))
         for column, wanted in self.data.where.items():
             if column not in self.raw.column_names:
-                raise SourceError(f"data.where: {self.split} has no column '{column}', only "
-                                  f"{', '.join(self.raw.column_names)}")  # fmt: skip
+                raise SourceError(
+                    f"data.where: {self.split} has no column '{column}', only {', '.join(self.raw.column_names)}"
+                )
             allowed = wanted if isinstance(wanted, list) else [wanted]
             values = self.raw.data.column(column).to_pylist() if self.raw._indices is None else self.raw[column][:]
             rows = [row for row in rows if values[row] in allowed]
@@ -148,8 +155,10 @@ class _Checked:
             elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
                 yield from ((None, path) for path in values.to_pylist())
             else:
-                raise SourceError(f"data.source '{self.data.source}', {self.split}: column image holds {kind}, expected "
-                                  "pictures, their bytes, or paths")  # fmt: skip
+                raise SourceError(
+                    f"data.source '{self.data.source}', {self.split}: column image holds {kind}, expected "
+                    "pictures, their bytes, or paths"
+                )
 
     def _read(self, row: int) -> bytes:
         return image_bytes(self.raw[row]["image"], self.folder)
@@ -166,8 +175,16 @@ class _Checked:
                 broken[image_id] = str(error).removeprefix(": ")
 
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            list(tqdm(threads.map(decode, new), total=len(new), desc=f"read images of {self.split}", unit="image",
-                      disable=len(new) < 2000, leave=False))  # fmt: skip
+            list(
+                tqdm(
+                    threads.map(decode, new),
+                    total=len(new),
+                    desc=f"read images of {self.split}",
+                    unit="image",
+                    disable=len(new) < 2000,
+                    leave=False,
+                )
+            )
         for row, image_id in image_ids.items():
             if image_id in broken:
                 self._refuse(row, broken[image_id], ImageError)
@@ -175,7 +192,9 @@ class _Checked:
     def _with_ids(self, image_ids: dict[int, str]) -> Dataset:
         table = self.raw.remove_columns(ERROR) if ERROR in self.raw.column_names else self.raw
         table = table.rename_columns({name: f"{name} (data)" for name in OURS if name in table.column_names})
-        if table._indices is not None:  # a shuffled or filtered set from save_to_disk: columns can be added to whole ones
+        if (
+            table._indices is not None
+        ):  # a shuffled or filtered set from save_to_disk: columns can be added to whole ones
             table = table.flatten_indices()
         table = table.add_column("id", [f"{self.split}/{row}" for row in range(len(table))])
         table = table.add_column("image_id", [image_ids.get(row, "") for row in range(len(table))])

@@ -22,8 +22,10 @@ def cut_validation(tables: Tables, group: str, share: float, seed: int) -> tuple
     chosen = set(names[: min(len(names) - 1, max(1, round(share * len(names))))])
     train = tables["train"].select([i for i, name in enumerate(groups) if name not in chosen])
     validation = tables["train"].select([i for i, name in enumerate(groups) if name in chosen])
-    note = (f"there was no validation split: {len(chosen)} of train's {len(names)} {_plural(group)} were cut for it, "
-            f"{len(validation)} questions")  # fmt: skip
+    note = (
+        f"there was no validation split: {len(chosen)} of train's {len(names)} {_plural(group)} were cut for it, "
+        f"{len(validation)} questions"
+    )
     return {"train": train, "validation": validation} | {k: t for k, t in tables.items() if k != "train"}, [note]
 
 
@@ -38,8 +40,10 @@ def regroup(tables: Tables, group: str) -> tuple[Tables, list[str]]:
         if not rows:
             raise SourceError(f"data.split: regroup leaves nothing of {split}: all of it is held out elsewhere too")
         if len(rows) < len(groups):
-            notes.append(f"regrouped: {len(groups) - len(rows)} of {len(groups)} {split} questions were dropped, their "
-                         f"{_plural(group)} are held out")  # fmt: skip
+            notes.append(
+                f"regrouped: {len(groups) - len(rows)} of {len(groups)} {split} questions were dropped, their "
+                f"{_plural(group)} are held out"
+            )
         taken |= set(groups)
         kept[split] = tables[split].select(rows)
     return {split: kept[split] for split in tables}, notes
@@ -53,8 +57,10 @@ def shared_notes(tables: Tables, group: str) -> list[str]:
         for one, other in combinations(sets, 2):
             shared = sets[one] & sets[other]
             if shared:
-                notes.append(f"{len(shared)} of the {len(sets[other])} {other} {_plural(column)} stand in {one} too: "
-                             f"{other} scores are flattered by what was memorized")  # fmt: skip
+                notes.append(
+                    f"{len(shared)} of the {len(sets[other])} {other} {_plural(column)} stand in {one} too: "
+                    f"{other} scores are flattered by what was memorized"
+                )
     return notes
 
 

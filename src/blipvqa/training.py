@@ -67,8 +67,11 @@ def _fine_tune(config: Config) -> Run:
     AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
     precision = pick_precision(config.train.precision, pick_device())
     reuse_memory(pick_device())
-    accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision,
-                              log_with=config.train.tracker, project_dir=str(config.folder))  # fmt: skip
+    accelerator = Accelerator(
+        mixed_precision="no" if precision == "fp32" else precision,
+        log_with=config.train.tracker,
+        project_dir=str(config.folder),
+    )
     with lock(config.folder) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
             open_run(config)
@@ -116,11 +119,17 @@ class FineTuning:
         self.progress = Progress(micro_batch_size=config.train.micro_batch_size)
         self.wrapped, self.accelerated = accelerator.prepare(self.model, self.optimizer)
         self.workers = workers_for(config, accelerator.device)
-        self.validation = Validation(config, self.splits["validation"], self.collator, accelerator,
-                                     load_candidates(config, self.splits, self.processor))  # fmt: skip
+        self.validation = Validation(
+            config,
+            self.splits["validation"],
+            self.collator,
+            accelerator,
+            load_candidates(config, self.splits, self.processor),
+        )
         image_ids = [row["image_id"] for row in self.data.rows]
-        self.order = lambda epoch: epoch_order(image_ids, config.train.questions_per_image, config.seed, epoch,
-                                               config.train.shuffle)  # fmt: skip
+        self.order = lambda epoch: epoch_order(
+            image_ids, config.train.questions_per_image, config.seed, epoch, config.train.shuffle
+        )
         self.steps = config.train.epochs * len(self._plan(0))
         self.record = Record(config, accelerator, run, self.model, self.processor, self.optimizer)
 
@@ -130,8 +139,14 @@ class FineTuning:
         self.progress = self.record.resume(self.progress)
         self.record.environment(self.splits, self.collator)
         self.record.start_tracker()
-        bar = tqdm(total=self.steps, initial=self.progress.step, unit="step", desc="fine-tune", dynamic_ncols=True,
-                   disable=not self.accelerator.is_main_process)  # fmt: skip
+        bar = tqdm(
+            total=self.steps,
+            initial=self.progress.step,
+            unit="step",
+            desc="fine-tune",
+            dynamic_ncols=True,
+            disable=not self.accelerator.is_main_process,
+        )
         with bar:
             if self.progress.step == 0:
                 self._end_epoch(0.0)
@@ -151,8 +166,13 @@ class FineTuning:
 
     def _plan(self, epoch: int):
         micro = self.progress.micro_batch_size
-        return epoch_plan(self.order(epoch), self.config.train.batch_size, micro, self.accelerator.process_index,
-                          self.accelerator.num_processes)  # fmt: skip
+        return epoch_plan(
+            self.order(epoch),
+            self.config.train.batch_size,
+            micro,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
 
     def _epoch(self, bar: tqdm, interrupts: Interrupts) -> str | None:
         """Steps until the epoch ends (None), or until something asks to stop (what did)."""
@@ -182,7 +202,9 @@ class FineTuning:
     def _step(self, batches: list[dict], total: int, micros: list[list[int]], interrupts) -> tuple[float, float, str]:
         """One optimizer step on `total` questions (over all processes): loss sum, gradient norm, wish to stop."""
         train, accelerator, progress = self.config.train, self.accelerator, self.progress
-        torch.manual_seed(random.Random(f"{self.config.seed}/{progress.step}/{accelerator.process_index}").getrandbits(63))
+        torch.manual_seed(
+            random.Random(f"{self.config.seed}/{progress.step}/{accelerator.process_index}").getrandbits(63)
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(progress.step, self.steps, train)
         divisor = total if train.loss == "answer_sum" else self._answer_tokens(batches)
@@ -232,23 +254,29 @@ class FineTuning:
 
     def _not_finite(self, loss: float, norm: float, micros: list[list[int]]) -> str:
         ids = [self.data.rows[i]["id"] for micro in micros for i in micro]
-        return (f"step {self.progress.step + 1}: loss {loss:g}, gradient norm {norm:g}. The last checkpoint is intact. "
-                f"Lower train.learning_rate or use train.precision: fp32; train.nonfinite: skip leaves such steps out. "
-                f"The step's questions: {', '.join(ids[:8])}{', …' * (len(ids) > 8)}")  # fmt: skip
+        return (
+            f"step {self.progress.step + 1}: loss {loss:g}, gradient norm {norm:g}. The last checkpoint is intact. "
+            f"Lower train.learning_rate or use train.precision: fp32; train.nonfinite: skip leaves such steps out. "
+            f"The step's questions: {', '.join(ids[:8])}{', …' * (len(ids) > 8)}"
+        )
 
     def _halve(self, error: RuntimeError, size: int) -> None:
         """After memory ran out: half the questions a forward pass, twice the passes. Other errors go on."""
         if not should_reduce_batch_size(error):
             raise error
         if size == 1 or self.accelerator.num_processes > 1:
-            raise RuntimeError(f"out of memory with {size} questions a forward pass and process: lower "
-                               "train.micro_batch_size, or turn on train.gradient_checkpointing") from error  # fmt: skip
+            raise RuntimeError(
+                f"out of memory with {size} questions a forward pass and process: lower "
+                "train.micro_batch_size, or turn on train.gradient_checkpointing"
+            ) from error
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.micro_batch_size = size // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        tqdm.write(f"out of memory with {size} questions a forward pass: going on with {size // 2}, accumulated to the "
-                   f"same {self.config.train.batch_size} a step")  # fmt: skip
+        tqdm.write(
+            f"out of memory with {size} questions a forward pass: going on with {size // 2}, accumulated to the "
+            f"same {self.config.train.batch_size} a step"
+        )
 
     # -------------------------------------------------------------------------------------------- what it leaves behind
 
@@ -257,9 +285,15 @@ class FineTuning:
         bar.update()
         bar.set_postfix(epoch=progress.epoch + 1, loss=f"{loss:.3f}", refresh=False)
         if progress.step % train.log_every == 0 or progress.step == 1:
-            row = {"type": "step", "step": progress.step, "epoch": round(progress.epoch + progress.position / steps, 4),
-                   "loss": loss, "learning_rate": learning_rate(progress.step - 1, self.steps, train),
-                   "gradient_norm": norm, "questions_per_second": round(rate, 2)}  # fmt: skip
+            row = {
+                "type": "step",
+                "step": progress.step,
+                "epoch": round(progress.epoch + progress.position / steps, 4),
+                "loss": loss,
+                "learning_rate": learning_rate(progress.step - 1, self.steps, train),
+                "gradient_norm": norm,
+                "questions_per_second": round(rate, 2),
+            }
             self.record.write("history.jsonl", [row], progress)
         if train.checkpoint_every and progress.step % train.checkpoint_every == 0:
             self.record.checkpoint(self.progress, self.steps)
@@ -270,10 +304,16 @@ class FineTuning:
         if progress.step:
             progress.epoch += 1
         numbers, samples = self.validation.run(self.model, self.processor)
-        row = {"type": "epoch", "epoch": progress.epoch, "step": progress.step,
-               "train_loss": progress.loss_sum / progress.questions if progress.questions else None,
-               **numbers, "seconds": round(seconds, 2), "peak_memory_gib": peak_memory_gib(),
-               "skipped_steps": progress.skipped}  # fmt: skip
+        row = {
+            "type": "epoch",
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "train_loss": progress.loss_sum / progress.questions if progress.questions else None,
+            **numbers,
+            "seconds": round(seconds, 2),
+            "peak_memory_gib": peak_memory_gib(),
+            "skipped_steps": progress.skipped,
+        }
         row["best"] = bool(progress.step) and self._is_best(numbers)
         self.record.write("history.jsonl", [row], progress)
         self.record.write("samples.jsonl", [{"epoch": progress.epoch, **sample} for sample in samples], progress)
@@ -296,8 +336,10 @@ class FineTuning:
 
     def _pause(self, reason: str) -> None:
         self.record.checkpoint(self.progress, self.steps)
-        message = (f"{self.run.name}: stopped after step {self.progress.step} of {self.steps} ({reason}). Nothing is "
-                   "lost: start it again, with the same name and settings, and it goes on from there.")  # fmt: skip
+        message = (
+            f"{self.run.name}: stopped after step {self.progress.step} of {self.steps} ({reason}). Nothing is "
+            "lost: start it again, with the same name and settings, and it goes on from there."
+        )
         self.record.end_tracker()
         if reason.startswith("train.max_minutes"):
             self.accelerator.print(message)

@@ -39,13 +39,9 @@ def group_of(predictions: Sequence[Prediction], group: str = "image_id") -> np.n
         ValueError: no prediction has the column.
     """
     if predictions and not any(prediction.get(group) is not None for prediction in predictions):
-        raise ValueError(
-            f"no prediction has the group column {group!r}; there are {', '.join(predictions[0])}"
-        )
+        raise ValueError(f"no prediction has the group column {group!r}; there are {', '.join(predictions[0])}")
     numbers: dict[tuple, int] = {}
-    keys = (
-        (group, p[group]) if p.get(group) is not None else ("image_id", p["image_id"]) for p in predictions
-    )
+    keys = ((group, p[group]) if p.get(group) is not None else ("image_id", p["image_id"]) for p in predictions)
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
@@ -121,9 +117,7 @@ def estimate(
     estimates = []
     for rows, sums in zip(slices, resample(table, groups, slices, resamples, seed), strict=True):
         points, samples = evaluate(table[rows].sum(axis=0), names), evaluate(sums, names)
-        estimates.append(
-            {name: _entry(name, points[name], samples[name], table[rows], groups[rows]) for name in names}
-        )
+        estimates.append({name: _entry(name, points[name], samples[name], table[rows], groups[rows]) for name in names})
     return estimates
 
 
@@ -155,9 +149,7 @@ def estimate_statistic(
     return {"value": value, "n": len(rows), "low": low, "high": high}
 
 
-def estimate_mean(
-    values: Sequence[float], groups: np.ndarray, rows: np.ndarray | None = None, **kwargs
-) -> dict:
+def estimate_mean(values: Sequence[float], groups: np.ndarray, rows: np.ndarray | None = None, **kwargs) -> dict:
     """The mean of values `[question]`, over some rows, with `estimate_statistic`."""
     table = np.stack([np.asarray(values, float), np.ones(len(values))], axis=1)
 
@@ -244,9 +236,7 @@ def _differences(both: np.ndarray, sums: np.ndarray, groups: np.ndarray, names: 
     }
 
 
-def _difference(
-    name: str, a: float, b: float, samples: np.ndarray, both: np.ndarray, groups: np.ndarray
-) -> dict:
+def _difference(name: str, a: float, b: float, samples: np.ndarray, both: np.ndarray, groups: np.ndarray) -> dict:
     n = int((both[:, COLUMNS.index(MEASURES[name].counted)] > 0).sum())
     found = samples[np.isfinite(samples)]
     entry = {"a": a, "b": b, "difference": b - a, "low": None, "high": None, "n": n, "real": False}

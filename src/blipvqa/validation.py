@@ -20,8 +20,14 @@ SHOWN = ("exact_match", "yes_no_accuracy", "open_exact_match")
 class Validation:
     """The fixed questions of a run, chosen from the config's seed; processes share the work and all get the result."""
 
-    def __init__(self, config: Config, data: VQADataset, collator: VQACollator, accelerator: Accelerator,
-                 candidates: Candidates | None = None):  # fmt: skip
+    def __init__(
+        self,
+        config: Config,
+        data: VQADataset,
+        collator: VQACollator,
+        accelerator: Accelerator,
+        candidates: Candidates | None = None,
+    ):
         self.config, self.data, self.collator = config, data, collator
         self.accelerator, self.candidates = accelerator, candidates
         self.rows = choose_images(data, config.train.evaluate_questions, config.seed)
@@ -40,8 +46,12 @@ class Validation:
         with torch.no_grad(), self.accelerator.autocast():
             loader = batch_loader(self.data, self.collator, mine, workers_for(self.config, self.accelerator.device))
             for rows, batch in zip(mine, loader, strict=True):
-                answers = in_halves(lambda b: self._answer(model, answerer, b), batch, rows,
-                                    lambda part: self.collator(self.data.__getitems__(part)))  # fmt: skip
+                answers = in_halves(
+                    lambda b: self._answer(model, answerer, b),
+                    batch,
+                    rows,
+                    lambda part: self.collator(self.data.__getitems__(part)),
+                )
                 found += zip(rows, answers, strict=True)
         if self.accelerator.num_processes > 1:
             found = gather_object(found)

@@ -128,8 +128,9 @@ def embed_tokens(embeddings, ids: Tensor, positions: Tensor) -> Tensor:
     return embeddings.dropout(embeddings.LayerNorm(x))
 
 
-def text_states(bert, ids: Tensor, grid: Grid, memory: Memory, causal: bool = False,
-                maps: list | None = None) -> Tensor:  # fmt: skip
+def text_states(
+    bert, ids: Tensor, grid: Grid, memory: Memory, causal: bool = False, maps: list | None = None
+) -> Tensor:
     """A text tower (`BlipTextModel`) over packed tokens `ids [T]` → their last states `[T, D]`.
 
     Causal towers (the answer decoder) need no padding mask: padding stands after every real token.
@@ -142,8 +143,9 @@ def text_states(bert, ids: Tensor, grid: Grid, memory: Memory, causal: bool = Fa
     return x
 
 
-def _text_layer(layer, x: Tensor, grid: Grid, own_mask: Tensor | None, memory: Memory, causal: bool,
-                maps: list | None) -> Tensor:  # fmt: skip
+def _text_layer(
+    layer, x: Tensor, grid: Grid, own_mask: Tensor | None, memory: Memory, causal: bool, maps: list | None
+) -> Tensor:
     attention = layer.attention.self
     heads, dropout = attention.num_attention_heads, attention.dropout.p if layer.training else 0.0
     query, key, value = (grid.spread(part(x), heads) for part in (attention.query, attention.key, attention.value))

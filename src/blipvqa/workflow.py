@@ -12,8 +12,9 @@ from .config import Config, project_root
 NOTEBOOKS = ("01_explore_data", "02_finetune", "03_evaluate", "04_inspect_predictions")
 
 
-def run_notebooks(config: Config, config_path: str, name: str | None, overrides: dict,
-                  notebooks: tuple[str, ...] = NOTEBOOKS) -> list[Path]:  # fmt: skip
+def run_notebooks(
+    config: Config, config_path: str, name: str | None, overrides: dict, notebooks: tuple[str, ...] = NOTEBOOKS
+) -> list[Path]:
     """Execute `notebooks` with these parameters; the executed ones lie in `outputs/<name>/notebooks/`.
 
     A notebook with a failing cell is kept there too, and its error (papermill's) goes on to the caller.
@@ -28,10 +29,14 @@ def run_notebooks(config: Config, config_path: str, name: str | None, overrides:
             made = Path(temporary) / f"{stem}.ipynb"
             try:
                 papermill.execute_notebook(
-                    project_root() / "notebooks" / f"{stem}.ipynb", made, kernel_name="python3", progress_bar=False,
-                    cwd=str(project_root()), parameters={"config_path": str(config_path), "name": name, "overrides": overrides},
+                    project_root() / "notebooks" / f"{stem}.ipynb",
+                    made,
+                    kernel_name="python3",
+                    progress_bar=False,
+                    cwd=str(project_root()),
+                    parameters={"config_path": str(config_path), "name": name, "overrides": overrides},
                     extra_arguments=["--IPKernelApp.log_level=40"],  # its warning of TCP: kernels listen on loopback
-                )  # fmt: skip
+                )
             finally:
                 if made.exists():
                     kept = config.folder / "notebooks"
