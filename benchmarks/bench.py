@@ -28,11 +28,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from blipvqa import load_config, load_splits, score
-from blipvqa.config import project_path
-from blipvqa.data import epoch_order, epoch_plan
-from blipvqa.devices import describe_device, pick_device
-from blipvqa.images import ImageStore, decode_image, resize_image
-from blipvqa.runs import write_json
+from blipvqa.config.knobs import project_path
+from blipvqa.data.dataset import epoch_order, epoch_plan
+from blipvqa.data.images import ImageStore, decode_image, resize_image
+from blipvqa.models.devices import describe_device, pick_device
+from blipvqa.runs.run import write_json
 
 HERE = Path(__file__).parent
 PATHVQA_QUESTIONS = 19_654  # of its train split

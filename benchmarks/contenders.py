@@ -20,12 +20,12 @@ import torch
 from arithmetic import matmul_rate, step_operations
 from transformers import BlipConfig, BlipForQuestionAnswering, Trainer, TrainingArguments
 
-from blipvqa.config import TrainConfig
-from blipvqa.devices import autocast, pick_device, pick_precision, reuse_memory
-from blipvqa.model import BlipForVQA
-from blipvqa.optimization import make_optimizer
-from blipvqa.products import onednn_takes, product
-from blipvqa.runs import peak_memory_gib
+from blipvqa.config.knobs import TrainConfig
+from blipvqa.models.cpu import onednn_takes, product
+from blipvqa.models.devices import autocast, pick_device, pick_precision, reuse_memory
+from blipvqa.models.vqa import BlipForVQA
+from blipvqa.runs.run import peak_memory_gib
+from blipvqa.training.optimizer import make_optimizer
 
 LENGTHS = json.loads((Path(__file__).parent / "pathvqa_lengths.json").read_text())
 DEVICE = pick_device()

@@ -34,7 +34,7 @@ def test_operations_are_counted_as_torch_counts_them(benchmarks):
     from contenders import our_batch, published_config
     from torch.utils.flop_counter import FlopCounterMode
 
-    from blipvqa.model import BlipForVQA
+    from blipvqa.models.vqa import BlipForVQA
 
     config = published_config(quick=True)
     model = BlipForVQA(config)

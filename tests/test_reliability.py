@@ -10,14 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import blipvqa.record as record
+import blipvqa.training.record as record
 from blipvqa import Run, evaluate, fine_tune, load_config, load_splits
-from blipvqa.checkpoints import load_checkpoint
-from blipvqa.data import VQADataset
-from blipvqa.formats import SourceError
-from blipvqa.images import ImageError
-from blipvqa.report import write_report
-from blipvqa.runs import RunError
+from blipvqa.data.dataset import VQADataset
+from blipvqa.data.formats import SourceError
+from blipvqa.data.images import ImageError
+from blipvqa.runs.run import RunError
+from blipvqa.training.checkpoints import load_checkpoint
+from blipvqa.vqa.report import write_report
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """Fine-tune BLIP on medical visual question answering, and look at what it learnt. `README.md` shows how."""
 
-from .config import Config, load_config
-from .data import VQACollator, VQADataset, load_splits
-from .evaluation import evaluate
-from .loading import load_model, save_model
-from .metrics import score
-from .prediction import ask, predict
-from .runs import Run
-from .training import fine_tune
+from blipvqa.config.knobs import Config, load_config
+from blipvqa.data.dataset import VQACollator, VQADataset, load_splits
+from blipvqa.models.loading import load_model, save_model
+from blipvqa.runs.run import Run
+from blipvqa.training.loop import fine_tune
+from blipvqa.vqa.evaluation import evaluate
+from blipvqa.vqa.predictions import ask, predict
+from blipvqa.vqa.scores import score
 
 __all__ = [
     "Config",

@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 
-from .config import Config, load_config, parse_overrides, project_path, project_root
+from blipvqa.config.knobs import Config, load_config, parse_overrides, project_path, project_root
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,8 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     if given.command == "compare":
-        from .report import write_comparison
-        from .runs import Run
+        from blipvqa.runs.run import Run
+        from blipvqa.vqa.report import write_comparison
 
         a, b = (Run(project_path("outputs") / name) for name in given.runs)
         print(f"open {write_comparison(a, b).relative_to(project_root())}")
@@ -59,7 +59,7 @@ def _run(given: argparse.Namespace) -> int:
 def _notebooks(config: Config, command: str, config_path: str, name: str | None, overrides: dict) -> int:
     from papermill import PapermillExecutionError
 
-    from .workflow import NOTEBOOKS, run_notebooks
+    from blipvqa.workflow import NOTEBOOKS, run_notebooks
 
     try:
         run_notebooks(config, config_path, name, overrides, NOTEBOOKS if command == "run" else ("05_stress_test",))
@@ -70,7 +70,7 @@ def _notebooks(config: Config, command: str, config_path: str, name: str | None,
 
 
 def _train(config: Config) -> int:
-    from .training import fine_tune
+    from blipvqa.training.loop import fine_tune
 
     run = fine_tune(config)
     if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
@@ -79,7 +79,7 @@ def _train(config: Config) -> int:
 
 
 def _evaluate(config: Config) -> int:
-    from .evaluation import evaluate
+    from blipvqa.vqa.evaluation import evaluate
 
     run = evaluate(config)
     print(f"{run.folder.name}: see metrics-*.json and notebook 03")
@@ -87,9 +87,9 @@ def _evaluate(config: Config) -> int:
 
 
 def _report(config: Config) -> int:
-    from .data import load_splits
-    from .report import write_report
-    from .runs import Run
+    from blipvqa.data.dataset import load_splits
+    from blipvqa.runs.run import Run
+    from blipvqa.vqa.report import write_report
 
     path = write_report(Run(config.folder), load_splits(config))
     print(f"{config.name}: open {path.relative_to(project_root())}")
@@ -97,7 +97,7 @@ def _report(config: Config) -> int:
 
 
 def _clean_cache(config: Config) -> int:
-    from .images import clean_cache
+    from blipvqa.data.images import clean_cache
 
     print(clean_cache(project_path(config.data.cache_dir)))
     return 0

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .config import Config, project_root
+from blipvqa.config.knobs import Config, project_root
 
 NOTEBOOKS = ("01_explore_data", "02_finetune", "03_evaluate", "04_inspect_predictions")
 

@@ -1,0 +1,1 @@
+"""Every knob of an experiment, and how a file becomes one."""

@@ -1,0 +1,1 @@
+"""BLIP's models, their weights, and the devices that compute them."""

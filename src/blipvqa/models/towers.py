@@ -1,0 +1,200 @@
+"""How BLIP's three towers are wired, over the modules and weights of `transformers`.
+
+Notable:
+- Attention is `attend` everywhere; `maps` asks for its probabilities.
+- Tokens travel *packed*: `[T, D]`, the T real tokens of a batch without padding, so no linear layer works on
+  padding. Attention alone needs a grid, and `Grid` says where each token stands in it.
+- Shared memory: several sequences that look at one image (or several candidate answers at one question) put their
+  queries into one row of the grid, so keys and values are projected, and read, once for all of them.
+- Every mask is ours and reaches every attention; transformers drops the question's mask (FACTS 1.4).
+
+Reference: salesforce/BLIP `models/med.py` and `models/vit.py`, whose numbers `tests/test_model.py` reproduces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from blipvqa.models.attention import attend
+
+
+class Grid:
+    """Where T packed tokens stand in a grid of `rows` × `width` places, `lengths` of them taken in each row from the
+    left; `index [T]` counts row by row."""
+
+    def __init__(self, row: Tensor, column: Tensor, lengths: list[int]):
+        self.row, self.column, self.lengths = row, column, lengths
+        self.rows, self.width = len(lengths), max(lengths)
+        self.index = row * self.width + column  # [T]
+        self.full = len(self.index) == self.rows * self.width and bool((self.index.diff() == 1).all())
+
+    @classmethod
+    def of_mask(cls, mask: Tensor) -> Grid:
+        """The real tokens of `mask [S,L]`; padding, on either side, is squeezed out."""
+        mask = mask.bool()
+        row, _ = mask.nonzero(as_tuple=True)  # [T]
+        return cls(row, (mask.cumsum(1) - 1)[mask], mask.sum(1).tolist())
+
+    def regrouped(self, group: Tensor, groups: int) -> Grid:
+        """The same tokens, with all sequences of one `group [S]` side by side in one row."""
+        row = group[self.row]
+        order = row.argsort(stable=True)
+        counts = torch.bincount(row, minlength=groups)
+        starts = counts.cumsum(0) - counts
+        column = torch.empty_like(row)
+        column[order] = torch.arange(len(row), device=row.device) - starts[row[order]]
+        return Grid(row, column, counts.tolist())
+
+    @property
+    def mask(self) -> Tensor:
+        """`[rows, 1, 1, width]`, True where a token stands: a key mask."""
+        mask = torch.zeros(self.rows * self.width, dtype=torch.bool, device=self.index.device)
+        mask[self.index] = True
+        return mask.view(self.rows, 1, 1, self.width)
+
+    def spread(self, x: Tensor, heads: int) -> Tensor:
+        """`[T, H·d]` packed → `[rows, H, width, d]`, zeros where no token stands."""
+        if not self.full:
+            x = x.new_zeros(self.rows * self.width, x.shape[-1]).index_copy(0, self.index, x)
+        return x.view(self.rows, self.width, heads, -1).transpose(1, 2)
+
+    def collect(self, x: Tensor) -> Tensor:
+        """`[rows, H, width, d]` → `[T, H·d]`, the inverse of `spread`."""
+        x = x.transpose(1, 2).reshape(self.rows * self.width, -1)
+        return x if self.full else x[self.index]
+
+
+def checkpointed(enabled: bool, function: Callable, *arguments):
+    """`function(*arguments)`, its activations recomputed in the backward pass when `enabled`."""
+    return checkpoint(function, *arguments, use_reentrant=False) if enabled else function(*arguments)
+
+
+# ---------------------------------------------------------------------------------------------- vision tower
+
+
+def image_states(vision, pixels: Tensor, maps: list | None = None) -> Tensor:
+    """`pixels [I,3,H,W]`, normalized → `[I, 1 + patches, D]`, through a `BlipVisionModel`'s modules.
+
+    A picture of another size than the config's gets an interpolated position table (FACTS 1.5).
+    """
+    embeddings = vision.embeddings
+    patches = embeddings.patch_embedding(pixels.to(embeddings.patch_embedding.weight.dtype)).flatten(2).transpose(1, 2)
+    first = embeddings.class_embedding.expand(len(patches), 1, -1).to(patches.dtype)
+    x = torch.cat([first, patches], dim=1)
+    x = x + embeddings.interpolate_pos_encoding(x, *pixels.shape[-2:]).to(x.dtype)
+    recompute = vision.encoder.gradient_checkpointing and vision.training
+    for layer in vision.encoder.layers:
+        x = checkpointed(recompute, _vision_layer, layer, x, maps)
+    return vision.post_layernorm(x)
+
+
+def _vision_layer(layer, x: Tensor, maps: list | None) -> Tensor:
+    attention = layer.self_attn
+    qkv = attention.qkv(layer.layer_norm1(x)).view(*x.shape[:2], 3, attention.num_heads, attention.head_dim)
+    query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))  # [I, H, N, d]
+    dropout = attention.dropout.p if layer.training else 0.0
+    y = attend(query, key, value, dropout=dropout, maps=maps)
+    x = x + attention.projection(y.transpose(1, 2).flatten(2))
+    return x + layer.mlp(layer.layer_norm2(x))
+
+
+# ------------------------------------------------------------------------------------------------ text towers
+
+
+class Memory:
+    """What a text tower's cross-attention looks at: `states` packed or `[M, N, D]`, one row a memory.
+
+    `queries` says in which row of the memory each of the tower's tokens looks, `mask [M,1,1,N]` (or None: all) and
+    `spread` how the projected states become `[M, H, N, d]`.
+    """
+
+    def __init__(self, states: Tensor, queries: Grid, grid: Grid | None = None):
+        self.states, self.queries, self.grid = states, queries, grid
+        self.mask = None if grid is None or grid.full else grid.mask
+
+    def spread(self, x: Tensor, heads: int) -> Tensor:
+        if self.grid is not None:
+            return self.grid.spread(x, heads)
+        return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+
+
+def embed_tokens(embeddings, ids: Tensor, positions: Tensor) -> Tensor:
+    """Word + position embeddings, normalized: `ids`, `positions` `[T]` → `[T, D]`."""
+    x = embeddings.word_embeddings(ids) + embeddings.position_embeddings(positions)
+    return embeddings.dropout(embeddings.LayerNorm(x))
+
+
+def text_states(
+    bert, ids: Tensor, grid: Grid, memory: Memory, causal: bool = False, maps: list | None = None
+) -> Tensor:
+    """A text tower (`BlipTextModel`) over packed tokens `ids [T]` → their last states `[T, D]`.
+
+    Causal towers (the answer decoder) need no padding mask: padding stands after every real token.
+    """
+    x = embed_tokens(bert.embeddings, ids, grid.column)
+    own_mask = None if causal or grid.full else grid.mask
+    recompute = bert.encoder.gradient_checkpointing and bert.training
+    for layer in bert.encoder.layer:
+        x = checkpointed(recompute, _text_layer, layer, x, grid, own_mask, memory, causal, maps)
+    return x
+
+
+def _text_layer(
+    layer, x: Tensor, grid: Grid, own_mask: Tensor | None, memory: Memory, causal: bool, maps: list | None
+) -> Tensor:
+    attention = layer.attention.self
+    heads, dropout = attention.num_attention_heads, attention.dropout.p if layer.training else 0.0
+    query, key, value = (grid.spread(part(x), heads) for part in (attention.query, attention.key, attention.value))
+    y = grid.collect(attend(query, key, value, own_mask, causal, dropout))
+    x = layer.attention.output(y, x)
+
+    cross = layer.crossattention.self
+    query = memory.queries.spread(cross.query(x), heads)  # [M, H, tokens a row, d]
+    key, value = (memory.spread(part(memory.states), heads) for part in (cross.key, cross.value))
+    y = memory.queries.collect(attend(query, key, value, memory.mask, False, dropout, maps, memory.queries.lengths))
+    x = layer.crossattention.output(y, x)
+    return layer.feed_forward_chunk(x)
+
+
+def next_token_states(bert, ids: Tensor, states: Tensor | None, mask: Tensor | None, cache) -> Tensor:
+    """One step of generation: `ids [B,L]` after what `cache` (an EncoderDecoderCache) holds → `[B, L, D]`.
+
+    `states [B,N,D]`, `mask [B,N]` are the memory; its keys and values are projected at the first step only.
+    """
+    past = cache.get_seq_length()
+    positions = torch.arange(past, past + ids.shape[1], device=ids.device)
+    x = embed_tokens(bert.embeddings, ids, positions)
+    own_mask = None
+    if ids.shape[1] > 1:
+        own_mask = torch.ones(ids.shape[1], past + ids.shape[1], dtype=torch.bool, device=ids.device).tril(past)
+    key_mask = None if mask is None else mask.bool()[:, None, None, :]
+    for number, layer in enumerate(bert.encoder.layer):
+        attention, cross = layer.attention.self, layer.crossattention.self
+        heads = attention.num_attention_heads
+        key, value = cache.self_attention_cache.update(
+            _heads(attention.key(x), heads), _heads(attention.value(x), heads), number
+        )
+        y = attend(_heads(attention.query(x), heads), key, value, own_mask)
+        x = layer.attention.output(y.transpose(1, 2).flatten(2), x)
+
+        if cache.is_updated.get(number):
+            stored = cache.cross_attention_cache.layers[number]
+            key, value = stored.keys, stored.values
+        else:
+            key, value = cache.cross_attention_cache.update(
+                _heads(cross.key(states), heads), _heads(cross.value(states), heads), number
+            )
+            cache.is_updated[number] = True
+        y = attend(_heads(cross.query(x), heads), key, value, key_mask)
+        x = layer.crossattention.output(y.transpose(1, 2).flatten(2), x)
+        x = layer.feed_forward_chunk(x)
+    return x
+
+
+def _heads(x: Tensor, heads: int) -> Tensor:
+    """`[B, L, H·d]` → `[B, H, L, d]`."""
+    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)

@@ -1,0 +1,283 @@
+"""`BlipForVQA`: BLIP for visual question answering with the authors' numerics, and no work done twice.
+
+Notable:
+- A subclass of `transformers.BlipForQuestionAnswering` with the same modules and state dict: `from_pretrained`,
+  `save_pretrained`, the Hub and PEFT work as people expect. Only the wiring is ours (`wiring.py`).
+- Images travel once: `pixel_values [I,3,H,W]` are the distinct images, `image_index [Q]` says which one a question
+  asks about. uint8 pixels are scaled and normalized here, on the device.
+- The loss is the paper's: per answer the sum of its tokens' cross-entropies, averaged over the questions.
+- The true masks reach every attention, in training, generation and ranking: an answer does not depend on the
+  company its question keeps in a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import BlipForQuestionAnswering
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
+from transformers.models.blip.modeling_blip import BlipTextLMHeadModel, BlipTextModel, BlipVisionModel
+from transformers.utils import ModelOutput
+
+from blipvqa.models.cpu import speed_up
+from blipvqa.models.towers import Grid, Memory, image_states, next_token_states, text_states
+
+IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of every published BLIP (preprocessor_config.json)
+IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
+RANK_SMOOTHING = 0.1  # the authors' decoder scores candidates with its training loss, smoothing included (med.py)
+ANSWERS_AT_ONCE = 512  # scored together when ranking: their logits, [tokens, 30524] in fp32, are what fills memory
+
+
+@dataclass
+class VQAOutput(ModelOutput):
+    """`loss` scalar: mean over questions of `loss_per_answer [Q]`; `logits [K,V]` of the K labelled tokens."""
+
+    loss: Tensor | None = None
+    loss_per_answer: Tensor | None = None
+    logits: Tensor | None = None
+
+
+@dataclass
+class Questions:
+    """Encoded questions: packed `states [T,D]` and the `grid` of Q rows they stand in."""
+
+    states: Tensor
+    grid: Grid
+
+    def padded(self) -> tuple[Tensor, Tensor]:
+        """`[Q, Lq, D]` and the mask `[Q, Lq]`, as generation wants them."""
+        return self.grid.spread(self.states, 1).squeeze(1), self.grid.mask[:, 0, 0]
+
+    def chosen(self, rows: list[int]) -> Questions:
+        """These rows only, in rising order."""
+        wanted = torch.tensor(sorted(rows), device=self.states.device)
+        kept = torch.isin(self.grid.row, wanted)
+        row, column = torch.searchsorted(wanted, self.grid.row[kept]), self.grid.column[kept]
+        return Questions(self.states[kept], Grid(row, column, torch.bincount(row, minlength=len(wanted)).tolist()))
+
+
+class AnswerDecoder(BlipTextLMHeadModel):
+    """The answer decoder as `generate` calls it; the question's mask reaches its cross-attention (FACTS 1.4)."""
+
+    def forward(
+        self, input_ids=None, encoder_hidden_states=None, encoder_attention_mask=None, past_key_values=None, **_unused
+    ) -> CausalLMOutputWithCrossAttentions:
+        """`input_ids [B,L]` continue what `past_key_values` holds; logits `[B,1,V]` of the last token."""
+        if not isinstance(past_key_values, EncoderDecoderCache):
+            past_key_values = EncoderDecoderCache(past_key_values or DynamicCache(), DynamicCache())
+        states = next_token_states(self.bert, input_ids, encoder_hidden_states, encoder_attention_mask, past_key_values)
+        return CausalLMOutputWithCrossAttentions(logits=self.cls(states[:, -1:]), past_key_values=past_key_values)
+
+
+class BlipForVQA(BlipForQuestionAnswering):
+    """BLIP for visual question answering; see the module's head for what differs from its parent.
+
+    Keywords everywhere. Shapes: `input_ids`, `attention_mask` `[Q,Lq]`; `pixel_values [I,3,H,W]` (uint8, or float
+    already normalized); `image_index [Q]` (None: question q asks about image q).
+    """
+
+    _compiled_image_states = staticmethod(image_states)  # until `compile_vision`
+    accepts_loss_kwargs = False  # our loss is a mean over questions: Trainer divides it by accumulation steps
+
+    def __init__(self, config):
+        super(BlipForQuestionAnswering, self).__init__(config)  # the parent would build a decoder for nothing
+        self.vision_model = BlipVisionModel(config.vision_config)
+        self.text_encoder = BlipTextModel(config.text_config, add_pooling_layer=False)
+        self.text_decoder = AnswerDecoder(config.text_config)
+        self.decoder_pad_token_id = config.text_config.pad_token_id
+        self.decoder_start_token_id = config.text_config.bos_token_id
+        speed_up(self)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        image_index: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> VQAOutput:
+        """The loss of the answers `labels [Q,La]` (-100 on padding; the shift is inside).
+
+        `decoder_input_ids [Q,La]` are the same ids with the pad id on padding; they may be left out.
+        Source: salesforce/BLIP models/blip_vqa.py, `forward(train=True)`, with one answer of weight 1 a question.
+        """
+        if labels is None:
+            raise ValueError("BlipForVQA.forward needs labels [Q,La]; to answer questions call generate_answers")
+        questions = self.encode(input_ids, attention_mask, pixel_values, image_index)
+        loss, logits = self._losses(questions, decoder_input_ids, labels)
+        return VQAOutput(loss=loss.mean(), loss_per_answer=loss, logits=logits)
+
+    def answer_losses(self, questions: Questions, decoder_input_ids: Tensor | None, labels: Tensor) -> Tensor:
+        """`forward`'s `loss_per_answer [Q]` for questions that are encoded already."""
+        return self._losses(questions, decoder_input_ids, labels)[0]
+
+    def _losses(self, questions: Questions, ids: Tensor | None, labels: Tensor) -> tuple[Tensor, Tensor]:
+        real = labels != -100
+        ids = labels.masked_fill(~real, self.decoder_pad_token_id) if ids is None else ids
+        each = torch.arange(len(labels), device=labels.device)
+        return self._answer_losses(questions, each, ids, real, self.text_decoder.label_smoothing)
+
+    def encode(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        pixel_values: Tensor,
+        image_index: Tensor | None = None,
+        maps: list | None = None,
+    ) -> Questions:
+        """Questions in the light of their images; `maps` collects attention: each vision layer's to itself `[I,H,N,N]`,
+        then each question layer's to the image `[I,H,tokens,N]`."""
+        pixels = self._normalized(pixel_values)
+        if maps is None:
+            images = self._compiled_image_states(self.vision_model, pixels)  # [I, N, D]
+        else:
+            images = image_states(self.vision_model, pixels, maps)
+        return self.encode_questions(input_ids, attention_mask, images, image_index, maps)
+
+    def encode_questions(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        images: Tensor,
+        image_index: Tensor | None = None,
+        maps: list | None = None,
+    ) -> Questions:
+        """As `encode`, from image states `[I,N,D]` that are known already."""
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if image_index is None:
+            if len(images) != len(input_ids):
+                raise ValueError(f"{len(input_ids)} questions on {len(images)} images need image_index [Q]")
+            image_index = torch.arange(len(input_ids), device=input_ids.device)
+        grid = Grid.of_mask(attention_mask)
+        memory = Memory(images, queries=grid.regrouped(image_index, len(images)))
+        states = text_states(self.text_encoder, input_ids[attention_mask.bool()], grid, memory, maps=maps)
+        return Questions(states, grid)
+
+    def _answer_losses(
+        self, questions: Questions, question_index: Tensor, ids: Tensor, real: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        """Summed cross-entropy `[A]` of A answers `ids`, `real` `[A,La]`, and the logits `[K,V]` behind it.
+
+        `question_index [A]` says which question each answers. An answer's last token predicts nothing, and as no token
+        looks ahead, none needs it: it is not computed.
+        """
+        place = real.cumsum(1)  # 1 for an answer's first token
+        given, wanted = real & (place < place[:, -1:]), real & (place > 1)
+        grid = Grid.of_mask(given)
+        memory = Memory(questions.states, grid.regrouped(question_index, questions.grid.rows), questions.grid)
+        states = text_states(self.text_decoder.bert, ids[given], grid, memory, causal=True)
+        logits = self.text_decoder.cls(states).float()  # [K, V]
+        losses = F.cross_entropy(logits, ids[wanted], reduction="none", label_smoothing=smoothing)
+        return losses.new_zeros(len(ids)).index_add(0, grid.row, losses), logits
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor,
+        attention_mask: Tensor | None = None,
+        interpolate_pos_encoding: bool = True,
+        **settings,
+    ) -> Tensor:
+        """The parent's call, answered by `generate_answers` (position tables are always interpolated)."""
+        return self.generate_answers(input_ids, attention_mask, pixel_values, **settings)
+
+    @torch.no_grad()
+    def generate_answers(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        image_index: Tensor | None = None,
+        questions: Questions | None = None,
+        num_beams: int = 1,
+        max_new_tokens: int = 40,
+        **settings,
+    ) -> Tensor:
+        """Answers `[Q, L]` that start with [DEC] and end with [SEP], padded; call `eval()` first.
+
+        Further `generate` settings pass through; `max_length` (which counts [DEC]) wins over `max_new_tokens`.
+        `questions` saves encoding what is encoded already.
+        """
+        if questions is None:
+            questions = self.encode(input_ids, attention_mask, pixel_values, image_index)
+        states, mask = questions.padded()
+        length = {} if "max_length" in settings else {"max_new_tokens": max_new_tokens}
+        start = torch.full((len(states), 1), self.decoder_start_token_id, device=states.device)
+        return self.text_decoder.generate(
+            input_ids=start,
+            attention_mask=torch.ones_like(start),
+            encoder_hidden_states=states,
+            encoder_attention_mask=mask,
+            past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
+            num_beams=num_beams,
+            eos_token_id=self.config.text_config.sep_token_id,  # the published config's eos is 2 (FACTS 1.10)
+            pad_token_id=self.decoder_pad_token_id,
+            **length,
+            **settings,
+        )
+
+    @torch.no_grad()
+    def answer_log_probabilities(
+        self, questions: Questions, question_index: Tensor, ids: Tensor, real: Tensor, smoothing: float = 0.0
+    ) -> Tensor:
+        """Log-probability `[A]` of each answer `ids`, `real` `[A,La]` to question `question_index [A]`."""
+        parts = zip(
+            question_index.split(ANSWERS_AT_ONCE), ids.split(ANSWERS_AT_ONCE), real.split(ANSWERS_AT_ONCE), strict=True
+        )
+        return -torch.cat([self._answer_losses(questions, *part, smoothing)[0] for part in parts])
+
+    @torch.no_grad()
+    def rank_answers(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        image_index: Tensor | None = None,
+        candidate_ids: Tensor | None = None,
+        candidate_mask: Tensor | None = None,
+        k: int = 128,
+        questions: Questions | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The best of the candidates `candidate_ids`, `candidate_mask` `[C,La]` for each question.
+
+        Returns the candidate's index `[Q]`, and its log-probability `[Q]`. The k candidates of likeliest first token
+        are scored in full, with the authors' smoothed loss; equal scores go to the earlier candidate (the authors'
+        `topk` leaves that open). Source: salesforce/BLIP models/blip_vqa.py, `rank_answer`.
+        """
+        if questions is None:
+            questions = self.encode(input_ids, attention_mask, pixel_values, image_index)
+        count, real = questions.grid.rows, candidate_mask.bool()
+        each = torch.arange(count, device=candidate_ids.device)
+        first = self.first_token_logits(questions).softmax(1)[:, candidate_ids[:, 1]]  # [Q, C]
+        shortlist = first.argsort(dim=1, descending=True, stable=True)[:, :k]  # [Q, k]
+        chosen = shortlist.flatten()
+        asked = each.repeat_interleave(shortlist.shape[1])
+        score = self.answer_log_probabilities(questions, asked, candidate_ids[chosen], real[chosen], RANK_SMOOTHING)
+        best = shortlist[each, score.view(shortlist.shape).argmax(1)]
+        return best, self.answer_log_probabilities(questions, each, candidate_ids[best], real[best])
+
+    def first_token_logits(self, questions: Questions) -> Tensor:
+        """Logits `[Q,V]` of every answer's first token."""
+        count, device = questions.grid.rows, questions.states.device
+        grid = Grid.of_mask(torch.ones(count, 1, device=device))
+        memory = Memory(questions.states, grid, questions.grid)
+        start = torch.full((count,), self.decoder_start_token_id, device=device)
+        return self.text_decoder.cls(text_states(self.text_decoder.bert, start, grid, memory, causal=True)).float()
+
+    def compile_vision(self) -> None:
+        """Compile the vision tower, three quarters of the arithmetic; packed text of ever new lengths stays eager."""
+        self._compiled_image_states = torch.compile(image_states, dynamic=True)
+
+    def _normalized(self, pixels: Tensor) -> Tensor:
+        if pixels.dtype != torch.uint8:
+            return pixels
+        mean, std = (torch.tensor(c, device=pixels.device).view(3, 1, 1) for c in (IMAGE_MEAN, IMAGE_STD))
+        return (pixels.float() / 255 - mean) / std

@@ -1,0 +1,169 @@
+"""What training leaves behind in the run folder: logs, checkpoints, the best weights, the environment; and trackers.
+
+Notable:
+- Only the main process writes; the others wait where they must not run ahead of a file.
+- A log is cut back to what the checkpoint knew when a run goes on: what came after it comes again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import torch
+from accelerate import Accelerator
+
+from blipvqa.config.knobs import Config
+from blipvqa.data.dataset import Splits, VQACollator, count_cut
+from blipvqa.models.devices import describe_device, pick_precision
+from blipvqa.models.loading import save_model
+from blipvqa.runs.run import (
+    Run,
+    append_lines,
+    describe_environment,
+    read_lines,
+    replacing_folder,
+    sweep,
+    write_json,
+    write_lines,
+)
+from blipvqa.training.checkpoints import check_space, load_checkpoint, restore, save_checkpoint, trainable
+from blipvqa.training.optimizer import merged
+
+LOGS = ("history.jsonl", "samples.jsonl")
+
+
+@dataclass
+class Progress:
+    """How far a run is: what a checkpoint holds beside its tensors."""
+
+    step: int = 0  # optimizer steps done
+    epoch: int = 0  # epochs done
+    position: int = 0  # steps done in the one that is under way
+    loss_sum: float = 0.0  # of that epoch's questions so far
+    questions: int = 0
+    skipped: int = 0  # steps left out for a gradient that is no number
+    best: dict | None = None  # {"epoch", "metric", "value"}
+    stale: int = 0  # epochs since
+    micro_batch_size: int | None = None  # halved when memory did not suffice
+    scaler: dict | None = None  # fp16's loss scale
+    rows: dict = field(default_factory=lambda: dict.fromkeys(LOGS, 0))  # of each log, written so far
+
+
+class Record:
+    """The run folder as training writes it."""
+
+    def __init__(
+        self,
+        config: Config,
+        accelerator: Accelerator,
+        run: Run,
+        model: torch.nn.Module,
+        processor,
+        optimizer: torch.optim.Optimizer,
+    ):
+        self.config, self.accelerator, self.run = config, accelerator, run
+        self.model, self.processor, self.optimizer = model, processor, optimizer
+        if self.main:
+            check_space(run.folder, model, config.train.keep_checkpoints)
+
+    @property
+    def main(self) -> bool:
+        return self.accelerator.is_main_process
+
+    def resume(self, fresh: Progress) -> Progress:
+        """The last checkpoint into model and optimizer, and how far it was; `fresh` where there is none."""
+        tensors, state, notes = load_checkpoint(self.run.folder / "checkpoints")
+        progress = fresh
+        if tensors:
+            restore(tensors, self.model, self.optimizer)
+            progress = Progress(**state)
+            if self.accelerator.scaler is not None and progress.scaler:
+                self.accelerator.scaler.load_state_dict(progress.scaler)
+            notes.append(f"{self.run.name}: going on after step {progress.step}")
+        if self.main:
+            sweep(self.run.folder)
+            for name in LOGS:
+                write_lines(self.run.folder / name, read_lines(self.run.folder / name)[: progress.rows[name]])
+        for note in notes:
+            self.accelerator.print(note)
+        self.accelerator.wait_for_everyone()
+        return progress
+
+    def environment(self, splits: Splits, collator: VQACollator) -> None:
+        """environment.json: versions, device, sizes, and what is known of the data."""
+        if not self.main:
+            return
+        cut = {split: count_cut(data, collator) for split, data in splits.items()}
+        device = self.accelerator.device
+        weights = {
+            "weights": sum(p.numel() for p in self.model.parameters()),
+            "trained": sum(p.numel() for p in trainable(self.model).values()),
+        }
+        write_json(
+            self.run.folder / "environment.json",
+            describe_environment(
+                self.config,
+                device=describe_device(device),
+                processes=self.accelerator.num_processes,
+                precision=pick_precision(self.config.train.precision, device),
+                **weights,
+                texts_cut=cut,
+                notes=splits.notes,
+            ),
+        )
+
+    def write(self, name: str, rows: list[dict], progress: Progress) -> None:
+        """Add rows to a log, and to the tracker what of them is a number."""
+        if self.main:
+            append_lines(self.run.folder / name, rows)
+            progress.rows[name] += len(rows)
+        if self.config.train.tracker and name == "history.jsonl":
+            for row in rows:
+                values = {k: v for k, v in row.items() if isinstance(v, int | float) and k not in ("step", "best")}
+                self.accelerator.log({f"{row['type']}/{k}": v for k, v in values.items()}, step=row["step"])
+
+    def export(self) -> None:
+        """The weights as they are now, to `model/`."""
+        if self.main:
+            with replacing_folder(self.run.model_folder) as beside:
+                save_model(merged(self.model), self.processor, beside)
+        self.accelerator.wait_for_everyone()
+
+    def checkpoint(self, progress: Progress, steps: int) -> None:
+        if self.main:
+            if self.accelerator.scaler is not None:
+                progress.scaler = self.accelerator.scaler.state_dict()
+            save_checkpoint(
+                self.run.folder / "checkpoints",
+                progress.step,
+                self.model,
+                self.optimizer,
+                asdict(progress),
+                self.config.train.keep_checkpoints,
+            )
+            self.state(progress, steps)
+        self.accelerator.wait_for_everyone()
+
+    def state(self, progress: Progress, steps: int, finished: bool = False, why: str = "") -> None:
+        """state.json: how far training came."""
+        if self.main:
+            write_json(
+                self.run.folder / "state.json",
+                {
+                    "finished": finished,
+                    "why": why,
+                    "epoch": progress.epoch,
+                    "step": progress.step,
+                    "steps": steps,
+                    "best": progress.best,
+                },
+            )
+
+    def start_tracker(self) -> None:
+        if self.config.train.tracker:
+            settings = {key: str(value) for key, value in self.config.as_dict()["train"].items()}
+            self.accelerator.init_trackers(f"blipvqa-{self.run.name}", config=settings)
+
+    def end_tracker(self) -> None:
+        if self.config.train.tracker:
+            self.accelerator.end_training()

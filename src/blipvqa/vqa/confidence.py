@@ -1,0 +1,229 @@
+"""How sure the model says it is, whether that can be believed, and what it gains to stay silent when unsure.
+
+A prediction's confidence is the probability that the model gave to its own answer: for "yes" and "no" that of
+this word against the other (`yes_probability`), for any other text that of the whole token sequence,
+exp(`score`). It depends on the prediction alone, never on the reference.
+
+Confidence is calibrated (`calibration`) on validation predictions, each kind by itself:
+
+- yes/no by a temperature alone, which leaves 0.5 at 0.5;
+- sequences by a temperature and an offset. A temperature alone pulls towards 0.5, which is as wrong as before
+  for an answer that is one of thousands and right one time in five; full temperature scaling would need the
+  logits of every token, which are not stored.
+
+Within a kind the order stays the same; between the two it may change, and with it the most certain answers.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from blipvqa.numbers.bootstrap import bootstrap_weights, estimate_mean, estimate_statistic, group_of, interval
+from blipvqa.numbers.calibration import BINS, bin_table, calibrate, calibration_error, fit, reliability_bins
+from blipvqa.text import answered_right, is_yes_no, normalize
+from blipvqa.vqa.measures import Prediction, check_predictions
+
+UNCERTAIN = "uncertain"
+COVERAGES = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+def confidence(prediction: Prediction, calibration: Mapping | None = None) -> float | None:
+    """The probability of the prediction's own answer, between 0 and 1; None where none was stored.
+
+    Args:
+        prediction: with `prediction` and `yes_probability` (of yes against no) or `score` (natural log).
+        calibration: what `fit_temperature` returned; without it, the model's own probability.
+    """
+    value = _own_probability(prediction)
+    if value is None or calibration is None:
+        return value
+    return calibrate(value, calibration[_kind(prediction)])
+
+
+def _kind(prediction: Prediction) -> str:
+    told = prediction.get("yes_probability") is not None
+    return "yes_no" if told and is_yes_no(prediction["prediction"]) else "sequence"
+
+
+def _own_probability(prediction: Prediction) -> float | None:
+    if _kind(prediction) == "yes_no":
+        yes = float(prediction["yes_probability"])
+        value = yes if normalize(prediction["prediction"]) == "yes" else 1 - yes
+    else:
+        score = prediction.get("score")
+        value = math.nan if score is None else math.exp(min(float(score), 0.0))
+    return None if math.isnan(value) else value
+
+
+def fit_temperature(validation: Iterable[Prediction]) -> dict[str, dict]:
+    """Temperature and offset for each kind of confidence; give it validation predictions, never test ones.
+
+    Returns:
+        {"yes_no": {"temperature", "offset", "n"}, "sequence": {...}}, JSON-ready. n is the number of
+        predictions fitted on; with 0 of them the temperature is 1 and the offset 0.
+    """
+    by_kind: dict[str, list[tuple[float, bool]]] = {"yes_no": [], "sequence": []}
+    for prediction in validation:
+        if (value := confidence(prediction)) is not None:
+            right = answered_right(prediction)
+            by_kind[_kind(prediction)].append((value, right))
+    return {kind: fit(*np.reshape(pairs, (-1, 2)).T, with_offset=kind == "sequence") for kind, pairs in by_kind.items()}
+
+
+def risk_coverage(confidences: Sequence[float], right: Sequence[bool]) -> dict:
+    """Accuracy among the most certain k of n predictions, for every k (El-Yaniv and Wiener 2010).
+
+    Equally certain predictions come in no order, so each counts with the accuracy of them all.
+
+    Returns:
+        {"coverage": [k / n], "accuracy": [...], "aurc": ...}: AURC is the mean of 1 - accuracy over all k
+        (Geifman et al. 2019), 0 at best; None without predictions.
+    """
+    ordered = _by_certainty(confidences, right)[1]
+    answered = np.arange(1, len(ordered) + 1)
+    accuracy = np.cumsum(ordered) / answered
+    aurc = float(np.mean(1 - accuracy)) if len(ordered) else None
+    return {
+        "coverage": (answered / max(len(ordered), 1)).tolist(),
+        "accuracy": accuracy.tolist(),
+        "aurc": aurc,
+    }
+
+
+def _by_certainty(confidences: Sequence[float], right: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:
+    """The order from certain to uncertain, and `right` in it, averaged over equal confidences."""
+    confidences, right = np.asarray(confidences, float), np.asarray(right, float)
+    order = np.argsort(-confidences, kind="stable")
+    _, tie, size = np.unique(confidences, return_inverse=True, return_counts=True)
+    return order, (np.bincount(tie, weights=right) / size)[tie][order] if len(order) else right
+
+
+def accuracy_at_coverage(confidences: Sequence[float], right: Sequence[bool], coverage: float) -> float | None:
+    """The accuracy when only the most certain share `coverage` is answered, at least one; None without any.
+
+    Raises:
+        ValueError: coverage is not above 0 and at most 1.
+    """
+    if not 0 < coverage <= 1:
+        raise ValueError(f"coverage is a share above 0 and at most 1, found {coverage}")
+    accuracy = risk_coverage(confidences, right)["accuracy"]
+    return accuracy[_answered(coverage, len(accuracy)) - 1] if accuracy else None
+
+
+def _answered(coverage: float, n: int) -> int:
+    return max(1, math.ceil(coverage * n - 1e-9))  # 0.6 * 5 is 3, not 3.0000000000000004 rounded up
+
+
+def abstain(predictions: Iterable[Prediction], threshold: float, calibration: Mapping | None = None) -> list[dict]:
+    """The predictions with "uncertain" in place of each whose confidence is below the threshold, or unknown.
+
+    The answer not given stands under `withheld`, and `confidence` is added to every prediction.
+
+    Raises:
+        ValueError: the threshold is not between 0 and 1.
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"a confidence threshold lies between 0 and 1, found {threshold}")
+    answered = []
+    for prediction in predictions:
+        known = confidence(prediction, calibration)
+        answered.append({**prediction, "confidence": known})
+        if (known or 0.0) < threshold:
+            answered[-1] |= {"prediction": UNCERTAIN, "withheld": prediction["prediction"]}
+    return answered
+
+
+def score_confidence(
+    predictions: Iterable[Prediction],
+    *,
+    validation: Iterable[Prediction] | None = None,
+    threshold: float | None = None,
+    group: str = "image_id",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict:
+    """Everything about confidence that a run reports, with 95 % intervals over images (the `group` column).
+
+    Give it the predictions as they were before `abstain`. With `validation`, a calibration is fitted on it,
+    and coverage goes by calibrated confidence. Resampling enlarges a calibration error a little, so the
+    interval of an ECE leans upwards.
+
+    Returns:
+        {"n": predictions with a confidence, "without": those that have none and are left out,
+         "calibration": see `fit_temperature`, None without validation,
+         "before", "after": {"ece": {"value", "n", "low", "high"}, "brier": {...}, "bins": [...]},
+         "aurc": {...},
+         "risk_coverage": {"coverage": [...], "accuracy": [...]},  at most 200 points
+         "at_coverage": [{"coverage", "threshold", "value", "n", "low", "high"}],  value is the accuracy
+         "at_threshold": the same for the threshold given, else None}
+    """
+    predictions = list(predictions)
+    check_predictions(predictions)
+    known = [prediction for prediction in predictions if confidence(prediction) is not None]
+    calibration = None if validation is None else fit_temperature(validation)
+    own = np.array([confidence(prediction) for prediction in known], float)
+    used = np.array([confidence(prediction, calibration) for prediction in known], float)
+    right = np.array([answered_right(p) for p in known], float)
+    drawn = {"groups": group_of(known, group), "resamples": resamples, "seed": seed}
+    curve = risk_coverage(used, right)
+    return {
+        "n": len(known),
+        "without": len(predictions) - len(known),
+        "calibration": calibration,
+        "before": _calibration_errors(own, right, drawn),
+        "after": None if calibration is None else _calibration_errors(used, right, drawn),
+        "aurc": _aurc(used, right, drawn),
+        "risk_coverage": {key: _thinned(curve[key]) for key in ("coverage", "accuracy")},
+        "at_coverage": [_accuracy_above(lowest, used, right, drawn) for lowest in _thresholds(used)],
+        "at_threshold": None if threshold is None else _accuracy_above(threshold, used, right, drawn),
+    }
+
+
+def _thresholds(confidences: np.ndarray) -> list[float]:
+    """The confidence of the least certain prediction answered at each of COVERAGES."""
+    ordered = np.sort(confidences)[::-1]
+    return [float(ordered[_answered(share, len(ordered)) - 1]) for share in COVERAGES if len(ordered)]
+
+
+def _accuracy_above(threshold: float, confidences: np.ndarray, right: np.ndarray, drawn: dict) -> dict:
+    """The accuracy of the predictions at least so certain; ties with the threshold are all answered."""
+    chosen = np.flatnonzero(confidences >= threshold)
+    coverage = len(chosen) / max(len(right), 1)
+    return {"coverage": coverage, "threshold": threshold, **estimate_mean(right, rows=chosen, **drawn)}
+
+
+def _calibration_errors(confidences: np.ndarray, right: np.ndarray, drawn: dict) -> dict:
+    table = bin_table(confidences, right, BINS)
+    return {
+        "ece": estimate_statistic(table, statistic=calibration_error, **drawn),
+        "brier": estimate_mean((confidences - right) ** 2, **drawn),  # Brier 1950
+        "bins": reliability_bins(confidences, right),
+    }
+
+
+def _aurc(confidences: np.ndarray, right: np.ndarray, drawn: dict) -> dict:
+    """AURC is no function of sums: each resample walks through the ordered predictions with its weights."""
+    if not len(right):
+        return {"value": None, "n": 0, "low": None, "high": None}
+    order, ordered = _by_certainty(confidences, right)
+    groups = drawn["groups"]
+    count = int(groups.max()) + 1
+    chunks = bootstrap_weights(count, drawn["resamples"], drawn["seed"])
+    samples = [_weighted_aurc(ordered, weights[groups[order]]) for chunk in chunks for weights in chunk]
+    value = risk_coverage(confidences, right)["aurc"]
+    low, high = interval(value, np.array(samples), count)
+    return {"value": value, "n": len(right), "low": low, "high": high}
+
+
+def _weighted_aurc(ordered: np.ndarray, weights: np.ndarray) -> float:
+    drawn = weights > 0
+    ordered, weights = ordered[drawn], weights[drawn]
+    risk = 1 - np.cumsum(weights * ordered) / np.cumsum(weights)
+    return float(weights @ risk / weights.sum())
+
+
+def _thinned(values: list[float], points: int = 200) -> list[float]:
+    if len(values) <= points:
+        return values
+    return [values[i] for i in np.linspace(0, len(values) - 1, points).round().astype(int)]

@@ -1,0 +1,57 @@
+"""What is known to be wrong with a data set, told from its rows and pictures: for notebook 01, metrics and card.
+
+shared       images or groups in two splits, rows left out (`sources`, `splitting`)
+look alike   near-duplicates across splits (`duplicates`)
+imbalance    how far answers that never look get
+laterality   questions that a mirrored picture would make wrong
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from blipvqa.data.dataset import Splits, VQADataset
+from blipvqa.data.duplicates import duplicate_notes, near_duplicates
+from blipvqa.text import YES_NO, normalize, words
+
+SIDES = frozenset({"left", "right"})
+
+
+def answer_notes(train: VQADataset) -> list[str]:
+    """Imbalance and laterality of the training questions, a line each."""
+    if not len(train):
+        return []
+    answers = Counter(normalize(row["answer"]) for row in train.rows)
+    closed = {answer: answers[answer] for answer in sorted(YES_NO)}
+    rest = {answer: n for answer, n in answers.items() if answer not in YES_NO}
+    notes = []
+    if sum(closed.values()):
+        notes.append(
+            f"imbalance: {sum(closed.values()) / len(train):.0%} of train's answers are yes or no, "
+            f"{closed['yes'] / sum(closed.values()):.0%} of these yes"
+        )
+    if rest:
+        commonest = min(rest, key=lambda answer: (-rest[answer], answer))
+        once = sum(n == 1 for n in rest.values())
+        notes.append(
+            f'imbalance: of {len(rest):,} different other answers the commonest, "{commonest[:60]}", is '
+            f"{rest[commonest] / sum(rest.values()):.1%}, and {once:,} stand there once only"
+        )
+    sided = sum(_names_a_side(row) for row in train.rows)
+    if sided:
+        notes.append(
+            f"laterality: {sided:,} of {len(train):,} training questions or answers name left or right: a "
+            "mirrored picture makes them wrong, and none is mirrored in training"
+        )
+    return notes
+
+
+def _names_a_side(row: dict) -> bool:
+    return not SIDES.isdisjoint([*words(row["question"]), *words(row["answer"])])
+
+
+def all_notes(splits: Splits) -> dict[str, Sequence[str]]:
+    """As `metrics-<split>.json` keeps them under `data`: {"leaks": what makes held-out numbers too good, and what was
+    done about it, "answers": imbalance and laterality}."""
+    return {"leaks": splits.notes + duplicate_notes(near_duplicates(splits)), "answers": answer_notes(splits["train"])}

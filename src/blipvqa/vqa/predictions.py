@@ -1,0 +1,263 @@
+"""From a model and a split to predictions, by generation or by ranking; and `ask`, for one's own picture.
+
+Notable:
+- Batches hold whole images, so each is encoded once; questions of all lengths share a batch, and no answer depends
+  on its company (the model's masks see to that).
+- Every prediction carries `score`, the unsmoothed log-probability of its token sequence, and `yes_probability`, that
+  of "yes" against "no" as whole answers; `confidence` follows from them (`confidence.py`).
+- Out of memory, a batch is halved and asked again.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size
+from PIL import Image
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from blipvqa.config.knobs import Config, ConfigError, GenerateConfig, project_path
+from blipvqa.data.dataset import (
+    VQACollator,
+    VQADataset,
+    batch_loader,
+    collator_for,
+    loader_deaths_explained,
+    whole_image_batches,
+)
+from blipvqa.data.images import decode_image, resize_image
+from blipvqa.models.devices import autocast, pick_device, pick_precision, reuse_memory
+from blipvqa.models.vqa import BlipForVQA, Questions
+from blipvqa.text import asks_something, asks_yes_no
+from blipvqa.vqa.confidence import abstain, confidence
+
+
+@dataclass
+class Candidates:
+    """Answers to rank: `texts [C]`, `ids`, `mask` `[C, La]`, `[DEC] … [SEP]`; token sequences are distinct."""
+
+    texts: list[str]
+    ids: Tensor
+    mask: Tensor
+
+    @classmethod
+    def of(cls, texts: list[str], collator: VQACollator) -> Candidates:
+        """Distinct after tokenizing: 48 of PathVQA's 3,273 train answers are another's tokens (FACTS 1.15)."""
+        batch = collator.tokenize(texts, "answer")
+        batch["input_ids"][:, 0] = collator.tokenizer.bos_token_id
+        first: dict[tuple, int] = {}
+        for i, row in enumerate(batch["input_ids"].tolist()):
+            first.setdefault(tuple(row), i)
+        kept = torch.tensor(list(first.values()))
+        return cls([texts[i] for i in kept], batch["input_ids"][kept], batch["attention_mask"][kept].bool())
+
+    def to(self, device) -> Candidates:
+        return Candidates(self.texts, self.ids.to(device), self.mask.to(device))
+
+
+def load_candidates(config: Config, splits: dict, processor) -> Candidates | None:
+    """What `generate.method: rank` ranks: the train answers, or the lines of the file `generate.candidates`."""
+    if config.generate.method != "rank":
+        return None
+    if config.generate.candidates == "train":
+        texts = [row["answer"] for row in splits["train"].rows]
+    else:
+        file = project_path(config.generate.candidates)
+        try:
+            texts = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"generate.candidates '{config.generate.candidates}' cannot be read "
+                f"({getattr(error, 'strerror', None) or 'not UTF-8'}): give 'train', or a text file "
+                "with one answer a line"
+            ) from None
+        if not texts:
+            raise ConfigError(f"generate.candidates '{config.generate.candidates}' holds no answer")
+    return Candidates.of(sorted(set(texts)), collator_for(processor, config))
+
+
+def predict(
+    model: BlipForVQA,
+    processor,
+    dataset: VQADataset,
+    config: Config,
+    candidates: Candidates | None = None,
+    progress: bool = True,
+) -> list[dict]:
+    """One prediction a row of `dataset`, in its order: id, image_id, question, answer, prediction, score,
+    yes_probability, confidence and the further columns.
+
+    `candidates` (see `load_candidates`) are ranked; without them answers are generated. Uses the GPU if there is one;
+    the model is moved there and left in `eval()` mode.
+    """
+    device = pick_device()
+    reuse_memory(device)
+    model.to(device).eval()
+    collator = collator_for(processor, config)
+    batches = whole_image_batches([row["image_id"] for row in dataset.rows], config.generate.batch_size)
+    answerer = Answerer(model, processor, config.generate, candidates)
+    answers: dict[int, dict] = {}
+    with autocast(pick_precision(config.train.precision, device), device), loader_deaths_explained():
+        for rows, batch in tqdm(
+            zip(batches, batch_loader(dataset, collator, batches, workers_for(config, device)), strict=True),
+            total=len(batches),
+            desc=f"answer {dataset.split}",
+            unit="batch",
+            disable=not progress,
+            leave=False,
+        ):
+            found = in_halves(answerer, batch, rows, lambda part: collator(dataset.__getitems__(part)))
+            answers |= dict(zip(rows, found, strict=True))
+    return [{**dataset.rows[i], **answers[i]} for i in range(len(dataset))]
+
+
+def workers_for(config: Config, device: torch.device) -> int:
+    """Loader processes: `train.workers`, by default some on a GPU and none on the CPU, which they would slow down."""
+    if config.train.workers is not None:
+        return config.train.workers
+    return min(4, os.cpu_count() or 1) if device.type == "cuda" else 0
+
+
+def in_halves(answer: Callable, batch: dict, rows: list[int], collate: Callable) -> list[dict]:
+    """`answer(batch)`; where memory does not suffice, its two halves one after the other."""
+    try:
+        return answer(batch)
+    except RuntimeError as error:
+        if len(rows) == 1 or not should_reduce_batch_size(error):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    middle = len(rows) // 2
+    return [each for part in (rows[:middle], rows[middle:]) for each in in_halves(answer, collate(part), part, collate)]
+
+
+class Answerer:
+    """Batches to answers: `answerer(batch)` is a list of dicts with prediction, score, yes_probability, confidence."""
+
+    def __init__(self, model: BlipForVQA, processor, settings: GenerateConfig, candidates: Candidates | None = None):
+        self.model, self.tokenizer, self.settings = model, processor.tokenizer, settings
+        self.candidates = candidates.to(model.device) if candidates else None
+        yes_no = self.tokenizer(["yes", "no"], return_token_type_ids=False, padding=True, return_tensors="pt")
+        yes_no["input_ids"][:, 0] = self.tokenizer.bos_token_id
+        self.yes_no = Candidates(["yes", "no"], yes_no["input_ids"], yes_no["attention_mask"].bool()).to(model.device)
+
+    @torch.no_grad()
+    def __call__(self, batch: dict[str, Tensor]) -> list[dict]:
+        given = {
+            key: batch[key].to(self.model.device, non_blocking=True)
+            for key in ("input_ids", "attention_mask", "pixel_values", "image_index")
+        }
+        return self.answer(self.model.encode(**given), batch["input_ids"])
+
+    @torch.no_grad()
+    def answer(self, questions: Questions, input_ids: Tensor) -> list[dict]:
+        """From questions `input_ids [Q,Lq]` that are encoded already."""
+        found = self._ranked(questions, input_ids) if self.candidates else self._generated(questions)
+        yes = self._yes_probabilities(questions)
+        answers = []
+        for (text, score), p in zip(found, yes.tolist(), strict=True):
+            known = {"prediction": text, "score": round(score, 6), "yes_probability": round(p, 6)}
+            answers.append(known | {"confidence": round(confidence(known), 6)})
+        return answers
+
+    def _generated(self, questions: Questions) -> list[tuple[str, float]]:
+        ids = self.model.generate_answers(
+            questions=questions, num_beams=self.settings.num_beams, max_new_tokens=self.settings.max_new_tokens
+        )  # [Q, L]
+        ended = (ids == self.tokenizer.sep_token_id).long().cumsum(1)
+        real = ended - (ids == self.tokenizer.sep_token_id).long() == 0  # up to the first [SEP], it included
+        each = torch.arange(len(ids), device=ids.device)
+        scores = self.model.answer_log_probabilities(questions, each, ids, real)
+        texts = self.tokenizer.batch_decode(
+            ids.masked_fill(~real, self.tokenizer.pad_token_id), skip_special_tokens=True
+        )
+        return [(text.strip(), score) for text, score in zip(texts, scores.tolist(), strict=True)]
+
+    def _ranked(self, questions: Questions, input_ids: Tensor) -> list[tuple[str, float]]:
+        if not self.settings.closed_yes_no:
+            return self._best(questions, self.candidates)
+        asked = self.tokenizer.batch_decode(input_ids, skip_special_tokens=True)
+        closed = [i for i, question in enumerate(asked) if asks_yes_no(question)]
+        others = sorted(set(range(len(asked))) - set(closed))
+        found = {}
+        for rows, candidates in ((closed, self.yes_no), (others, self.candidates)):
+            if rows:
+                found |= dict(zip(rows, self._best(questions.chosen(rows), candidates), strict=True))
+        return [found[i] for i in range(len(asked))]
+
+    def _best(self, questions: Questions, candidates: Candidates) -> list[tuple[str, float]]:
+        best, scores = self.model.rank_answers(
+            questions=questions,
+            candidate_ids=candidates.ids,
+            candidate_mask=candidates.mask,
+            k=min(self.settings.shortlist, len(candidates.texts)),
+        )
+        return [(candidates.texts[i], score) for i, score in zip(best.tolist(), scores.tolist(), strict=True)]
+
+    def _yes_probabilities(self, questions: Questions) -> Tensor:
+        """[Q]: of "yes" against "no", each scored as a whole answer."""
+        count = questions.grid.rows
+        ids, real = self.yes_no.ids, self.yes_no.mask
+        index = torch.arange(count, device=ids.device).repeat_interleave(2)
+        scores = self.model.answer_log_probabilities(questions, index, ids.repeat(count, 1), real.repeat(count, 1))
+        return scores.view(count, 2).softmax(1)[:, 0]
+
+
+@dataclass
+class Answer:
+    """What `ask` returns: the answer ("uncertain" where it was withheld), how sure the model is of what it would say
+    (0 to 1), the picture and the question."""
+
+    answer: str
+    confidence: float
+    question: str
+    image: Image.Image
+
+    def __str__(self) -> str:
+        return f"{self.answer} ({self.confidence:.0%})"
+
+
+def ask(
+    model: BlipForVQA,
+    processor,
+    image: str | Path | Image.Image,
+    question: str,
+    settings: GenerateConfig | None = None,
+    calibration: dict | None = None,
+) -> Answer:
+    """Answer one question about one's own picture, a file (from the project's root) or a Pillow image.
+
+    `settings` are a config's `generate`: its lengths, beams and `uncertain_below` hold; the answer is always generated.
+    `calibration`, from a run's metrics (`["confidence"]["calibration"]`), makes the confidence one that was checked.
+
+    Raises ImageError for a file that is no picture, FileNotFoundError, and ValueError for an empty question.
+    """
+    if not asks_something(question):
+        raise ValueError(f"the question is empty: {question!r}")
+    picture = _picture(image)
+    size = processor.image_processor.size["height"]
+    item = {
+        "image_id": "own",
+        "question": question,
+        "answer": "",
+        "pixels": torch.from_numpy(resize_image(picture, size)),
+    }
+    positions = model.config.text_config.max_position_embeddings
+    batch = VQACollator(processor, max_question_tokens=min(positions, 512))([item])
+    settings = settings or GenerateConfig()
+    found = abstain(Answerer(model.eval(), processor, settings)(batch), settings.uncertain_below or 0.0, calibration)[0]
+    return Answer(found["prediction"], found["confidence"], question, picture)
+
+
+def _picture(image: str | Path | Image.Image) -> Image.Image:
+    if isinstance(image, Image.Image):  # through the same door as a file: mode, rotation and size are handled there
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG" if image.mode in ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA") else "TIFF")
+        return decode_image(buffer.getvalue(), "the picture")
+    return decode_image(project_path(image).read_bytes(), f"picture '{Path(image).name}'")

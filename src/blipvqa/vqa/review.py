@@ -1,0 +1,235 @@
+"""A pathologist's verdict: predictions out to a spreadsheet, verdicts back as expert-accepted accuracy.
+
+Exact match counts a synonym as wrong ("heart attack" for "myocardial infarction"); an expert does not. The
+file opens in Excel, LibreOffice and Numbers, and comes back however they saved it: with semicolons, in
+another order, with columns added or rows removed. Rows are known by their `id` alone.
+"""
+
+import codecs
+import csv
+import io
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from blipvqa.data.dataset import VQADataset
+from blipvqa.numbers.bootstrap import estimate_mean, group_of
+from blipvqa.runs.run import replacing
+from blipvqa.text import answered_right, same_answer
+from blipvqa.vqa.measures import Prediction, check_predictions
+
+COLUMNS = ("id", "image", "question", "answer", "prediction", "verdict")
+JUDGED = (
+    "question",
+    "answer",
+    "prediction",
+)  # what a verdict is about: if one changes, it is no longer valid
+VERDICTS = {
+    "correct": "means the same as a right answer to this image and question",
+    "partly": "right but incomplete, or right with something wrong beside it",
+    "incorrect": "wrong",
+    "unclear": "cannot be judged from this image and question; not counted",
+}
+# What spreadsheets take for a formula (OWASP, "CSV injection"; the last four are =+-@ in full width) ...
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+# ... and for a date: "3-4", "1/2", in some countries "3.4", and the genes MARCH1 and SEPT9.
+MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+DATE = re.compile(rf"\d+(\s*[-/.:]\s*\d+)+|{MONTH}[ -]?\d+", re.IGNORECASE)
+
+
+def write_review(
+    predictions: Iterable[Prediction],
+    folder: str | Path,
+    split: str = "test",
+    *,
+    images: Mapping[object, str] | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+) -> Path:
+    """Write `review-<split>.csv`: a row a question, with an empty column for the verdict, one of VERDICTS.
+
+    Verdicts of an existing file are carried over where question, answer and prediction are still the same.
+
+    Args:
+        predictions: as for `metrics.score`.
+        folder: where the file goes, usually the run folder.
+        split: names the file.
+        images: the image file of each `image_id`, as the reviewer will find it; by default the id itself.
+        sample: review only so many questions, drawn at random from `seed`, in the order of the predictions.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        FileExistsError: a verdict in the file would be lost; nothing is written.
+    """
+    predictions = list(predictions)
+    check_predictions(predictions)
+    if sample is not None and sample < len(predictions):
+        chosen = sorted(random.Random(seed).sample(range(len(predictions)), sample))
+        predictions = [predictions[i] for i in chosen]
+    rows = [_row(prediction, images or {}) for prediction in predictions]
+    path = Path(folder) / f"review-{split}.csv"
+    if path.exists():
+        _carry_over(path, rows)
+    # utf-8-sig: without its mark Excel takes the file for ANSI
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def save_pictures(dataset: VQADataset, folder: str | Path, split: str = "test", side: int = 1024) -> dict[str, str]:
+    """Write each of a split's pictures to `folder/review-<split>/`, at most `side` pixels, as JPEG without metadata.
+
+    Returns the file of each image_id, from `folder`: what `write_review` takes as `images`.
+    """
+    place = Path(folder) / f"review-{split}"
+    place.mkdir(parents=True, exist_ok=True)
+    files: dict[str, str] = {}
+    for i, row in enumerate(dataset.rows):
+        if row["image_id"] not in files:
+            name = f"{len(files) + 1:05d}.jpg"
+            files[row["image_id"]] = f"{place.name}/{name}"
+            image = dataset.image(i)
+            image.thumbnail((side, side))
+            with replacing(place / name, durable=False) as beside:  # can be made again
+                image.save(beside, "JPEG", quality=90)
+    return files
+
+
+def _row(prediction: Prediction, images: Mapping[object, str]) -> dict[str, str]:
+    image = images.get(prediction["image_id"], prediction["image_id"])
+    cells = {"id": prediction["id"], "image": image, **{key: prediction[key] for key in JUDGED}}
+    return {key: _as_text(str(cell)) for key, cell in cells.items()} | {"verdict": ""}
+
+
+def _as_text(cell: str) -> str:
+    """The cell, after an apostrophe if a spreadsheet would calculate it ("=1+1", "-5") or date it ("3-4")."""
+    changed = cell.lstrip(" ").startswith(FORMULA) or DATE.fullmatch(cell.strip())
+    return f"'{cell}" if changed else cell
+
+
+def _carry_over(path: Path, rows: list[dict[str, str]]) -> None:
+    """Put the file's verdicts into the rows they were given on; FileExistsError if one would be lost."""
+    rows_by_id = {_plain(row["id"]): row for row in rows}
+    lost = []
+    for _, given in _read(path):
+        row = rows_by_id.get(given["id"], {})
+        if given["verdict"] and all(_same_cell(given.get(key), row.get(key)) for key in JUDGED):
+            row["verdict"] = given["verdict"]
+        elif given["verdict"]:
+            lost.append(given["id"])
+    if lost:
+        raise FileExistsError(
+            f"{path} holds {len(lost)} verdicts on answers that are no longer the same or no longer there, "
+            f"the first is {lost[0]!r}: move the file away to start a new review"
+        )
+
+
+def _plain(cell: str) -> str:
+    return cell.lstrip("'")
+
+
+def _same_cell(a: str | None, b: str | None) -> bool:
+    return a is not None and b is not None and same_answer(_plain(a), _plain(b))
+
+
+def _read(path: str | Path) -> list[tuple[int, dict[str, str]]]:
+    """The rows that are not empty, each with its number in the spreadsheet; ids and verdicts in plain form.
+
+    Only those two need to be intact, and both are ASCII: a file saved in a local encoding is read as well.
+    """
+    raw = Path(path).read_bytes()
+    utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = raw.decode("utf-16" if utf16 else "utf-8-sig", errors="replace")
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    header, *records = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)) or [[]]
+    columns = [name.strip().lower() for name in header]
+    if missing := [name for name in ("id", "verdict") if name not in columns]:
+        found = ", ".join(header) or "nothing"
+        raise ValueError(f"{path}: no column {' and no column '.join(missing)}; the first row has {found}")
+    rows = []
+    for number, record in enumerate(records, start=2):
+        row = dict.fromkeys(columns, "") | dict(zip(columns, map(str.strip, record), strict=False))
+        if any(row.values()):
+            rows.append((number, row | {"id": _plain(row["id"]), "verdict": row["verdict"].lower()}))
+    return rows
+
+
+def read_review(
+    path: str | Path,
+    predictions: Iterable[Prediction],
+    *,
+    group: str = "image_id",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict:
+    """How many of the reviewed answers the expert accepts, with 95 % intervals over images.
+
+    Rows without a verdict and rows removed from the file are pending; `unclear` is not counted.
+
+    Returns:
+        {"expert_accuracy": {"value", "n", "low", "high"},      verdict correct
+         "expert_accuracy_with_partly": {...},                  correct or partly
+         "exact_match": {...},                                  of the same questions
+         "verdicts": {verdict: number}, "pending": number of predictions without one,
+         "accepted_not_exact": [id],                            synonyms
+         "exact_not_accepted": [id]}                            doubtful references
+
+    Raises:
+        ValueError: naming the sheet's row: a verdict is none of VERDICTS or was given on another answer than
+            the prediction's, an id is missing, unknown or there twice; or the file has no such columns.
+    """
+    predictions = list(predictions)
+    check_predictions(predictions)
+    verdicts = _verdicts(path, {str(prediction["id"]): prediction for prediction in predictions})
+    judged = [p for p in predictions if verdicts.get(str(p["id"]), "unclear") != "unclear"]
+    given = [verdicts[str(prediction["id"])] for prediction in judged]
+    exact = [answered_right(prediction) for prediction in judged]
+    drawn = {"groups": group_of(judged, group), "resamples": resamples, "seed": seed}
+    answers = list(zip(judged, given, exact, strict=True))
+    counted = Counter(verdicts.values())
+    return {
+        "expert_accuracy": estimate_mean([verdict == "correct" for verdict in given], **drawn),
+        "expert_accuracy_with_partly": estimate_mean([v in ("correct", "partly") for v in given], **drawn),
+        "exact_match": estimate_mean(exact, **drawn),
+        "verdicts": {verdict: counted[verdict] for verdict in VERDICTS},
+        "pending": len(predictions) - len(verdicts),
+        "accepted_not_exact": [p["id"] for p, verdict, same in answers if verdict == "correct" and not same],
+        "exact_not_accepted": [p["id"] for p, verdict, same in answers if verdict != "correct" and same],
+    }
+
+
+def _verdicts(path: str | Path, by_id: Mapping[str, Prediction]) -> dict[str, str]:
+    """The verdict on each id that has one, once every row is sure to be about one of the predictions."""
+    rows: dict[str, int] = {}
+    verdicts = {}
+    for number, row in _read(path):
+        problem = _problem(row, by_id.get(row["id"]), rows.get(row["id"]))
+        if problem:
+            raise ValueError(f"{path}, row {number}: {problem}")
+        rows[row["id"]] = number
+        if row["verdict"]:
+            verdicts[row["id"]] = row["verdict"]
+    return verdicts
+
+
+def _problem(row: Mapping[str, str], prediction: Prediction | None, before: int | None) -> str | None:
+    if not row["id"]:
+        return "no id; copy it back from the file as it was written"
+    if prediction is None:
+        return f"no prediction has the id {row['id']!r}; is this the review of another split or run?"
+    if before is not None:
+        return f"the id {row['id']!r} stands in row {before} already; keep one of the two"
+    if not row["verdict"]:
+        return None
+    if row["verdict"] not in VERDICTS:
+        return f"verdict {row['verdict']!r} on {row['id']!r} is none of {', '.join(VERDICTS)}, or empty"
+    reviewed, answered = row.get("prediction"), prediction["prediction"]
+    if reviewed is not None and not _same_cell(reviewed, answered):
+        return f"the verdict on {row['id']!r} is about {reviewed!r}, but the prediction is {answered!r}"
+    return None

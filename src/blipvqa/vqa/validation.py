@@ -1,0 +1,113 @@
+"""What is asked of the validation split after each epoch: its loss, its scores, and a fixed dozen of its questions."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from blipvqa.config.knobs import Config
+from blipvqa.data.dataset import VQACollator, VQADataset, batch_loader, whole_image_batches
+from blipvqa.models.vqa import BlipForVQA
+from blipvqa.vqa.predictions import Answerer, Candidates, in_halves, workers_for
+from blipvqa.vqa.scores import score
+
+SHOWN = ("exact_match", "yes_no_accuracy", "open_exact_match")
+
+
+class Validation:
+    """The fixed questions of a run, chosen from the config's seed; processes share the work and all get the result."""
+
+    def __init__(
+        self,
+        config: Config,
+        data: VQADataset,
+        collator: VQACollator,
+        accelerator: Accelerator,
+        candidates: Candidates | None = None,
+    ):
+        self.config, self.data, self.collator = config, data, collator
+        self.accelerator, self.candidates = accelerator, candidates
+        self.rows = choose_images(data, config.train.evaluate_questions, config.seed)
+        self.sample_rows = choose_samples(data, self.rows, config.train.samples, config.seed)
+
+    def run(self, model: BlipForVQA, processor) -> tuple[dict, list[dict]]:
+        """Numbers (`loss`, the mean over questions of the answers' summed cross-entropy, and the scores; with
+        `train.metric`), and the samples as answered now. Draws nothing at random."""
+        model.eval()
+        answerer = Answerer(model, processor, self.config.generate, self.candidates)
+        asked = sorted({*self.rows, *self.sample_rows})
+        batches = whole_image_batches([self.data.rows[i]["image_id"] for i in asked], self.config.generate.batch_size)
+        batches = [[asked[k] for k in batch] for batch in batches]
+        mine = batches[self.accelerator.process_index :: self.accelerator.num_processes]
+        found = []
+        with torch.no_grad(), self.accelerator.autocast():
+            loader = batch_loader(self.data, self.collator, mine, workers_for(self.config, self.accelerator.device))
+            for rows, batch in zip(mine, loader, strict=True):
+                answers = in_halves(
+                    lambda b: self._answer(model, answerer, b),
+                    batch,
+                    rows,
+                    lambda part: self.collator(self.data.__getitems__(part)),
+                )
+                found += zip(rows, answers, strict=True)
+        if self.accelerator.num_processes > 1:
+            found = gather_object(found)
+        return self._numbers(dict(found))
+
+    def _answer(self, model: BlipForVQA, answerer: Answerer, batch: dict) -> list[dict]:
+        """Loss and answer of each question; image and question are encoded once for both."""
+        batch = {key: value.to(model.device, non_blocking=True) for key, value in batch.items()}
+        ids, labels = batch.pop("decoder_input_ids"), batch.pop("labels")
+        questions = model.encode(**batch)
+        losses = model.answer_losses(questions, ids, labels).tolist()
+        answers = answerer.answer(questions, batch["input_ids"])
+        return [{**answer, "loss": loss} for answer, loss in zip(answers, losses, strict=True)]
+
+    def _numbers(self, found: dict[int, dict]) -> tuple[dict, list[dict]]:
+        predictions = [{**self.data.rows[i], **found[i]} for i in self.rows]
+        scores = score(predictions, resamples=0)["overall"]
+        loss = sum(p["loss"] for p in predictions) / len(predictions) if predictions else None
+        names = dict.fromkeys((*SHOWN, self.config.train.metric))
+        numbers = {"loss": loss} | {name: scores[name]["value"] for name in names if name in scores}
+        kept = ("id", "image_id", "question", "answer", "prediction")
+        samples = [{key: {**self.data.rows[i], **found[i]}[key] for key in kept} for i in self.sample_rows]
+        return numbers, samples
+
+
+def choose_images(data: VQADataset, questions: int | None, seed: int) -> list[int]:
+    """Rows of whole images, drawn until there are at least `questions` (None: every row), in the split's order."""
+    if questions is None or questions >= len(data):
+        return list(range(len(data)))
+    by_image: dict[str, list[int]] = {}
+    for i, row in enumerate(data.rows):
+        by_image.setdefault(row["image_id"], []).append(i)
+    images = sorted(by_image)
+    random.Random(f"{seed}/validation").shuffle(images)
+    chosen: list[int] = []
+    for image in images:
+        if len(chosen) >= questions:
+            break
+        chosen += by_image[image]
+    return sorted(chosen)
+
+
+def choose_samples(data: VQADataset, rows: list[int], count: int, seed: int) -> list[int]:
+    """`count` of `rows`, no two of one image and question types in turn as far as there are any."""
+    rows = list(rows)
+    random.Random(f"{seed}/samples").shuffle(rows)
+    by_type: dict[str, list[int]] = {}
+    for i in rows:
+        by_type.setdefault(data.rows[i]["question"].split(" ")[0].lower(), []).append(i)
+    queues, chosen, images = list(by_type.values()), [], set()
+    while len(chosen) < count and any(queues):
+        for queue in queues:
+            fresh = next((i for i in queue if data.rows[i]["image_id"] not in images), None)
+            picked = fresh if fresh is not None else next(iter(queue), None)
+            if picked is not None and len(chosen) < count:
+                queue.remove(picked)
+                chosen.append(picked)
+                images.add(data.rows[picked]["image_id"])
+    return chosen

@@ -1,0 +1,192 @@
+"""What people look at: galleries, tables, figures and the report, with text from data that means no good."""
+
+import json
+import re
+
+import pytest
+from matplotlib.figure import Figure
+
+from blipvqa import Run, evaluate, load_splits
+from blipvqa.config.knobs import ConfigError
+from blipvqa.pages import figures, html, tables
+from blipvqa.runs.run import RunError, read_lines, write_lines
+from blipvqa.vqa import pictures
+from blipvqa.vqa.report import write_comparison, write_report
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> $\\frac{1}{2}$ \\(x\\) \u202egnp"
+
+
+@pytest.fixture
+def parts(done):
+    run = Run(done.folder)
+    return run, load_splits(done), run.predictions("test")
+
+
+def test_text_from_data_is_only_text():
+    shown = html.escape(HOSTILE)
+    assert "<script" not in shown
+    assert "<img" not in shown
+    assert not re.search(r"\$[^<]*\$", re.sub(r"<span>&#36;</span>", "", shown))
+    assert "\u202e" not in shown
+    assert "\\(" not in shown
+    assert len(html.escape("x" * 10_000)) < 500
+    assert "<b>" not in tables.settings_table({"a": "<b>"})
+    assert len(repr(html.Html("x" * 10_000))) < 50
+
+
+def test_hostile_questions_pass_through_every_page(parts, tmp_path):
+    run, splits, predictions = parts
+    bad = [{**row, "question": HOSTILE, "answer": HOSTILE, "prediction": HOSTILE} for row in predictions[:20]]
+    for page in (
+        pictures.gallery(splits["test"], bad, ranges="0:20"),
+        pictures.prediction_card(splits["test"], bad[:3]),
+    ):
+        assert "<script" not in page
+        assert "onerror=" not in page.replace("onerror=alert(1)&gt;", "")
+    for figure in (figures.plot_answer_frequencies(bad), figures.plot_history(run)):
+        assert "<script" not in html.drawing(figure, "x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown", "note"),
+    [
+        ({"ranges": "0:3,8:10"}, [0, 1, 2, 8, 9], ""),
+        ({"ranges": "2:"}, None, ""),
+        ({"ranges": "30:1000000"}, None, "ends at the split"),
+        ({"indices": [5, 1]}, [5, 1], ""),
+        ({"indices": [3, 100_000]}, [3], "beyond the split"),
+        ({"ranges": "0:2", "indices": [1, 7]}, [0, 1, 7], ""),
+        ({"ranges": "1000000:2000000"}, [], "ends at the split"),
+    ],
+)
+def test_positions_are_chosen_and_clipped(parts, arguments, shown, note):
+    _, splits, predictions = parts
+    page = pictures.gallery(splits["test"], predictions, **arguments)
+    found = [int(n) for n in re.findall(r"<span style='color:#888'>(\d+) · ", page)]
+    if shown is not None:
+        assert sorted(found) == sorted(shown)
+    assert note in page
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"ranges": "5"}, {"ranges": "a:b"}, {"ranges": "9:3"}, {"indices": [-1]}, {"only": "nonsense"}]
+)
+def test_impossible_choices_are_refused(parts, arguments):
+    _, splits, predictions = parts
+    with pytest.raises(ValueError, match=r"ranges|indices|only"):
+        pictures.gallery(splits["test"], predictions, **arguments)
+
+
+def test_right_wrong_and_types_are_told_apart(parts):
+    _, splits, predictions = parts
+    pages = {
+        only: pictures.gallery(splits["test"], predictions, ranges="0:100000", only=only)
+        for only in ("right", "wrong", "where")
+    }
+    assert "✗" not in pages["right"]
+    assert "✓" not in pages["wrong"]
+    assert len(re.findall("where", pages["where"])) >= 1
+    total = [int(re.search(r"(\d+) questions", pages[only])[1]) for only in ("right", "wrong")]
+    assert sum(total) == len(predictions)
+
+
+def test_a_hundred_questions_stay_light(parts):
+    _, splits, predictions = parts
+    page = pictures.gallery(splits["test"], predictions, ranges="0:100")
+    assert len(page) < 1_000_000
+    assert page.count("<img") == len({row["image_id"] for row in predictions[:100]})
+
+
+def test_every_figure_draws(parts):
+    run, splits, predictions = parts
+    scores = run.metrics("test")
+    drawn = [
+        figures.plot_question_types(splits),
+        figures.plot_lengths(splits),
+        figures.plot_answers(splits),
+        figures.plot_questions_per_image(splits),
+        figures.plot_history(run),
+        figures.plot_metrics(scores),
+        figures.plot_by(scores),
+        figures.plot_by(scores, "topic"),
+        figures.plot_answer_frequencies(predictions),
+        figures.plot_grounding(scores),
+        figures.plot_reliability(scores["confidence"]),
+        figures.plot_coverage(scores["confidence"]),
+        figures.plot_confusion(scores["slices"]["confusion"]),
+    ]
+    for figure in drawn:
+        assert isinstance(figure, Figure)
+        assert any(axes.has_data() for axes in figure.axes)
+        assert len(html.drawing(figure, "x")) > 3000
+
+
+def test_a_reference_curve_is_drawn_or_refused(parts, done, request):
+    run = parts[0]
+    reference = request.config.rootpath / "docs" / "report_epoch_losses.csv"
+    assert len(figures.read_reference(reference)) == 39
+    assert len(figures.plot_history(run, str(reference)).axes) == 4
+    with pytest.raises(ConfigError, match="reference_curve"):
+        figures.read_reference("none.csv")
+
+
+def test_the_report_is_one_safe_file(parts, done):
+    run, splits, _ = parts
+    kept = read_lines(run.folder / "predictions-test.jsonl")
+    write_lines(run.folder / "predictions-test.jsonl", [{**kept[0], "question": HOSTILE}, *kept[1:]])
+    try:
+        page = write_report(run, splits).read_text()
+    finally:
+        write_lines(run.folder / "predictions-test.jsonl", kept)
+    assert "<script>alert" not in page
+    assert page.count("<script") == 1
+    assert not re.search(r"""<\w+ [^<>]*(src|href)=["']?(?!data:)\w""", page)  # nothing to load
+    assert 'http-equiv="Content-Security-Policy"' in page
+    assert "default-src 'none'" in page
+    assert str(done.folder) not in page
+    assert page.count("data:image/jpeg") >= len({row["image_id"] for row in kept})
+    for words in (
+        "Numbers on test",
+        "Training",
+        "Does it look at the picture?",
+        "Predicted against actual",
+        "Settings",
+    ):
+        assert words in page
+
+
+def test_pages_of_runs_that_are_not_there_say_what_to_run(done):
+    with pytest.raises(RunError, match="02_finetune"):
+        write_report(Run(done.folder.parent / "none"), load_splits(done))
+
+
+def test_two_runs_are_compared(done):
+    run = Run(done.folder)
+    other = Run(run.folder.with_name("other"))
+    other.folder.mkdir(exist_ok=True)
+    (other.folder / "config.yaml").write_text((run.folder / "config.yaml").read_text())
+    predictions = run.predictions("test")
+    write_lines(other.folder / "predictions-test.jsonl", [{**p, "prediction": p["answer"]} for p in predictions])
+    (other.folder / "metrics-test.json").write_text(json.dumps(run.metrics("test")))
+    page = write_comparison(run, other).read_text()
+    assert "Right in other only" in page
+    assert "Right in tiny only: 0" in page
+    assert "<script" not in page
+    write_lines(other.folder / "predictions-test.jsonl", predictions[1:])
+    with pytest.raises(ValueError, match="id"):
+        write_comparison(run, other)
+
+
+def test_samples_of_a_run_are_shown_from_before_training_on(parts):
+    run, splits, _ = parts
+    page = pictures.sample_progress(run, splits["validation"])
+    assert "before" in page
+    assert f"epoch {max(row['epoch'] for row in run.samples)}" in page
+    assert page.count("<img") == 4
+
+
+def test_validation_can_be_scored_too(done):
+    run = evaluate(done, "validation", progress=False, grounding=False, start=False, resamples=20)
+    assert run.metrics("validation")["split"] == "validation"
+    with pytest.raises(RunError, match="no split 'nonsense'"):
+        evaluate(done, "nonsense", progress=False)

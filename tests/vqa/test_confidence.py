@@ -1,0 +1,172 @@
+"""What the model says of its own certainty, and what it gains by staying silent."""
+
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blipvqa.vqa.confidence import (
+    abstain,
+    accuracy_at_coverage,
+    confidence,
+    fit_temperature,
+    risk_coverage,
+    score_confidence,
+)
+
+
+def row(i, answer, prediction, **columns):
+    return {
+        "id": f"test/{i}",
+        "image_id": f"image{i // 4}",
+        "question": "what is it?",
+        "answer": answer,
+        "prediction": prediction,
+        **columns,
+    }
+
+
+def overconfident(n, seed=0):
+    """Yes/no answers and open ones; each says it is surer than it is."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        chance = generator.uniform(0.5, 0.95)
+        right, said = generator.random() < chance, 1 / (1 + ((1 - chance) / chance) ** 3)
+        if i % 2:
+            rows.append(row(i, "yes" if right else "no", "yes", score=-9.0, yes_probability=said))
+        else:
+            rows.append(row(i, "cyst" if right else "lung", "cyst", score=math.log(said)))
+    return rows
+
+
+def test_confidence_is_the_probability_of_the_own_answer():
+    assert confidence(row(0, "yes", "yes", score=-3.0, yes_probability=0.8)) == 0.8
+    assert confidence(row(0, "yes", "No.", score=-3.0, yes_probability=0.2)) == 0.8  # of "no"; the answer is unseen
+    assert confidence(row(0, "yes", "cyst", score=math.log(0.3), yes_probability=0.8)) == pytest.approx(0.3)
+    assert confidence(row(0, "no", "yes", score=math.log(0.3), yes_probability=None)) == pytest.approx(0.3)
+    assert confidence(row(0, "cyst", "cyst", score=1e-7)) == 1  # a log-probability above 0 is rounding
+    assert confidence(row(0, "cyst", "cyst", score=-math.inf)) == 0
+
+
+@pytest.mark.parametrize("columns", [{}, {"score": None}, {"score": math.nan}])
+def test_without_a_stored_probability_there_is_no_confidence(columns):
+    assert confidence(row(0, "cyst", "cyst", **columns)) is None
+    assert confidence(row(0, "cyst", "cyst", **columns), fit_temperature([])) is None
+
+
+def test_risk_and_coverage_by_hand():
+    # From certain to uncertain: right, wrong, right, right -> accuracies 1/1, 1/2, 2/3, 3/4
+    curve = risk_coverage([0.2, 0.9, 0.8, 0.5], [1, 1, 0, 1])
+    assert curve["coverage"] == [0.25, 0.5, 0.75, 1]
+    assert curve["accuracy"] == pytest.approx([1, 1 / 2, 2 / 3, 3 / 4])
+    assert curve["aurc"] == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    assert risk_coverage([], []) == {"coverage": [], "accuracy": [], "aurc": None}
+
+
+def test_equal_confidences_have_no_order():
+    assert risk_coverage([0.7] * 4, [1, 1, 0, 0])["accuracy"] == risk_coverage([0.7] * 4, [0, 0, 1, 1])["accuracy"]
+    assert risk_coverage([0.7] * 4, [1, 1, 0, 0])["accuracy"] == [0.5] * 4
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40))
+def test_a_perfect_order_gives_a_curve_that_only_falls(right):
+    accuracy = np.array(risk_coverage(np.array(right, float), right)["accuracy"])
+    assert (np.diff(accuracy) <= 1e-12).all()
+    assert accuracy[-1] == pytest.approx(np.mean(right))
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=30), st.floats(0.1, 10))
+def test_coverage_depends_on_the_order_alone(pairs, power):
+    confidences, right = np.array([c for c, _ in pairs]).round(2), [r for _, r in pairs]
+    one, other = (
+        risk_coverage(confidences, right),
+        risk_coverage(np.searchsorted(np.unique(confidences), confidences), right),
+    )
+    assert one["accuracy"] == pytest.approx(other["accuracy"])
+
+
+def test_answering_the_most_certain_sixty_percent():
+    confidences, right = [0.9, 0.8, 0.7, 0.6, 0.5], [1, 1, 0, 0, 0]
+    assert accuracy_at_coverage(confidences, right, 0.6) == pytest.approx(2 / 3)  # 3 of 5, though 0.6 * 5 > 3
+    assert accuracy_at_coverage(confidences, right, 0.01) == 1  # at least one
+    assert accuracy_at_coverage([], [], 0.5) is None
+    for wrong in (0, 1.1):
+        with pytest.raises(ValueError, match="at most 1"):
+            accuracy_at_coverage(confidences, right, wrong)
+
+
+def test_below_the_threshold_the_answer_is_withheld():
+    rows = [
+        row(0, "yes", "yes", yes_probability=0.9),
+        row(1, "no", "yes", yes_probability=0.6),
+        row(2, "a", "a"),
+    ]
+    sure, unsure, unknown = abstain(rows, 0.7)
+    assert sure["prediction"] == "yes" and "withheld" not in sure and sure["confidence"] == 0.9
+    assert (unsure["prediction"], unsure["withheld"]) == ("uncertain", "yes")
+    assert (unknown["prediction"], unknown["confidence"]) == ("uncertain", None)  # unknown is not certain
+    assert [p["prediction"] for p in abstain(rows, 0)] == ["yes", "yes", "a"]
+    assert rows[1]["prediction"] == "yes"  # the input is left alone
+    with pytest.raises(ValueError, match="between 0 and 1, found 70"):
+        abstain(rows, 70)
+
+
+def test_temperature_fitted_on_validation_repairs_test():
+    scores = score_confidence(overconfident(4000, seed=1), validation=overconfident(2000, seed=2), resamples=100)
+    assert scores["before"]["ece"]["value"] > 0.1
+    assert scores["after"]["ece"]["value"] < 0.05
+    assert scores["after"]["brier"]["value"] < scores["before"]["brier"]["value"]
+    assert scores["calibration"]["yes_no"]["temperature"] == pytest.approx(3, rel=0.15)  # stated to the third power
+    assert scores["calibration"]["yes_no"]["offset"] == 0
+    assert scores["calibration"]["sequence"]["n"] == 1000
+
+
+def test_calibration_never_sees_the_references_of_the_scored_split():
+    rows, validation = overconfident(200), overconfident(100, seed=5)
+    spoiled = [r | {"answer": "something else"} for r in rows]
+    calibrations = [score_confidence(r, validation=validation, resamples=0)["calibration"] for r in (rows, spoiled)]
+    assert calibrations[0] == calibrations[1] == fit_temperature(validation)
+
+
+def test_what_a_run_reports_of_confidence():
+    scores = score_confidence([*overconfident(400), row(400, "a", "a")], threshold=0.9, resamples=50)
+    assert (scores["n"], scores["without"], scores["calibration"], scores["after"]) == (400, 1, None, None)
+    assert [round(entry["coverage"], 1) for entry in scores["at_coverage"]] == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert sum(each["n"] for each in scores["before"]["bins"]) == 400
+    assert len(scores["risk_coverage"]["coverage"]) == len(scores["risk_coverage"]["accuracy"]) == 200
+    first, *_, last = scores["at_coverage"]
+    assert first["value"] > last["value"] and first["threshold"] > last["threshold"]
+    assert scores["at_threshold"]["threshold"] == 0.9 and 0 < scores["at_threshold"]["coverage"] < 1
+    for entry in (scores["before"]["ece"], scores["before"]["brier"], scores["aurc"], first):
+        assert entry["low"] <= entry["value"] <= entry["high"]
+    assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+    assert scores == score_confidence([*overconfident(400), row(400, "a", "a")], threshold=0.9, resamples=50)
+
+
+@pytest.mark.parametrize("rows", [[], [row(0, "a", "a")], [row(0, "a", "a", score=-0.1)]])
+def test_nothing_to_calibrate_is_null_and_no_crash(rows):
+    scores = score_confidence(rows, validation=[], threshold=0.99)
+    json.dumps(scores, allow_nan=False)
+    assert scores["before"]["ece"]["n"] == scores["n"] == len([r for r in rows if "score" in r])
+    assert scores["at_threshold"]["value"] is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.floats(-20, 0), st.booleans()), max_size=12))
+def test_every_number_is_a_share(drawn):
+    rows = [row(i, "a", "a" if right else "b", score=score) for i, (score, right) in enumerate(drawn)]
+    scores = score_confidence(rows, validation=rows, resamples=20)
+    for entry in [scores["aurc"], scores["before"]["ece"], scores["after"]["brier"], *scores["at_coverage"]]:
+        assert entry["value"] is None or 0 <= entry["value"] <= 1 + 1e-12
+
+
+def test_pathvqas_test_size_takes_seconds():
+    rows, validation = overconfident(6719), overconfident(1000, seed=1)
+    started = time.perf_counter()
+    score_confidence(rows, validation=validation)
+    assert time.perf_counter() - started < 15  # about 1 on an idle core

@@ -1,0 +1,40 @@
+"""What is known to be wrong with a data set is said, with counts."""
+
+from PIL import Image
+
+from blipvqa import load_splits
+from blipvqa.vqa.notes import all_notes, answer_notes
+
+
+def write(root, split, rows):
+    folder = root / "mine"
+    folder.mkdir(exist_ok=True)
+    lines = []
+    for number, (seed, question, answer) in enumerate(rows):
+        name = f"{split}{number}.png"
+        Image.linear_gradient("L").rotate(37 * seed).resize((40, 40)).save(folder / name)
+        lines.append(f'{{"image": "{name}", "question": "{question}", "answer": "{answer}"}}\n')
+    (folder / f"{split}.jsonl").write_text("".join(lines))
+
+
+def test_imbalance_laterality_and_shared_pictures(tiny, root):
+    closed = [(i, "is it on the left side?", "yes") for i in range(1, 4)] + [(4, "is there fat?", "no")]
+    write(root, "train", [*closed, (5, "what is it?", "fat"), (6, "what is it?", "Fat."), (7, "where is it?", "brain")])
+    write(root, "test", [(5, "what is it?", "fat")])
+    notes = all_notes(load_splits(tiny(data__source="mine")))
+    text = "\n".join(notes["answers"])
+    train = load_splits(tiny(data__source="mine"))["train"]
+    closed = sum(row["answer"] in ("yes", "no") for row in train.rows)
+    assert f"imbalance: {closed / len(train):.0%} of train's answers are yes or no" in text
+    sided = sum("left" in row["question"] for row in train.rows)
+    assert f"laterality: {sided} of {len(train)} training questions or answers name left or right" in text
+    assert any("test images stand in train too" in note for note in notes["leaks"])
+
+
+def test_the_commonest_other_answer(tiny, root):
+    write(root, "train", [(i, "what is it?", ("fat", "Fat.", "brain")[i % 3]) for i in range(9)])
+    write(root, "validation", [(20, "what is it?", "fat")])
+    found = answer_notes(load_splits(tiny(data__source="mine"))["train"])
+    assert found == [
+        'imbalance: of 2 different other answers the commonest, "fat", is 66.7%, and 0 stand there once only'
+    ]
