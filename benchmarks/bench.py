@@ -32,7 +32,7 @@ from blipvqa.config.knobs import project_path
 from blipvqa.data.dataset import epoch_order, epoch_plan
 from blipvqa.data.images import ImageStore, decode_image, resize_image
 from blipvqa.models.devices import describe_device, pick_device
-from blipvqa.runs.run import write_json
+from blipvqa.runs.files import write_json
 
 HERE = Path(__file__).parent
 PATHVQA_QUESTIONS = 19_654  # of its train split

@@ -24,7 +24,7 @@ from blipvqa.config.knobs import TrainConfig
 from blipvqa.models.cpu import onednn_takes, product
 from blipvqa.models.devices import autocast, pick_device, pick_precision, reuse_memory
 from blipvqa.models.vqa import BlipForVQA
-from blipvqa.runs.run import peak_memory_gib
+from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.training.optimizer import make_optimizer
 
 LENGTHS = json.loads((Path(__file__).parent / "pathvqa_lengths.json").read_text())

@@ -13,7 +13,7 @@ import statistics
 
 from blipvqa import Run, evaluate, fine_tune, load_config
 from blipvqa.config.knobs import TrainConfig, project_path
-from blipvqa.runs.run import write_json
+from blipvqa.runs.files import write_json
 
 SMALL = {"data.synthetic.images": {"train": 600, "validation": 80, "test": 140}, "train.epochs": 14, "train.samples": 0}
 QUICK = {"data.synthetic.images": {"train": 12, "validation": 4, "test": 4}, "train.epochs": 1, "train.samples": 0}

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import blipvqa.training.record as record
-from blipvqa import Run, evaluate, fine_tune, load_config, load_splits
+from blipvqa import evaluate, fine_tune, load_config, load_splits
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.formats import SourceError
 from blipvqa.data.images import ImageError
@@ -229,8 +229,3 @@ def test_fifty_epochs_hold_no_more_than_ten(root, request, monkeypatch):
     print("MiB and file handles after 10 and 50 epochs:", seen[10], seen[50])
     assert seen[50][0] < seen[10][0] + 20
     assert seen[50][1] <= seen[10][1]
-
-
-def test_only_one_process_at_a_time_and_no_lock_stays(done):
-    assert not list(done.folder.parent.glob(".*.lock"))
-    assert Run(done.folder).finished

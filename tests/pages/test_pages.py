@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from blipvqa import Run, evaluate, load_splits
 from blipvqa.config.knobs import ConfigError
 from blipvqa.pages import figures, html, tables
-from blipvqa.runs.run import RunError, read_lines, write_lines
+from blipvqa.runs.files import read_lines, write_lines
+from blipvqa.runs.run import RunError
 from blipvqa.vqa import pictures
 from blipvqa.vqa.report import write_comparison, write_report
 

@@ -18,7 +18,9 @@ from safetensors.torch import load_file
 import blipvqa.training.loop as training
 from blipvqa import Run, fine_tune, load_model
 from blipvqa.config.knobs import ConfigError
-from blipvqa.runs.run import RunError, lock, read_lines
+from blipvqa.runs.files import read_lines
+from blipvqa.runs.lock import lock
+from blipvqa.runs.run import RunError
 from blipvqa.training.checkpoints import digest, load_checkpoint
 from blipvqa.training.interrupts import Stopped
 from blipvqa.training.optimizer import add_lora, learning_rate, make_optimizer, merged
@@ -201,7 +203,7 @@ def test_two_runs_with_one_name_cannot_write_at_once(tiny):
         [
             sys.executable,
             "-c",
-            "import sys, time, pathlib\nfrom blipvqa.runs.run import lock\n"
+            "import sys, time, pathlib\nfrom blipvqa.runs.lock import lock\n"
             f"with lock(pathlib.Path({str(config.folder)!r})):\n    print('held', flush=True)\n    time.sleep(60)",
         ],
         stdout=subprocess.PIPE,

@@ -21,7 +21,8 @@ from torch import Tensor
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import load_splits
 from blipvqa.models.loading import load_model
-from blipvqa.runs.run import Run, RunError, write_json
+from blipvqa.runs.files import write_json
+from blipvqa.runs.run import Run, RunError
 from blipvqa.vqa.evaluation import held_out
 from blipvqa.vqa.predictions import load_candidates, predict
 from blipvqa.vqa.scores import score

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from blipvqa.runs.run import replacing
+from blipvqa.runs.files import replacing
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")  # decoders a stranger's file may reach
 LARGEST = 100_000_000  # pixels: 300 MB as RGB

@@ -1,1 +1,5 @@
-"""The run folder."""
+"""The run folder.
+
+In reading order: `files` (written whole or not at all), `lock` (one process a folder), `run` (what a folder holds, and
+opening it), `environment` (what a run depended on).
+"""

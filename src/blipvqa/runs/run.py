@@ -1,36 +1,19 @@
-"""The run folder `outputs/<name>`: written whole or not at all, read through `Run`.
+"""The run folder `outputs/<name>`, read through `Run`: a view of files, not of live objects.
 
-Notable:
-- `Run` is a view of files, not of live objects: notebooks, the report and other machines read the same thing.
-- Every file is written beside its place, flushed to the disk and moved there, so a kill at any moment leaves the old
-  file or the new one. Only `*.jsonl` logs grow in place; a torn last line is left out when they are read.
-- One run at a time writes to a folder (`lock`); the operating system drops a dead process's lock.
+Notebooks, the report and other machines read the same thing.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import platform
-import resource
-import shutil
-import socket
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
-import torch
 import yaml
+from pydantic import ValidationError
 
-from blipvqa.config.knobs import Config, ConfigError, project_root, read_yaml, settings_difference
-
-PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "peft", "pillow", "numpy")
-_locked: set[Path] = set()  # by this process: the system's lock does not stop a process from taking it twice
+from blipvqa.config.knobs import Config, ConfigError, read_yaml, settings_difference
+from blipvqa.runs.files import flush_folder, move, read_lines, sweep, write_text
 
 
 class RunError(RuntimeError):
@@ -60,10 +43,30 @@ class Run:
         return bool(self.state.get("finished"))
 
     @property
-    def config(self) -> dict:
-        """The settings as resolved, or {}."""
+    def started(self) -> bool:
+        """Whether anything was made here beside the settings: a start can fail before that."""
+        made = [self.folder / name for name in ("state.json", "history.jsonl", "samples.jsonl")]
+        made += [*self.folder.glob("checkpoints/*"), *self.folder.glob("predictions-*.jsonl")]
+        return self.model_folder.exists() or any(file.stat().st_size for file in made if file.exists())
+
+    @property
+    def config(self) -> Config:
+        """The settings as resolved. A key that an older version did not write has its default.
+
+        Raises RunError where there are none, and where they hold keys or values that this version does not know.
+        """
         file = self.folder / "config.yaml"
-        return read_yaml(file.read_text(encoding="utf-8"), f"{self.name}/config.yaml") if file.exists() else {}
+        if not file.exists():
+            raise RunError(f"there is no run '{self.name}': its config.yaml is missing. Train it first.")
+        settings = read_yaml(file.read_text(encoding="utf-8"), f"{self.name}/config.yaml")
+        try:
+            return Config.model_validate(settings)
+        except ValidationError as error:
+            keys = ", ".join(".".join(str(part) for part in e["loc"]) or "config" for e in error.errors())
+            raise RunError(
+                f"run '{self.name}' is of another version: this one does not understand {keys} in its config.yaml. "
+                "Use the version that made it, or give another name."
+            ) from None
 
     @property
     def environment(self) -> dict:
@@ -111,169 +114,35 @@ class Run:
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
-# ------------------------------------------------------------------------------------------------ writing
-
-
-@contextmanager
-def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
-    """A temporary path beside `path`; when the block ends well, what it wrote is moved into place.
-
-    `durable` flushes it to the disk first; what can be made again need not wait for that.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
-    try:
-        yield beside
-        if durable:
-            with open(beside, "rb") as file:
-                os.fsync(file.fileno())
-        beside.chmod(0o644)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def write_text(path: str | Path, text: str) -> None:
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
-
-
-def write_json(path: str | Path, value) -> None:
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_lines(path: str | Path, rows: Iterable[dict]) -> None:
-    """One JSON object a line."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def append_lines(path: str | Path, rows: Iterable[dict]) -> None:
-    """Add to a log in one write."""
-    with open(path, "a", encoding="utf-8") as file:
-        file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def read_lines(path: str | Path) -> list[dict]:
-    """The objects of a `.jsonl` file; a last line without its end was torn by a kill and is left out."""
-    path = Path(path)
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
-
-
-@contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """As `replacing`, for a whole folder; the old one stays until the new one is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    old = beside.with_name(beside.name + ".old")
-    try:
-        yield beside
-        beside.chmod(0o755)
-        if path.exists():
-            os.replace(path, old)
-        os.replace(beside, path)
-    finally:
-        for rest in (beside, old):
-            shutil.rmtree(rest, ignore_errors=True)
-
-
-# ------------------------------------------------------------------------------------------------ one run a folder
-
-
-@contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process. Raises RunError that names the process which holds it."""
-    path = (folder.parent / f".{folder.name}.lock").resolve()  # beside it: the folder itself may be moved aside
-    if path in _locked:
-        raise RunError(f"run '{folder.name}' is already being written by this very process")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        opened = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (closed below)
-    except OSError as error:
-        raise RunError(
-            f"run '{folder.name}' has nowhere to go: the folder '{folder.parent.name}' cannot be written "
-            f"({error.strerror})"
-        ) from None
-    with opened as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise RunError(
-                f"run '{folder.name}' is being written by {holder}. Wait for it, stop it, or give this run "
-                "another name."
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}, started {time.strftime('%Y-%m-%d %H:%M:%S')}")
-        file.flush()
-        _locked.add(path)
-        try:
-            yield
-        finally:
-            _locked.discard(path)
-            path.unlink(missing_ok=True)
-
-
 def open_run(config: Config) -> Run:
     """The run folder for `config`: a new one, or the one of the same settings, to resume or to read.
 
-    Changed settings raise ConfigError that shows the difference, unless `config.fresh` moves the old folder aside.
+    Changed settings raise ConfigError that shows the difference, unless `config.fresh` moves the old folder aside. A
+    folder whose start failed before anything was made is taken over. What killed writers left is swept up.
     """
     run = Run(config.folder)
-    if run.exists:
-        changed = settings_difference(run.config, config.as_dict())
-        if changed and not config.fresh:
-            lines = "\n".join(f"  {key}: {old!r} -> {new!r}" for key, (old, new) in changed.items())
-            raise ConfigError(
-                f"run '{run.name}' exists with other settings:\n{lines}\n"
-                "Give another name, or fresh: true, which moves the old folder aside."
-            )
-        if changed:
-            aside = run.folder.with_name(f"{run.name}.{time.strftime('%Y%m%d-%H%M%S')}")
-            os.replace(run.folder, aside)
-            print(f"{run.name}: the folder of other settings is now {aside.name}")
+    sweep(run.folder)
+    if run.exists and run.started and _differs(run, config):
+        aside = run.folder.with_name(f"{run.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+        move(run.folder, aside)
+        flush_folder(run.folder.parent)
+        print(f"{run.name}: the folder of other settings is now {aside.name}")
     write_text(run.folder / "config.yaml", yaml.safe_dump(config.as_dict(), sort_keys=False, allow_unicode=True))
     return run
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed writers left beside the files they were writing."""
-    for path in [*folder.glob(".*"), *folder.glob("*/.*")]:
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def peak_memory_gib() -> float:
-    """The most memory held so far: of the GPU's, or this process's on a CPU."""
-    if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_allocated() / 2**30, 3)
-    unit = 1 if platform.system() == "Darwin" else 1024  # macOS counts bytes, Linux KiB
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 3)
-
-
-def describe_environment(config: Config, **more) -> dict:
-    """What a run depended on: versions, platform, git commit, seed; nothing of the user or the machine's name."""
-    return {
-        "versions": {name: version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "git_commit": _git_commit(),
-        "seed": config.seed,
-        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
-        **more,
-    }
-
-
-def _git_commit() -> str | None:
+def _differs(run: Run, config: Config) -> bool:
+    """Whether the settings differ and `config.fresh` allows it. Raises ConfigError or RunError where it does not."""
     try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=project_root(), capture_output=True, text=True, timeout=10
+        changed = settings_difference(run.config.as_dict(), config.as_dict())
+    except RunError:
+        if config.fresh:
+            return True
+        raise
+    if changed and not config.fresh:
+        lines = "\n".join(f"  {key}: {old!r} -> {new!r}" for key, (old, new) in changed.items())
+        raise ConfigError(
+            f"run '{run.name}' exists with other settings:\n{lines}\n"
+            "Give another name, or fresh: true, which moves the old folder aside."
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
+    return bool(changed)

@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from blipvqa.runs.run import RunError, replacing, write_json
+from blipvqa.runs.files import remove, replacing, write_json
+from blipvqa.runs.run import RunError
 
 
 def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -27,13 +28,23 @@ def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
 
 
 def save_checkpoint(
-    folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: dict, keep: int
+    folder: Path,
+    step: int,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: dict,
+    keep: int,
+    remembered: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write `folder/step-<step>.safetensors` and `.json`, then remove all but the last `keep`."""
+    """Write `folder/step-<step>.safetensors` and `.json`, then remove all but the last `keep`.
+
+    `remembered` are tensors beside the trained weights that a model cannot go on without (momentum towers, queues).
+    """
     tensors = {f"model.{name}": parameter.detach() for name, parameter in trainable(model).items()}
     names = {parameter: name for name, parameter in trainable(model).items()}
     for parameter, slots in optimizer.state.items():
         tensors |= {f"optimizer.{names[parameter]}.{slot}": torch.as_tensor(value) for slot, value in slots.items()}
+    tensors |= {f"remembered.{name}": tensor for name, tensor in (remembered or {}).items()}
     path = folder / f"step-{step:08d}.safetensors"
     with replacing(path) as beside:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside)
@@ -58,14 +69,29 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict, list[str]]:
     return {}, {}, notes
 
 
-def restore(tensors: dict[str, Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put `load_checkpoint`'s tensors back, bit for bit. Raises RunError where they do not fit the model."""
+def restore(
+    tensors: dict[str, Tensor],
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    remembered: dict[str, Tensor] | None = None,
+) -> None:
+    """Put `load_checkpoint`'s tensors back, bit for bit, those of `remembered` in place.
+
+    Raises RunError where they do not fit the model.
+    """
     parameters = trainable(model)
     stored = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     if stored.keys() != parameters.keys():
         odd = sorted(stored.keys() ^ parameters.keys())[:3]
         raise RunError(f"the checkpoint is of another model: {odd} in only one of them. Use fresh: true.")
+    remembered = remembered or {}
+    queues = {name.removeprefix("remembered."): t for name, t in tensors.items() if name.startswith("remembered.")}
+    if queues.keys() != remembered.keys():
+        odd = sorted(queues.keys() ^ remembered.keys())[:3]
+        raise RunError(f"the checkpoint remembers other tensors: {odd} in only one of them. Use fresh: true.")
     with torch.no_grad():
+        for name, tensor in remembered.items():
+            tensor.copy_(queues[name])
         for name, parameter in parameters.items():
             parameter.copy_(stored[name])
     for name, parameter in parameters.items():
@@ -101,8 +127,15 @@ def check_space(folder: Path, model: torch.nn.Module, keep: int) -> None:
 
 def _prune(folder: Path, keep: int) -> None:
     for path in sorted(folder.glob("step-*.safetensors"))[:-keep]:
-        path.unlink()
-        path.with_suffix(".json").unlink(missing_ok=True)
+        remove(path)
+        remove(path.with_suffix(".json"))
+
+
+def remove_orphans(folder: Path) -> None:
+    """Remove the notes of checkpoints whose tensors are gone: a kill came between the two removals."""
+    for path in folder.glob("step-*.json"):
+        if not path.with_suffix(".safetensors").exists():
+            remove(path)
 
 
 def _reason(error: Exception) -> str:

@@ -35,7 +35,9 @@ from blipvqa.data.dataset import (
 )
 from blipvqa.models.devices import pick_device, pick_precision, reuse_memory
 from blipvqa.models.loading import load_model
-from blipvqa.runs.run import Run, lock, open_run, peak_memory_gib
+from blipvqa.runs.environment import peak_memory_gib
+from blipvqa.runs.lock import lock
+from blipvqa.runs.run import Run, open_run
 from blipvqa.training.checkpoints import trainable
 from blipvqa.training.interrupts import Interrupts, Stopped
 from blipvqa.training.optimizer import add_lora, learning_rate, make_optimizer
@@ -352,8 +354,8 @@ class FineTuning:
         if self.progress.best is None:  # no epoch, or never a metric: what there is
             self.record.export()
         done = self.progress.epoch >= self.config.train.epochs
-        self.record.state(self.progress, self.steps, finished=True, why="epochs" if done else "patience")
         if self.accelerator.is_main_process:
-            write_card(self.run)
+            write_card(self.run)  # before the run counts as finished: afterwards nobody would write it
+        self.record.state(self.progress, self.steps, finished=True, why="epochs" if done else "patience")
         self.record.end_tracker()
         self.accelerator.wait_for_everyone()

@@ -16,17 +16,17 @@ from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits, VQACollator, count_cut
 from blipvqa.models.devices import describe_device, pick_precision
 from blipvqa.models.loading import save_model
-from blipvqa.runs.run import (
-    Run,
-    append_lines,
-    describe_environment,
-    read_lines,
-    replacing_folder,
-    sweep,
-    write_json,
-    write_lines,
+from blipvqa.runs.environment import describe_environment
+from blipvqa.runs.files import append_lines, flush_logs, read_lines, replacing_folder, write_json, write_lines
+from blipvqa.runs.run import Run, RunError
+from blipvqa.training.checkpoints import (
+    check_space,
+    load_checkpoint,
+    remove_orphans,
+    restore,
+    save_checkpoint,
+    trainable,
 )
-from blipvqa.training.checkpoints import check_space, load_checkpoint, restore, save_checkpoint, trainable
 from blipvqa.training.optimizer import merged
 
 LOGS = ("history.jsonl", "samples.jsonl")
@@ -74,6 +74,13 @@ class Record:
         """The last checkpoint into model and optimizer, and how far it was; `fresh` where there is none."""
         tensors, state, notes = load_checkpoint(self.run.folder / "checkpoints")
         progress = fresh
+        if not tensors and self.run.finished:
+            raise RunError(
+                f"run '{self.run.name}' is finished and its checkpoints are gone, so it cannot train further: put "
+                f"'{self.run.name}/checkpoints' back, or give the longer training another name."
+            )
+        if not tensors and self.run.state.get("step"):
+            notes.append(f"{self.run.name}: no checkpoint can be read; training starts anew")
         if tensors:
             restore(tensors, self.model, self.optimizer)
             progress = Progress(**state)
@@ -81,7 +88,7 @@ class Record:
                 self.accelerator.scaler.load_state_dict(progress.scaler)
             notes.append(f"{self.run.name}: going on after step {progress.step}")
         if self.main:
-            sweep(self.run.folder)
+            remove_orphans(self.run.folder / "checkpoints")
             for name in LOGS:
                 write_lines(self.run.folder / name, read_lines(self.run.folder / name)[: progress.rows[name]])
         for note in notes:
@@ -133,6 +140,7 @@ class Record:
         if self.main:
             if self.accelerator.scaler is not None:
                 progress.scaler = self.accelerator.scaler.state_dict()
+            flush_logs(*(self.run.folder / name for name in LOGS))  # the checkpoint counts their lines
             save_checkpoint(
                 self.run.folder / "checkpoints",
                 progress.step,
@@ -147,6 +155,7 @@ class Record:
     def state(self, progress: Progress, steps: int, finished: bool = False, why: str = "") -> None:
         """state.json: how far training came."""
         if self.main:
+            flush_logs(*(self.run.folder / name for name in LOGS))
             write_json(
                 self.run.folder / "state.json",
                 {

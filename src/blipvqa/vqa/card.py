@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from blipvqa.runs.run import Run, write_text
+from blipvqa.runs.files import write_text
+from blipvqa.runs.run import Run
 
 HEADLINE = {
     "exact_match": "exact match",
@@ -17,7 +18,7 @@ HEADLINE = {
 
 def write_card(run: Run) -> None:
     """Write the card of `run`'s export. Paths are cut to their last part: a card travels."""
-    config, environment = run.config, run.environment
+    config, environment = run.config.as_dict(), run.environment
     splits = [split for split in ("test", "validation") if (run.folder / f"metrics-{split}.json").exists()]
     scores = run.metrics(splits[0]) if splits else None
     parts = [

@@ -22,7 +22,8 @@ from blipvqa.data.dataset import Splits, VQADataset, load_splits
 from blipvqa.models.loading import load_model
 from blipvqa.models.vqa import IMAGE_MEAN
 from blipvqa.numbers.bootstrap import compare_runs
-from blipvqa.runs.run import Run, RunError, read_lines, write_json, write_lines
+from blipvqa.runs.files import read_lines, write_json, write_lines
+from blipvqa.runs.run import Run, RunError
 from blipvqa.text import question_type, same_answer
 from blipvqa.training.checkpoints import digest
 from blipvqa.vqa.card import write_card

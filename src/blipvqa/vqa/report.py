@@ -20,7 +20,8 @@ from blipvqa.models.loading import load_model
 from blipvqa.numbers.bootstrap import compare_runs
 from blipvqa.pages import figures, tables
 from blipvqa.pages.html import Html, bullets, drawing, escape
-from blipvqa.runs.run import Run, RunError, write_text
+from blipvqa.runs.files import write_text
+from blipvqa.runs.run import Run, RunError
 from blipvqa.text import answered_right
 from blipvqa.vqa.card import last_part
 from blipvqa.vqa.pictures import explanations, prediction_card, sample_progress, telling
@@ -99,7 +100,7 @@ def write_comparison(a: Run, b: Run) -> Path:
     """Write `outputs/<b>/compare-<a>.html`: numbers side by side with paired intervals over images, and what one
     answers right and the other does not. Raises RunError or ValueError where the runs answered other questions."""
     split = evaluated_split(a)
-    group = a.config["data"]["group_column"] or "image_id"
+    group = a.config.data.group_column or "image_id"
     before, after = a.predictions(split), b.predictions(split)
     compared = compare_runs(before, after, group=group)
     names = (a.name, b.name)
@@ -167,8 +168,8 @@ def _section(title: str, *content: str) -> Html:
 def _head(run: Run, scores: Mapping) -> Html:
     environment, config = run.environment, run.config
     known = [
-        last_part(config["data"]["source"]),
-        f"{config['model']['image_size']} px",
+        last_part(config.data.source),
+        f"{config.model.image_size} px",
         f"{environment.get('weights', 0) / 1e6:.1f} M weights",
         str(environment.get("device", "")),
         str(environment.get("precision", "")),
@@ -206,7 +207,7 @@ def _curves(run: Run, splits: Splits) -> Html:
     samples = sample_progress(run, splits["validation"]) if "validation" in splits else ""
     return _section(
         "Training",
-        drawing(figures.plot_history(run, run.config["reference_curve"]), "loss, scores, speed"),
+        drawing(figures.plot_history(run, run.config.reference_curve), "loss, scores, speed"),
         "<details><summary>The same dozen validation questions, before training and after epochs</summary>"
         "<div class='wide'>",
         samples,
@@ -259,11 +260,7 @@ def _explained(run: Run, dataset: VQADataset, predictions: Sequence[Mapping]) ->
 
 def _review(run: Run, split: str, predictions: Sequence[Mapping]) -> Html:
     file = run.folder / f"review-{split}.csv"
-    found = (
-        read_review(file, predictions, group=run.config["data"]["group_column"] or "image_id")
-        if file.exists()
-        else None
-    )
+    found = read_review(file, predictions, group=run.config.data.group_column or "image_id") if file.exists() else None
     if not found or not any(found["verdicts"].values()):
         return Html("")
     return _section("An expert's verdict", tables.review_table(found))
@@ -319,7 +316,7 @@ def _settings(run: Run) -> Html:
         "Settings",
         f"<p class='sub'>{escape(versions)}; commit {escape(environment.get('git_commit'))}</p>",
         "<details><summary>every setting</summary>",
-        tables.settings_table(run.config),
+        tables.settings_table(run.config.as_dict()),
         "</details>",
     )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from blipvqa.data.dataset import VQADataset
 from blipvqa.numbers.bootstrap import estimate_mean, group_of
-from blipvqa.runs.run import replacing
+from blipvqa.runs.files import replacing
 from blipvqa.text import answered_right, same_answer
 from blipvqa.vqa.measures import Prediction, check_predictions
 

@@ -1,0 +1,113 @@
+"""Files are whole, on the disk, readable for those whom the umask lets in, and only our own leftovers are removed."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from blipvqa.runs import files
+
+
+@pytest.fixture(params=[0o077, 0o022])
+def umask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode(path):
+    return path.stat().st_mode & 0o777
+
+
+def test_every_file_has_the_mode_that_the_umask_asks_for(tmp_path, umask):
+    files.write_json(tmp_path / "state.json", {})
+    with files.replacing(tmp_path / "step.safetensors") as beside:
+        save_file({"a": torch.zeros(2)}, beside)
+    with files.replacing_folder(tmp_path / "model") as beside:
+        save_file({"a": torch.zeros(2)}, beside / "model.safetensors")
+        (beside / "config.json").write_text("{}")
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) == 4
+    assert {mode(path) for path in written} == {0o666 & ~umask}
+    assert mode(tmp_path / "model") == 0o777 & ~umask
+
+
+def exit_before(number):
+    """A hook that ends the process before its `number`th operation, as a kill does: no `finally` runs."""
+    count = 0
+
+    def hook(_operation, _path):
+        nonlocal count
+        count += 1
+        if count >= number:
+            os._exit(9)
+
+    return hook
+
+
+def test_a_kill_at_any_operation_leaves_a_whole_folder(tmp_path, monkeypatch):
+    points = 0
+    for number in range(1, 100):
+        place = tmp_path / str(number)
+        monkeypatch.setattr(files, "before_operation", None)
+        with files.replacing_folder(place / "model") as beside:
+            (beside / "a").write_text("old")
+            (beside / "b").write_text("old")
+        process = os.fork()
+        if not process:
+            files.before_operation = exit_before(number)
+            with files.replacing_folder(place / "model") as beside:
+                (beside / "a").write_text("new")
+                (beside / "b").write_text("new")
+            os._exit(0)
+        ended = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        files.sweep(place)
+        contents = {(place / "model" / name).read_text() for name in "ab"}
+        assert len(contents) == 1, number
+        assert [path.name for path in place.iterdir()] == ["model"], number
+        if not ended:
+            break
+        points += 1
+    assert points >= 8
+    assert contents == {"new"}
+
+
+def test_everything_is_flushed_before_it_is_in_its_place(tmp_path, monkeypatch):
+    events = []
+    monkeypatch.setattr(files, "before_operation", lambda operation, path: events.append((operation, path.name)))
+    with files.replacing_folder(tmp_path / "model") as beside:
+        (beside / "inner").mkdir()
+        (beside / "inner" / "tokenizer.json").write_text("{}")
+    operations = [operation for operation, _ in events]
+    placed = events.index(("rename", "model"))
+    assert ("flush", "tokenizer.json") in events[:placed]
+    assert ("flush folder", "inner") in events[:placed]
+    assert operations[placed + 1] == "flush folder"
+    events.clear()
+    files.write_json(tmp_path / "state.json", {})
+    assert [operation for operation, _ in events] == ["flush", "rename", "flush folder"]
+
+
+def test_only_our_own_leftovers_are_swept(tmp_path):
+    (tmp_path / ".notes").write_text("mine")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".state.json.blipvqa-0123abcd.writing").write_text("half")
+    files.sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".git", ".notes"]
+
+
+def test_the_room_imports_where_unix_modules_do_not_exist(request):
+    source = request.config.rootpath / "src" / "blipvqa"
+    script = (
+        "import sys, types\n"
+        "import torch, yaml, pydantic\n"  # what they import of these is their own business
+        "for name in ('fcntl', 'resource'): sys.modules[name] = None\n"
+        f"package = types.ModuleType('blipvqa'); package.__path__ = [{str(source)!r}]\n"
+        "sys.modules['blipvqa'] = package\n"
+        "import blipvqa.runs.files, blipvqa.runs.lock, blipvqa.runs.run, blipvqa.runs.environment as environment\n"
+        "assert torch.cuda.is_available() or environment.peak_memory_gib() is None\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
