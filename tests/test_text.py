@@ -1,19 +1,18 @@
 """Two answers are the same exactly when the tokenizer cannot tell them apart, however they were spelled."""
 
 import json
-from pathlib import Path
 
 import pytest
+from conftest import SHARED, needs_shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blipvqa.text import asks_yes_no, is_yes_no, normalize, question_type, same_answer, words
 
-SHARED = Path(__file__).parents[1].parent / "shared"
 VOCABULARY = SHARED / "reference" / "blip-vqa-base"
 PATHVQA = SHARED / "data" / "pathvqa-text" / "train.jsonl"
-needs_vocabulary = pytest.mark.skipif(not VOCABULARY.exists(), reason="needs ../shared/reference/blip-vqa-base")
-needs_pathvqa = pytest.mark.skipif(not PATHVQA.exists(), reason="needs ../shared/data/pathvqa-text")
+needs_vocabulary = needs_shared("reference/blip-vqa-base")
+needs_pathvqa = needs_shared("data/pathvqa-text")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import SHARED, TINY
+from conftest import SHARED, TINY, needs_shared
 from datasets import Dataset, DatasetDict, Features, Value
 from datasets import Image as ImageFeature
 from PIL import Image
@@ -175,7 +175,7 @@ def test_shared_images_are_counted_and_can_be_dropped(folder):
     assert not any("stand in" in note for note in splits.notes)
 
 
-@pytest.mark.skipif(not (SHARED / "data" / "vqa-rad").exists(), reason="VQA-RAD is not here")
+@needs_shared("data/vqa-rad")
 def test_vqa_rad_as_published_shares_its_test_images(root):
     config = load_config(None, TINY | {"data.source": str(SHARED / "data" / "vqa-rad"), "model.image_size": 32})
     splits = load_splits(config)

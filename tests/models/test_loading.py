@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from conftest import SHARED
+from conftest import SHARED, needs_shared
 from safetensors.torch import load_file
 from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering, BlipProcessor
 
@@ -113,7 +113,7 @@ def test_pickled_weights_are_not_loaded(done, tmp_path):
         load_model(str(tmp_path))
 
 
-@pytest.mark.skipif(not PUBLISHED.exists(), reason="the published model's folder is not here")
+@needs_shared("reference/blip-vqa-base")
 def test_the_published_tokenizer_gets_its_start_tokens(tmp_path):
     processor = make_processor(BertTokenizer.from_pretrained(PUBLISHED), 384)
     processor.save_pretrained(tmp_path)
@@ -127,7 +127,7 @@ def test_the_published_tokenizer_gets_its_start_tokens(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not PUBLISHED.exists(), reason="the published model's folder is not here")
+@needs_shared("reference/blip-vqa-base")
 def test_rehearsal_at_full_size(root, tiny):
     """The published folder with random weights: loaded, two steps at 384 px, exported, reloaded, asked."""
     from blipvqa import Run, evaluate, fine_tune

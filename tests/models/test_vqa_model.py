@@ -1,10 +1,10 @@
-"""BLIP's numbers, against the authors' own code (`shared/reference/blip-tiny`) and against itself."""
+"""BLIP's numbers, against the authors' own code (`tests/reference/blip-tiny`) and against itself."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
+from conftest import REFERENCE
 from safetensors.torch import load_file
 from transformers import BlipForQuestionAnswering
 
@@ -12,9 +12,7 @@ from blipvqa.models import attention
 from blipvqa.models import cpu as products
 from blipvqa.models.vqa import IMAGE_MEAN, IMAGE_STD, BlipForVQA
 
-REFERENCE = Path(__file__).resolve().parents[2].parent / "shared" / "reference" / "blip-tiny"
-needs_reference = pytest.mark.skipif(not REFERENCE.exists(), reason="the authors' reference numbers are not here")
-pytestmark = needs_reference
+TINY_VQA = REFERENCE / "blip-tiny"
 DEC, ENC, SEP = 209, 210, 3
 
 
@@ -28,7 +26,7 @@ def pad(rows, value=0):
 
 @pytest.fixture(scope="module")
 def expected():
-    return json.loads((REFERENCE / "expected.json").read_text())
+    return json.loads((TINY_VQA / "expected.json").read_text())
 
 
 @pytest.fixture(params=["usual", "onednn"])
@@ -37,7 +35,7 @@ def model(request, monkeypatch):
     if request.param == "onednn":
         monkeypatch.setattr(products, "WORTH_IT", 0)
         monkeypatch.setattr(attention, "WORTH_IT", 0)
-    return BlipForVQA.from_pretrained(REFERENCE).eval()
+    return BlipForVQA.from_pretrained(TINY_VQA).eval()
 
 
 @pytest.fixture
@@ -47,7 +45,7 @@ def batch(expected):
     return {
         "input_ids": questions,
         "attention_mask": (questions != 0).long(),
-        "pixel_values": next(iter(load_file(REFERENCE / "images.safetensors").values())),
+        "pixel_values": next(iter(load_file(TINY_VQA / "images.safetensors").values())),
         "image_index": torch.tensor(expected["image_index"]),
         "decoder_input_ids": labels.clamp(min=0),
         "labels": labels,
@@ -180,7 +178,7 @@ def test_other_image_sizes_get_an_interpolated_position_table(model, batch):
     small = torch.nn.functional.interpolate(batch["pixel_values"], 32)
     from blipvqa.models.towers import image_states
 
-    plain = BlipForQuestionAnswering.from_pretrained(REFERENCE).eval()
+    plain = BlipForQuestionAnswering.from_pretrained(TINY_VQA).eval()
     right = plain.vision_model(small, interpolate_pos_encoding=True).last_hidden_state
     wrong = plain.vision_model(small).last_hidden_state
     ours = image_states(model.vision_model, small)
@@ -197,7 +195,7 @@ def test_generation_stops_at_sep_and_ignores_the_config_eos(model, batch):
 
 
 def test_same_state_dict_as_transformers(model):
-    plain = BlipForQuestionAnswering.from_pretrained(REFERENCE)
+    plain = BlipForQuestionAnswering.from_pretrained(TINY_VQA)
     assert model.state_dict().keys() == plain.state_dict().keys()
     torch.testing.assert_close(dict(model.state_dict()), dict(plain.state_dict()))
 

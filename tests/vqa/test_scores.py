@@ -2,17 +2,17 @@
 
 import json
 import time
-from pathlib import Path
 
 import pytest
+from conftest import SHARED, needs_shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blipvqa.vqa.measures import MEASURES, NEEDS_ANSWER_TYPE
 from blipvqa.vqa.scores import ceiling, majority_baseline, score
 
-PATHVQA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "pathvqa-text" / "train.jsonl"
-needs_pathvqa = pytest.mark.skipif(not PATHVQA.exists(), reason="needs ../shared/data/pathvqa-text")
+PATHVQA = SHARED / "data" / "pathvqa-text" / "train.jsonl"
+needs_pathvqa = needs_shared("data/pathvqa-text")
 NAMES = set(MEASURES) - NEEDS_ANSWER_TYPE
 
 
