@@ -21,8 +21,8 @@ from arithmetic import matmul_rate, step_operations
 from transformers import BlipConfig, BlipForQuestionAnswering, Trainer, TrainingArguments
 
 from blipvqa.config.knobs import TrainConfig
-from blipvqa.models.cpu import onednn_takes, product
-from blipvqa.models.devices import autocast, pick_device, pick_precision, reuse_memory
+from blipvqa.models.cpu import onednn_takes, product, reuse_memory
+from blipvqa.models.devices import autocast, pick_device, pick_precision
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.training.optimizer import make_optimizer

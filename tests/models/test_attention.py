@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from blipvqa.models import attention
+from blipvqa.models import cpu
 from blipvqa.models.attention import attend
 
 LENGTHS = [3, 7, 0, 40]  # real queries of each row of 40; of the third, none
@@ -26,7 +26,7 @@ def test_row_by_row_gives_the_same_numbers_and_gradients(tensors, monkeypatch):
         return [out, *torch.autograd.grad(out.sin().sum(), tensors)]
 
     together = found()
-    monkeypatch.setattr(attention, "WORTH_IT", 0)
+    monkeypatch.setattr(cpu, "ROW_WORTH_IT", 0)
     for a, b in zip(together, found(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
@@ -38,7 +38,7 @@ def test_row_by_row_computes_real_queries_only(tensors, monkeypatch):
         return counter.get_total_flops()
 
     together = operations()
-    monkeypatch.setattr(attention, "WORTH_IT", 0)
+    monkeypatch.setattr(cpu, "ROW_WORTH_IT", 0)
     assert operations() == together * sum(LENGTHS) / (4 * 40)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from blipvqa.models import cpu as products
+from blipvqa.models import cpu
 
 ELSEWHERE = (platform.system(), platform.machine()) != ("Linux", "x86_64")
 pytestmark = pytest.mark.skipif(ELSEWHERE, reason="torch may come without oneDNN here")
@@ -24,7 +24,7 @@ def test_a_large_linear_layer_has_torchs_numbers_and_gradients(bias):
     torch.manual_seed(0)
     plain = torch.nn.Linear(96, 256, bias=bias)
     ours = copy.deepcopy(plain)
-    products.speed_up(torch.nn.Sequential(ours))
+    cpu.speed_up(torch.nn.Sequential(ours))
     x = torch.randn(3, 700, 96, requires_grad=True)
     expected, found = (
         [layer(x), *torch.autograd.grad(layer(x).sin().sum(), [x, *layer.parameters()])] for layer in (plain, ours)
@@ -36,7 +36,7 @@ def test_a_large_linear_layer_has_torchs_numbers_and_gradients(bias):
 
 
 def test_only_large_fp32_products_leave_the_usual_way():
-    layer = products.Linear(96, 256)
+    layer = cpu.Linear(96, 256)
     large = torch.randn(2000, 96)
     with torch.autocast("cpu", torch.bfloat16):
         assert onednn_calls(lambda: layer(large)) == 0
@@ -46,7 +46,7 @@ def test_only_large_fp32_products_leave_the_usual_way():
 
 
 def test_frozen_weights_get_no_gradient():
-    layer = products.Linear(96, 256).requires_grad_(False)
+    layer = cpu.Linear(96, 256).requires_grad_(False)
     x = torch.randn(2000, 96, requires_grad=True)
     layer(x).sum().backward()
     assert layer.weight.grad is None
@@ -59,6 +59,6 @@ def test_speeding_up_keeps_subclasses_and_names():
 
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), Other(2, 2))
     names = list(model.state_dict())
-    products.speed_up(model)
-    assert [type(layer) for layer in model] == [products.Linear, Other]
+    cpu.speed_up(model)
+    assert [type(layer) for layer in model] == [cpu.Linear, Other]
     assert list(model.state_dict()) == names

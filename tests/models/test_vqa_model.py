@@ -8,8 +8,7 @@ from conftest import REFERENCE
 from safetensors.torch import load_file
 from transformers import BlipForQuestionAnswering
 
-from blipvqa.models import attention
-from blipvqa.models import cpu as products
+from blipvqa.models import cpu
 from blipvqa.models.vqa import IMAGE_MEAN, IMAGE_STD, BlipForVQA
 
 TINY_VQA = REFERENCE / "blip-tiny"
@@ -33,8 +32,8 @@ def expected():
 def model(request, monkeypatch):
     """The tiny model, whose products are too small for oneDNN: once as it is, once with all of them there."""
     if request.param == "onednn":
-        monkeypatch.setattr(products, "WORTH_IT", 0)
-        monkeypatch.setattr(attention, "WORTH_IT", 0)
+        monkeypatch.setattr(cpu, "WORTH_IT", 0)
+        monkeypatch.setattr(cpu, "ROW_WORTH_IT", 0)
     return BlipForVQA.from_pretrained(TINY_VQA).eval()
 
 

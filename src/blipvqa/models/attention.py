@@ -1,7 +1,7 @@
 """Attention, one function for all three towers: torch's `scaled_dot_product_attention`, but for
 
 - `maps`, which asks for the probabilities that the fused kernels never hold, and
-- rows that hold few queries, on a CPU: there each row is computed at its own length.
+- rows that hold few queries, on a CPU: there each row is computed at its own length (`cpu.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WORTH_IT = 2**24  # multiplications a row; below, a call for each row takes longer than it saves
+from blipvqa.models.cpu import attend_row_by_row, row_by_row_pays
 
 
 def attend(
@@ -30,28 +30,9 @@ def attend(
     """
     if maps is not None:
         return _mapped(query, key, value, mask, causal, maps)
-    if (
-        lengths
-        and mask is None
-        and query.device.type == "cpu"
-        and min(lengths) < query.shape[-2]
-        and _large(query, key)
-    ):
-        return _row_by_row(query, key, value, dropout, lengths)
+    if lengths and mask is None and row_by_row_pays(query, key, lengths):
+        return attend_row_by_row(query, key, value, dropout, lengths)
     return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
-
-
-def _large(query: Tensor, key: Tensor) -> bool:
-    return query[0].numel() * key.shape[-2] >= WORTH_IT
-
-
-def _row_by_row(query: Tensor, key: Tensor, value: Tensor, dropout: float, lengths: list[int]) -> Tensor:
-    width = query.shape[-2]
-    rows = [
-        F.pad(F.scaled_dot_product_attention(q[None, :, :n], k[None], v[None], dropout_p=dropout), (0, 0, 0, width - n))
-        for q, k, v, n in zip(query, key, value, lengths, strict=True)
-    ]
-    return torch.cat(rows)
 
 
 def _mapped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, maps: list) -> Tensor:

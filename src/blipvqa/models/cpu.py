@@ -1,21 +1,35 @@
-"""Linear layers at the speed the CPU has.
+"""What makes a CPU fast. Skip this on first reading: everything works, slower, without it.
 
-torch's matrix products go through MKL, which leaves AVX-512 unused on processors that are not Intel's: on two AMD
-cores, 190 of 220 GFLOP/s (Zen 4), 230 of 500 (faster ones; `docs/lab-notes.md`). oneDNN, which torch carries too,
-uses it. So the large fp32 products of a linear layer, those of its backward pass among them, go there; small ones,
-other number formats and other devices go the usual way, and all of them where a build of torch lacks the operator
-that `torch.compile` calls for this.
-Same products, other order of summation.
+- *Linear layers by oneDNN.* torch's matrix products go through MKL, which leaves AVX-512 unused on processors that are
+  not Intel's: on two AMD cores, 190 of 220 GFLOP/s (Zen 4), 230 of 500 (faster ones; `docs/lab-notes.md`). oneDNN,
+  which torch carries too, uses it. So the large fp32 products of a linear layer, those of its backward pass among
+  them, go there; small ones, other number formats and other devices go the usual way, and all of them where a build of
+  torch lacks the operator that `torch.compile` calls for this. Same products, other order of summation.
+- *Attention row by row.* Where rows hold few real queries, each row is computed at its own length.
+- *Memory that is reused*, in large pages, instead of being given back to the system and zeroed anew.
 """
 
 from __future__ import annotations
 
+import os
+import platform
+from functools import cache
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-WORTH_IT = 2**25  # multiplications; below, what oneDNN takes to prepare for a new shape (0.3 ms) is more than it gains
+# Multiplications of a linear layer; below, what oneDNN takes to prepare for a new shape (0.3 ms) is more than it gains
+WORTH_IT = 2**25
+ROW_WORTH_IT = 2**24  # multiplications of a row of attention; below, a call for each row takes longer than it saves
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+MADV_HUGEPAGE = 14  # of Linux's mman.h
+
+
+# ---------------------------------------------------------------------------------------- linear layers by oneDNN
 
 
 class Linear(nn.Linear):
@@ -75,3 +89,68 @@ class _Product(torch.autograd.Function):
             gradient.to_mkldnn(), x.to_mkldnn(), weight, of_bias
         )
         return for_x, for_weight, for_bias if of_bias else None
+
+
+# ---------------------------------------------------------------------------------------- attention row by row
+
+
+def row_by_row_pays(query: Tensor, key: Tensor, lengths: list[int]) -> bool:
+    """Whether `attend_row_by_row` is faster: rows that are large and not full, on a CPU."""
+    return (
+        query.device.type == "cpu"
+        and min(lengths) < query.shape[-2]
+        and query[0].numel() * key.shape[-2] >= ROW_WORTH_IT
+    )
+
+
+def attend_row_by_row(query: Tensor, key: Tensor, value: Tensor, dropout: float, lengths: list[int]) -> Tensor:
+    """Attention of the first `lengths [B]` queries of each row of `query [B,H,L,d]`; zeros for the others."""
+    width = query.shape[-2]
+    rows = [
+        F.pad(F.scaled_dot_product_attention(q[None, :, :n], k[None], v[None], dropout_p=dropout), (0, 0, 0, width - n))
+        for q, k, v, n in zip(query, key, value, lengths, strict=True)
+    ]
+    return torch.cat(rows)
+
+
+# ---------------------------------------------------------------------------------------- memory
+
+
+@cache
+def reuse_memory(device: torch.device) -> None:
+    """On a CPU with glibc, keep freed memory instead of giving it back: by default every large tensor is mapped and
+    zeroed anew, page by page, which costs a seventh of a full-size training step. Elsewhere nothing is done."""
+    if device.type != "cpu" or platform.libc_ver()[0] != "glibc":
+        return
+    import ctypes  # here, not above: no system without glibc needs it
+
+    libc = ctypes.CDLL("libc.so.6")
+    libc.mallopt(M_MMAP_MAX, 0)
+    libc.mallopt(M_TRIM_THRESHOLD, -1)  # never
+    if not _addresses_are_rationed():
+        libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+        libc.free.argtypes = [ctypes.c_void_p]
+        libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+        _prefer_large_pages(libc)
+
+
+def _addresses_are_rationed() -> bool:
+    import resource  # Windows has none
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
+def _prefer_large_pages(libc) -> None:
+    """Ask for pages of 2 MiB in the part of the heap that tensors will come from.
+
+    A block as large as half of the machine's memory is taken and freed untouched, so that addresses are reserved, and
+    no memory.
+    """
+    page = os.sysconf("SC_PAGE_SIZE")
+    size = os.sysconf("SC_PHYS_PAGES") * page // 2
+    block = libc.malloc(size)
+    if block:
+        libc.free(block)
+        start = -(-block // page) * page
+        # Refused where the system has no such pages; then nothing changes.
+        libc.madvise(start, size - 2 * page, MADV_HUGEPAGE)

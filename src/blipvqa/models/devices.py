@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import platform
-import resource
 from contextlib import nullcontext
-from functools import cache
 
 import torch
 
 from blipvqa.config.knobs import ConfigError
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-MADV_HUGEPAGE = 14  # of Linux's mman.h
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -43,37 +36,6 @@ def autocast(precision: str, device: torch.device):
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, AUTOCAST[precision])
-
-
-@cache
-def reuse_memory(device: torch.device) -> None:
-    """On a CPU with glibc, keep freed memory instead of giving it back: by default every large tensor is mapped and
-    zeroed anew, page by page, which costs a seventh of a full-size training step. Elsewhere nothing is done."""
-    if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, -1)  # never
-        _prefer_large_pages(libc)
-
-
-def _prefer_large_pages(libc: ctypes.CDLL) -> None:
-    """Ask for pages of 2 MiB in the part of the heap that tensors will come from: a block as large as half of the
-    machine's memory is taken and freed untouched, so that addresses are reserved, and no memory. Where addresses are
-    rationed, not."""
-    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
-        return
-    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    libc.free.argtypes = [ctypes.c_void_p]
-    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    page = os.sysconf("SC_PAGE_SIZE")
-    size = os.sysconf("SC_PHYS_PAGES") * page // 2
-    block = libc.malloc(size)
-    if block:
-        libc.free(block)
-        start = -(-block // page) * page
-        libc.madvise(
-            start, size - 2 * page, MADV_HUGEPAGE
-        )  # refused where the system has no such pages: nothing changes
 
 
 def describe_device(device: torch.device) -> str:

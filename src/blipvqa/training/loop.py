@@ -33,7 +33,8 @@ from blipvqa.data.dataset import (
     load_splits,
     loader_deaths_explained,
 )
-from blipvqa.models.devices import pick_device, pick_precision, reuse_memory
+from blipvqa.models.cpu import reuse_memory
+from blipvqa.models.devices import pick_device, pick_precision
 from blipvqa.models.loading import load_model
 from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.runs.lock import lock

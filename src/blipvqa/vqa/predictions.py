@@ -32,7 +32,8 @@ from blipvqa.data.dataset import (
     whole_image_batches,
 )
 from blipvqa.data.images import decode_image, resize_image
-from blipvqa.models.devices import autocast, pick_device, pick_precision, reuse_memory
+from blipvqa.models.cpu import reuse_memory
+from blipvqa.models.devices import autocast, pick_device, pick_precision
 from blipvqa.models.vqa import BlipForVQA, Questions
 from blipvqa.text import asks_something, asks_yes_no
 from blipvqa.vqa.confidence import abstain, confidence

@@ -10,7 +10,7 @@ import pytest
 PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 MEASURE = """
 import torch
-from blipvqa.models.devices import reuse_memory
+from blipvqa.models.cpu import reuse_memory
 
 def kib(field):
     return next(int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if line.startswith(field))
