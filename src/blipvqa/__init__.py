@@ -4,7 +4,7 @@ from blipvqa.config.knobs import Config, load_config
 from blipvqa.data.dataset import VQACollator, VQADataset, load_splits
 from blipvqa.models.loading import load_model, save_model
 from blipvqa.runs.run import Run
-from blipvqa.training.loop import fine_tune
+from blipvqa.tasks import fine_tune
 from blipvqa.vqa.evaluation import evaluate
 from blipvqa.vqa.predictions import ask, predict
 from blipvqa.vqa.scores import score

@@ -70,7 +70,7 @@ def _notebooks(config: Config, command: str, config_path: str, name: str | None,
 
 
 def _train(config: Config) -> int:
-    from blipvqa.training.loop import fine_tune
+    from blipvqa.tasks import fine_tune
 
     run = fine_tune(config)
     if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks

@@ -13,7 +13,6 @@ from blipvqa.data.dataset import (
     VQACollator,
     batch_loader,
     collator_for,
-    count_cut,
     epoch_order,
     epoch_plan,
     prepare_question,
@@ -110,7 +109,7 @@ def test_cut_texts_are_counted(parts):
     data = splits["train"]
     lengths = [len(processor.tokenizer(prepare_question(row["question"])).input_ids) for row in data.rows]
     collate = VQACollator(processor, max_question_tokens=8, max_answer_tokens=3)
-    assert count_cut(data, collate)["question"] == sum(n > 8 for n in lengths) > 0
+    assert collate.count_cut(data.rows)["question"] == sum(n > 8 for n in lengths) > 0
     batch = collate(data.__getitems__(list(range(20))))
     assert batch["input_ids"].shape[1] == 8
     assert batch["labels"].shape[1] == 3

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,6 +25,9 @@ from blipvqa.runs.run import RunError
 from blipvqa.training.checkpoints import digest, load_checkpoint
 from blipvqa.training.interrupts import Stopped
 from blipvqa.training.optimizer import add_lora, learning_rate, make_optimizer, merged
+from blipvqa.training.step import SKIPS_IN_A_ROW, Stepper, StepTaken
+from blipvqa.training.stopping import Stop
+from blipvqa.vqa.task import VQA
 
 
 def weights(run: Run) -> dict:
@@ -332,7 +336,7 @@ def test_adapters_start_as_nothing_and_merge_into_the_weights(tiny):
     config = tiny(model__lora={"rank": 4, "dropout": 0.0})
     model, processor = load_model("scratch", config)
     data = training.load_splits(config)["train"]
-    batch = training.collator_for(processor, config)(data.__getitems__(list(range(12))))
+    batch = VQA.collator(processor, config)(data.__getitems__(list(range(12))))
     before = model(**batch).loss
     add_lora(model, config.model.lora)
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
@@ -350,33 +354,23 @@ def test_adapters_start_as_nothing_and_merge_into_the_weights(tiny):
     torch.testing.assert_close(whole(**batch).loss, adapted, rtol=1e-4, atol=1e-4)
 
 
-def test_two_processes_train_as_one(root, tiny):
-    """What `accelerate launch` does on several GPUs, with two CPU processes: the same losses, metrics over every question once, one writer."""
-    one = fine_tune(tiny("one"))
-    pairs = [f"{key}={json.dumps(value)}" for key, value in TINY.items()]
-    (root / "configs").mkdir()
+TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+
+
+def two_processes(root, *command: str, **settings) -> subprocess.CompletedProcess:
+    """`command` in two CPU processes, as `accelerate launch` starts it on several GPUs."""
+    (root / "configs").mkdir(exist_ok=True)
     (root / "configs" / "empty.yaml").write_text("{}\n")
-    launched = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--nproc-per-node",
-            "2",
-            "-m",
-            "blipvqa",
-            "train",
-            "configs/empty.yaml",
-            "--name",
-            "two",
-            "--set",
-            *pairs,
-        ],
-        env={**os.environ, "BLIPVQA_ROOT": str(root), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    pairs = [f"{key}={json.dumps(value)}" for key, value in {**TINY, **settings}.items()]
+    environment = {**os.environ, "BLIPVQA_ROOT": str(root), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+    arguments = ["train", "configs/empty.yaml", "--name", "two", "--set", *pairs]
+    return subprocess.run([*TWO, *command, *arguments], env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_two_processes_train_as_one(root, tiny):
+    """The same losses, metrics over every question once, one writer."""
+    one = fine_tune(tiny("one"))
+    launched = two_processes(root, "-m", "blipvqa")
     assert launched.returncode == 0, launched.stderr[-3000:]
     two = Run(tiny("two").folder)
     assert two.environment["processes"] == 2
@@ -385,3 +379,47 @@ def test_two_processes_train_as_one(root, tiny):
     assert [row["loss"] for row in epochs[0]] == pytest.approx([row["loss"] for row in epochs[1]], rel=1e-3)
     assert len(read_lines(two.folder / "samples.jsonl")) == len(one.samples)
     assert digest(two.model_folder / "model.safetensors")
+
+
+def test_two_processes_pause_together_when_the_clock_of_one_is_over(root, tiny):
+    """Only the second process's minutes are over: both leave after the same step, write one checkpoint, and go on."""
+    script = root / "one_clock.py"
+    script.write_text(
+        "import os, sys\n"
+        "from blipvqa.__main__ import main\n"
+        "from blipvqa.training.stopping import Stop, Stopping\n"
+        "Stopping._mine = lambda self: Stop.MINUTES if os.environ['RANK'] == '1' else Stop.NO\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    launched = two_processes(root, str(script), **{"train.max_minutes": 60})
+    assert launched.returncode == 0, launched.stderr[-3000:]
+    two = Run(tiny("two").folder)
+    assert (two.finished, two.state["step"]) == (False, 1)
+    assert (two.model_folder / "model.safetensors").exists()
+    assert "goes on from there" in launched.stdout
+    assert two_processes(root, "-m", "blipvqa").returncode == 0
+    assert two.finished
+
+
+def test_a_metric_that_validation_cannot_count_is_refused_before_the_first_step(tiny):
+    with pytest.raises(ConfigError, match=r"train.metric: 'yes_no_accuracy' counts no row.*exact_match"):
+        fine_tune(
+            tiny(
+                train__metric="yes_no_accuracy",
+                data__where={"answer": ["three", "fat", "dense", "gland", "lower left"]},
+            )
+        )
+
+
+def test_a_loss_scale_that_mends_nothing_ends_the_run(tiny):
+    """fp16's scaler leaves out what overflows; a run whose every step is left out must not call itself finished."""
+    config = tiny(train__nonfinite="skip")
+    task = SimpleNamespace(losses=None)
+    accelerator = SimpleNamespace(scaler=object())
+    optimizer = SimpleNamespace(step=lambda: None)
+    stepper = Stepper(config, task, accelerator, None, None, optimizer)
+    overflow = StepTaken(loss_sum=3.0, norm=float("inf"), stop=Stop.NO)
+    for _ in range(SKIPS_IN_A_ROW - 1):
+        stepper._update(overflow, 1)
+    with pytest.raises(FloatingPointError, match="such steps in a row"):
+        stepper._update(overflow, 1)

@@ -12,7 +12,7 @@ from blipvqa.data.images import ImageError
 from blipvqa.pages import tables
 from blipvqa.runs.run import RunError
 from blipvqa.text import asks_yes_no
-from blipvqa.vqa.evaluation import blanked, shuffled
+from blipvqa.vqa.grounding import blanked, shuffled
 from blipvqa.vqa.predictions import Answerer, Candidates, load_candidates
 
 
@@ -190,7 +190,7 @@ def test_evaluating_twice_asks_once_and_writes_the_same_bytes(done, monkeypatch)
     def asked_again(*_, **__):
         raise AssertionError("asked again")
 
-    monkeypatch.setattr("blipvqa.vqa.evaluation.predict", asked_again)
+    monkeypatch.setattr("blipvqa.vqa.stored_answers.predict", asked_again)
     evaluate(done, progress=False, resamples=50)
     assert file.read_bytes() == before
 

@@ -168,6 +168,20 @@ class VQACollator:
             return_tensors="pt",
         )
 
+    def count_cut(self, rows: list[dict]) -> dict[str, int]:
+        """How many questions and answers exceed the token limits and are cut."""
+        texts = {
+            "question": [prepare_question(row["question"]) for row in rows],
+            "answer": [row["answer"] for row in rows],
+        }
+        return {
+            kind: sum(
+                len(ids) > self.limits[kind]
+                for ids in self.tokenizer(texts[kind], truncation=False, verbose=False)["input_ids"]
+            )
+            for kind in texts
+        }
+
     def _images(self, items: list[dict]) -> dict[str, Tensor]:
         place: dict[str, int] = {}
         pixels = []
@@ -182,21 +196,6 @@ class VQACollator:
 def collator_for(processor, config: Config) -> VQACollator:
     """The collator with a config's token limits."""
     return VQACollator(processor, config.data.max_question_tokens, config.data.max_answer_tokens)
-
-
-def count_cut(dataset: VQADataset, collator: VQACollator) -> dict[str, int]:
-    """How many questions and answers of `dataset` exceed the token limits and are cut."""
-    texts = {
-        "question": [prepare_question(row["question"]) for row in dataset.rows],
-        "answer": [row["answer"] for row in dataset.rows],
-    }
-    return {
-        kind: sum(
-            len(ids) > collator.limits[kind]
-            for ids in collator.tokenizer(texts[kind], truncation=False, verbose=False)["input_ids"]
-        )
-        for kind in texts
-    }
 
 
 class LightAugment:

@@ -23,6 +23,7 @@ from datasets import Dataset, DatasetDict, Image, Value
 
 from blipvqa.config.knobs import Config, DataConfig, project_path
 from blipvqa.data.synthetic import write_synthetic
+from blipvqa.errors import UserError
 
 ALIASES = {
     "train": "train",
@@ -39,7 +40,7 @@ LONGEST_LINE = 1_000_000  # characters of a jsonl or csv line
 LARGEST_FILE = 500_000_000  # bytes of an image file
 
 
-class SourceError(ValueError):
+class SourceError(UserError, ValueError):
     """Data that cannot be used; the message names the file and row, and says what to do."""
 
 

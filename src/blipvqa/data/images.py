@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from blipvqa.errors import UserError
 from blipvqa.runs.files import replacing
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")  # decoders a stranger's file may reach
@@ -30,7 +31,7 @@ HEADER = struct.Struct("<8sII")  # magic, side, crc32 of the pixels
 MAGIC = b"blipvqa1"
 
 
-class ImageError(ValueError):
+class ImageError(UserError, ValueError):
     """A file that is no usable picture; the message names it and says why."""
 
 

@@ -13,10 +13,11 @@ import yaml
 from pydantic import ValidationError
 
 from blipvqa.config.knobs import Config, ConfigError, read_yaml, settings_difference
+from blipvqa.errors import UserError
 from blipvqa.runs.files import flush_folder, move, read_lines, sweep, write_text
 
 
-class RunError(RuntimeError):
+class RunError(UserError, RuntimeError):
     """A run folder that cannot be used as asked; the message says what to do."""
 
 

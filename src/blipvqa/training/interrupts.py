@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 
+from blipvqa.errors import UserError
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Stopped(KeyboardInterrupt):
+class Stopped(UserError, KeyboardInterrupt):
     """Training was asked to stop and has written a checkpoint; the message says how to go on.
 
     A KeyboardInterrupt, so that Jupyter runs no further cell and a shell sees that the run did not end.

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 
 from blipvqa.config.knobs import Config
-from blipvqa.data.dataset import Splits, VQACollator, count_cut
+from blipvqa.data.dataset import Splits
 from blipvqa.models.devices import describe_device, pick_precision
 from blipvqa.models.loading import save_model
 from blipvqa.runs.environment import describe_environment
@@ -28,6 +28,7 @@ from blipvqa.training.checkpoints import (
     trainable,
 )
 from blipvqa.training.optimizer import merged
+from blipvqa.training.task import Collator, Task
 
 LOGS = ("history.jsonl", "samples.jsonl")
 
@@ -55,13 +56,14 @@ class Record:
     def __init__(
         self,
         config: Config,
+        task: Task,
         accelerator: Accelerator,
         run: Run,
         model: torch.nn.Module,
         processor,
         optimizer: torch.optim.Optimizer,
     ):
-        self.config, self.accelerator, self.run = config, accelerator, run
+        self.config, self.task, self.accelerator, self.run = config, task, accelerator, run
         self.model, self.processor, self.optimizer = model, processor, optimizer
         if self.main:
             check_space(run.folder, model, config.train.keep_checkpoints)
@@ -82,7 +84,7 @@ class Record:
         if not tensors and self.run.state.get("step"):
             notes.append(f"{self.run.name}: no checkpoint can be read; training starts anew")
         if tensors:
-            restore(tensors, self.model, self.optimizer)
+            restore(tensors, self.model, self.optimizer, self.task.remembered(self.model))
             progress = Progress(**state)
             if self.accelerator.scaler is not None and progress.scaler:
                 self.accelerator.scaler.load_state_dict(progress.scaler)
@@ -96,11 +98,11 @@ class Record:
         self.accelerator.wait_for_everyone()
         return progress
 
-    def environment(self, splits: Splits, collator: VQACollator) -> None:
+    def environment(self, splits: Splits, collator: Collator) -> None:
         """environment.json: versions, device, sizes, and what is known of the data."""
         if not self.main:
             return
-        cut = {split: count_cut(data, collator) for split, data in splits.items()}
+        cut = {split: collator.count_cut(data.rows) for split, data in splits.items()}
         device = self.accelerator.device
         weights = {
             "weights": sum(p.numel() for p in self.model.parameters()),
@@ -148,6 +150,7 @@ class Record:
                 self.optimizer,
                 asdict(progress),
                 self.config.train.keep_checkpoints,
+                self.task.remembered(self.model),
             )
             self.state(progress, steps)
         self.accelerator.wait_for_everyone()

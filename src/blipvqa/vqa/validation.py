@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from blipvqa.config.knobs import Config
-from blipvqa.data.dataset import VQACollator, VQADataset, batch_loader, whole_image_batches
+from blipvqa.data.dataset import VQADataset, batch_loader, collator_for, whole_image_batches
 from blipvqa.models.vqa import BlipForVQA
-from blipvqa.vqa.predictions import Answerer, Candidates, in_halves, workers_for
+from blipvqa.vqa.predictions import Answerer, in_halves, load_candidates, workers_for
 from blipvqa.vqa.scores import score
 
 SHOWN = ("exact_match", "yes_no_accuracy", "open_exact_match")
@@ -23,21 +24,21 @@ class Validation:
     def __init__(
         self,
         config: Config,
-        data: VQADataset,
-        collator: VQACollator,
+        splits: Mapping[str, VQADataset],
+        processor,
         accelerator: Accelerator,
-        candidates: Candidates | None = None,
     ):
-        self.config, self.data, self.collator = config, data, collator
-        self.accelerator, self.candidates = accelerator, candidates
+        self.config, self.data, self.processor = config, splits["validation"], processor
+        self.collator, self.accelerator = collator_for(processor, config), accelerator
+        self.candidates = load_candidates(config, splits, processor)
+        data = self.data
         self.rows = choose_images(data, config.train.evaluate_questions, config.seed)
         self.sample_rows = choose_samples(data, self.rows, config.train.samples, config.seed)
 
-    def run(self, model: BlipForVQA, processor) -> tuple[dict, list[dict]]:
+    def __call__(self, model: BlipForVQA) -> tuple[dict, list[dict]]:
         """Numbers (`loss`, the mean over questions of the answers' summed cross-entropy, and the scores; with
         `train.metric`), and the samples as answered now. Draws nothing at random."""
-        model.eval()
-        answerer = Answerer(model, processor, self.config.generate, self.candidates)
+        answerer = Answerer(model.eval(), self.processor, self.config.generate, self.candidates)
         asked = sorted({*self.rows, *self.sample_rows})
         batches = whole_image_batches([self.data.rows[i]["image_id"] for i in asked], self.config.generate.batch_size)
         batches = [[asked[k] for k in batch] for batch in batches]

@@ -1,0 +1,24 @@
+"""Settings that only a task or what is installed can judge, checked before anything slow begins."""
+
+from __future__ import annotations
+
+from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.training.task import Task
+
+
+def check_settings(config: Config, task: Task) -> None:
+    """Raises ConfigError for a metric that the task does not have, a batch that cannot be cut, a missing tracker."""
+    train = config.train
+    if train.metric != "loss" and train.metric not in task.measures:
+        raise ConfigError(f"train.metric: '{train.metric}' is none of loss, {', '.join(task.measures)}")
+    if train.micro_batch_size and not task.alone:
+        raise ConfigError(
+            f"train.micro_batch_size: a row's loss in {task.name} depends on the other rows of its batch, so a batch "
+            "cannot be cut into smaller ones. Leave it out, or lower train.batch_size."
+        )
+    if train.tracker:
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+        if train.tracker not in map(str, get_available_trackers()):
+            package = LOGGER_TYPE_TO_CLASS[train.tracker].name
+            raise ConfigError(f"train.tracker: {train.tracker} is not installed: pip install {package}")

@@ -1,0 +1,48 @@
+"""Why a run stops before its end: a value that all processes agree on, so that none waits for one that left."""
+
+from __future__ import annotations
+
+import time
+from enum import IntEnum
+
+import torch
+from accelerate import Accelerator
+
+from blipvqa.training.interrupts import Interrupts
+
+
+class Stop(IntEnum):
+    """What asks a run to stop; of several processes' reasons the largest counts."""
+
+    NO = 0
+    MINUTES = 1  # train.max_minutes are over: the run pauses in good order
+    SIGNAL = 2  # a signal or Jupyter's stop button: the caller must not go on as if the run had ended
+
+
+class Stopping:
+    """This process's reasons to stop, and the agreement of all processes on one."""
+
+    def __init__(self, accelerator: Accelerator, interrupts: Interrupts, max_minutes: float | None, started: float):
+        self.accelerator, self.interrupts = accelerator, interrupts
+        self.max_minutes, self.started = max_minutes, started  # by time.monotonic()
+
+    def _mine(self) -> Stop:
+        if self.interrupts.received:
+            return Stop.SIGNAL
+        over = self.max_minutes and time.monotonic() - self.started > 60 * self.max_minutes
+        return Stop.MINUTES if over else Stop.NO
+
+    def agree(self, loss_sum: float = 0.0, norm: float = 0.0) -> tuple[float, float, Stop]:
+        """The loss sum over all processes, the norm (equal in all), and the reason that all of them act on."""
+        stop = self._mine()
+        if self.accelerator.num_processes == 1:
+            return loss_sum, norm, stop
+        mine = torch.tensor([[loss_sum, float(stop)]], dtype=torch.float64, device=self.accelerator.device)
+        losses, stops = self.accelerator.gather(mine).T.tolist()
+        return sum(losses), norm, Stop(int(max(stops)))
+
+    def describe(self, stop: Stop) -> str:
+        """The reason for people."""
+        if stop is Stop.MINUTES:
+            return f"train.max_minutes ({self.max_minutes:g}) are over"
+        return self.interrupts.received or "another process was asked to stop"

@@ -1,0 +1,63 @@
+"""`Task`: what one of BLIP's tasks hands to the loop, as plain values.
+
+Notable:
+- The loop knows no task by name: it turns rows into batches, batches into losses and epochs into numbers by the
+  functions that stand here. Nobody inherits from a task and nothing registers itself; `blipvqa.tasks` lists them.
+- A wing (`vqa`) builds its task in its own `task.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from blipvqa.config.knobs import Config
+from blipvqa.runs.run import Run
+
+Batch = dict[str, Tensor]
+
+
+class Collator(Protocol):
+    """Rows to a batch: `input_ids [Q,L]` stands first, since accelerate takes a batch's size from its first tensor."""
+
+    def __call__(self, items: Sequence[Mapping[str, Any]]) -> Batch: ...
+
+    def count_cut(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+        """How many texts of each kind are longer than the token limits and are cut."""
+        ...
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a forward pass costs: `per_row [Q]`, and means of named parts for the log."""
+
+    per_row: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task, as the loop sees it."""
+
+    name: str  # of config.task
+    texts: tuple[str, ...]  # the columns that every row needs
+    model: type[nn.Module]  # the class that load_model returns
+    collator: Callable[[Any, Config], Collator]  # (processor, config)
+    losses: Callable[[nn.Module, Batch], Losses]
+    units: Callable[[Config, Batch], int]  # what a batch adds to the number that a step's loss is divided by
+    validate: Callable[[Config, Mapping, Any, Accelerator], Callable[[nn.Module], tuple[dict, list[dict]]]]
+    # (config, splits, processor, accelerator) -> model -> an epoch's numbers and samples
+    measures: Mapping[str, str]  # names that train.metric may have, with their titles
+    alone: bool  # whether a row's loss is independent of its batch; else a batch must not be cut into micro-batches
+    remembered: Callable[[nn.Module], dict[str, Tensor]]  # tensors that a checkpoint keeps beside the trained weights
+    write_card: Callable[[Run], None]  # the model card, from what the run folder holds
+    notebooks: tuple[str, ...]  # what `make run` executes, in order
+
+
+def nothing_remembered(_model: nn.Module) -> dict[str, Tensor]:
+    """For a task whose checkpoints need the trained weights only."""
+    return {}

@@ -1,0 +1,39 @@
+"""Questions and answers, as the loop sees them."""
+
+from __future__ import annotations
+
+from blipvqa.config.knobs import Config
+from blipvqa.data.dataset import collator_for
+from blipvqa.models.vqa import BlipForVQA
+from blipvqa.training.task import Batch, Losses, Task, nothing_remembered
+from blipvqa.vqa.card import write_card
+from blipvqa.vqa.measures import MEASURES
+from blipvqa.vqa.validation import Validation
+
+
+def losses(model: BlipForVQA, batch: Batch) -> Losses:
+    """Each question's summed cross-entropy of its answer."""
+    return Losses(model(**batch).loss_per_answer)
+
+
+def units(config: Config, batch: Batch) -> int:
+    """Questions, or under `train.loss: token_mean` the labelled tokens, each answer's first ([DEC]) left out."""
+    if config.train.loss == "token_mean":
+        return int((batch["labels"][:, 1:] != -100).sum())
+    return len(batch["labels"])
+
+
+VQA = Task(
+    name="vqa",
+    texts=("question", "answer"),
+    model=BlipForVQA,
+    collator=collator_for,
+    losses=losses,
+    units=units,
+    validate=Validation,
+    measures={name: name.replace("_", " ") for name in MEASURES},
+    alone=True,
+    remembered=nothing_remembered,
+    write_card=write_card,
+    notebooks=("01_explore_data", "02_finetune", "03_evaluate", "04_inspect_predictions"),
+)
