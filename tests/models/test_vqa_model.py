@@ -79,7 +79,7 @@ def test_ranking_equals_the_authors(model, batch, expected, k):
 
 
 def test_ranking_breaks_ties_by_order(model, batch):
-    """Candidates that share their first token tie in the shortlist: the earlier ones must stay (FACTS 1.15)."""
+    """Candidates that share their first token tie in the shortlist: the earlier ones must stay (docs/facts.md 1.15)."""
     candidates = torch.tensor([[DEC, 50, tail, SEP] for tail in range(60, 100)])
     best, _ = model.rank_answers(
         **asked(batch), candidate_ids=candidates, candidate_mask=torch.ones_like(candidates), k=5
@@ -88,7 +88,7 @@ def test_ranking_breaks_ties_by_order(model, batch):
 
 
 def test_an_answer_does_not_depend_on_its_batch(model, batch, expected):
-    """FACTS 1.4: neither padding nor the other questions leak into a loss or an answer."""
+    """docs/facts.md 1.4: neither padding nor the other questions leak into a loss or an answer."""
     together = model(**batch).loss_per_answer
     answers = model.generate_answers(**asked(batch), max_length=10, min_length=1).tolist()
     padded = {
@@ -118,14 +118,14 @@ def test_left_padding_gives_the_same(model, batch):
 
 
 def test_padding_in_labels_costs_nothing(model, batch):
-    """FACTS 1.2: more padding changes no loss, with the decoder's input given or left out."""
+    """docs/facts.md 1.2: more padding changes no loss, with the decoder's input given or left out."""
     wide = torch.nn.functional.pad(batch["labels"], (0, 5), value=-100)
     without = {k: v for k, v in batch.items() if k != "decoder_input_ids"}
     torch.testing.assert_close(model(**{**without, "labels": wide}).loss, model(**batch).loss)
 
 
 def test_the_decoder_does_not_see_what_follows(model, batch):
-    """FACTS 1.13: changing a later answer token leaves earlier logits alone."""
+    """docs/facts.md 1.13: changing a later answer token leaves earlier logits alone."""
     model.text_decoder.label_smoothing = 0.0
     labels = torch.tensor([[DEC, 5, 6, 7, SEP]] * 8)
     changed = labels.clone()
@@ -173,7 +173,7 @@ def test_uint8_pixels_are_normalized_by_the_model(model, batch):
 
 
 def test_other_image_sizes_get_an_interpolated_position_table(model, batch):
-    """FACTS 1.5: not the first rows of the table, which is what transformers takes by default."""
+    """docs/facts.md 1.5: not the first rows of the table, which is what transformers takes by default."""
     small = torch.nn.functional.interpolate(batch["pixel_values"], 32)
     from blipvqa.models.towers import image_states
 
@@ -186,7 +186,7 @@ def test_other_image_sizes_get_an_interpolated_position_table(model, batch):
 
 
 def test_generation_stops_at_sep_and_ignores_the_config_eos(model, batch):
-    """The published config's eos is not its [SEP] (FACTS 1.10, 4)."""
+    """The published config's eos is not its [SEP] (docs/facts.md 1.10, 4.3)."""
     model.text_decoder.cls.predictions.bias.data[SEP] += 100
     model.text_decoder.generation_config.eos_token_id = 2
     for beams in (1, 3):

@@ -139,7 +139,7 @@ class TrainConfig(_Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05  # not on biases and norms
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     label_smoothing: Share = 0.1
-    loss: Literal["answer_sum", "token_mean"] = "answer_sum"  # the paper's, or transformers' (FACTS 1.6)
+    loss: Literal["answer_sum", "token_mean"] = "answer_sum"  # the paper's, or transformers' (docs/facts.md 1.6)
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     gradient_checkpointing: bool = False
     compile: bool = False  # torch.compile; pays on long GPU runs only

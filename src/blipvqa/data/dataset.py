@@ -139,7 +139,7 @@ def prepare_question(question: str) -> str:
 class VQACollator:
     """Items to one batch (the dict in `docs/design.md`): true lengths, distinct images, [ENC] and [DEC] in front.
 
-    `processor` is `load_model`'s; its tokenizer starts every text with [ENC] (FACTS 1.3, 1.9).
+    `processor` is `load_model`'s; its tokenizer starts every text with [ENC] (docs/facts.md 1.3, 1.9).
     """
 
     def __init__(self, processor, max_question_tokens: int = 35, max_answer_tokens: int = 40):

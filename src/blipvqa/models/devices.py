@@ -19,7 +19,7 @@ def pick_device() -> torch.device:
 def pick_precision(wanted: str, device: torch.device) -> str:
     """`train.precision` for `device`: "auto" is bf16 where the hardware computes it, fp16 on older GPUs, fp32 on CPU.
 
-    `is_bf16_supported()` alone also counts emulation, which is slower than fp32 (FACTS 1.16).
+    `is_bf16_supported()` alone also counts emulation, which is slower than fp32 (docs/facts.md 1.16).
     Raises ConfigError for what the device cannot do.
     """
     gpu = device.type == "cuda"

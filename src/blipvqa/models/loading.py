@@ -2,9 +2,9 @@
 
 Notable:
 - The exported folder works in plain transformers: [ENC] and [DEC] are in its tokenizer, its position table is the
-  one in use, its architecture is the library's (FACTS 1.9, 1.11, 1.12). Every export is read back and compared.
+  one in use, its architecture is the library's (docs/facts.md 1.9, 1.11, 1.12). Every export is read back and compared.
 - "scratch" is BLIP's architecture at the config's sizes, its vocabulary trained on the run's own train split.
-- Weights come from safetensors only, and stay fp32 while they are trained (FACTS 1.17).
+- Weights come from safetensors only, and stay fp32 while they are trained (docs/facts.md 1.17).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _model_config(source: str) -> BlipConfig:
 
 
 def _apply(model_config: BlipConfig, config: Config) -> None:
-    """The config's numbers into the model's, before it is built: later they would do nothing (FACTS 1.6)."""
+    """The config's numbers into the model's, before it is built: later they would do nothing (docs/facts.md 1.6)."""
     text = model_config.text_config
     text.label_smoothing = config.train.label_smoothing
     if config.model.text_dropout is not None:
@@ -111,7 +111,7 @@ def new_model(config: Config, texts: list[str]) -> tuple[BlipForVQA, BlipProcess
 
 def _scratch_config(scratch: ScratchModel, tokenizer: BertTokenizer, config: Config) -> BlipConfig:
     # Weights as large as a layer's width asks for: with the library's 0.02 (made for 768) a narrow model takes three
-    # times as long to look at the picture at all, and with vision's default, 1e-10, it never does (FACTS 1.7).
+    # times as long to look at the picture at all, and with vision's default, 1e-10, it never does (docs/facts.md 1.7).
     sizes = {
         "hidden_size": scratch.hidden_size,
         "intermediate_size": 4 * scratch.hidden_size,
@@ -163,7 +163,7 @@ def train_tokenizer(texts: list[str], size: int) -> BertTokenizer:
 def make_processor(tokenizer: BertTokenizer, image_size: int) -> BlipProcessor:
     """The processor of a model: square `image_size`, and a tokenizer that writes `[ENC] text [SEP]`."""
     if tokenizer.cls_token != "[ENC]":
-        # Two calls, in this order: one call would swap the ids (FACTS 1.9).
+        # Two calls, in this order: one call would swap the ids (docs/facts.md 1.9).
         tokenizer.add_special_tokens({"bos_token": "[DEC]"})
         tokenizer.add_special_tokens({"cls_token": "[ENC]"})
     start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
@@ -178,7 +178,7 @@ def make_processor(tokenizer: BertTokenizer, image_size: int) -> BlipProcessor:
 def resize_position_table(model: BlipForVQA, image_size: int) -> None:
     """Replace the position table by its interpolation to `image_size` pixels, and say so in the model's config.
 
-    Baked, so that what is saved is what was trained (FACTS 1.11).
+    Baked, so that what is saved is what was trained (docs/facts.md 1.11).
     """
     vision = model.config.vision_config
     if image_size % vision.patch_size:

@@ -6,7 +6,7 @@ Notable:
   padding. Attention alone needs a grid, and `Grid` says where each token stands in it.
 - Shared memory: several sequences that look at one image (or several candidate answers at one question) put their
   queries into one row of the grid, so keys and values are projected, and read, once for all of them.
-- Every mask is ours and reaches every attention; transformers drops the question's mask (FACTS 1.4).
+- Every mask is ours and reaches every attention; transformers drops the question's mask (docs/facts.md 1.4).
 
 Reference: salesforce/BLIP `models/med.py` and `models/vit.py`, whose numbers `tests/test_model.py` reproduces.
 """
@@ -79,7 +79,7 @@ def checkpointed(enabled: bool, function: Callable, *arguments):
 def image_states(vision, pixels: Tensor, maps: list | None = None) -> Tensor:
     """`pixels [I,3,H,W]`, normalized → `[I, 1 + patches, D]`, through a `BlipVisionModel`'s modules.
 
-    A picture of another size than the config's gets an interpolated position table (FACTS 1.5).
+    A picture of another size than the config's gets an interpolated position table (docs/facts.md 1.5).
     """
     embeddings = vision.embeddings
     patches = embeddings.patch_embedding(pixels.to(embeddings.patch_embedding.weight.dtype)).flatten(2).transpose(1, 2)

@@ -61,7 +61,7 @@ class Questions:
 
 
 class AnswerDecoder(BlipTextLMHeadModel):
-    """The answer decoder as `generate` calls it; the question's mask reaches its cross-attention (FACTS 1.4)."""
+    """The answer decoder as `generate` calls it; its cross-attention sees the question's mask (docs/facts.md 1.4)."""
 
     def forward(
         self, input_ids=None, encoder_hidden_states=None, encoder_attention_mask=None, past_key_values=None, **_unused
@@ -218,7 +218,7 @@ class BlipForVQA(BlipForQuestionAnswering):
             encoder_attention_mask=mask,
             past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
             num_beams=num_beams,
-            eos_token_id=self.config.text_config.sep_token_id,  # the published config's eos is 2 (FACTS 1.10)
+            eos_token_id=self.config.text_config.sep_token_id,  # the published config's eos is 2 (docs/facts.md 1.10)
             pad_token_id=self.decoder_pad_token_id,
             **length,
             **settings,

@@ -49,7 +49,7 @@ class Candidates:
 
     @classmethod
     def of(cls, texts: list[str], collator: VQACollator) -> Candidates:
-        """Distinct after tokenizing: 48 of PathVQA's 3,273 train answers are another's tokens (FACTS 1.15)."""
+        """Distinct after tokenizing: 48 of PathVQA's 3,273 train answers are another's tokens (docs/facts.md 1.15)."""
         batch = collator.tokenize(texts, "answer")
         batch["input_ids"][:, 0] = collator.tokenizer.bos_token_id
         first: dict[tuple, int] = {}
