@@ -2,9 +2,9 @@
 
 from blipvqa.config.knobs import Config, load_config
 from blipvqa.data.dataset import VQACollator, VQADataset, load_splits
-from blipvqa.models.loading import load_model, save_model
+from blipvqa.models.loading import save_model
 from blipvqa.runs.run import Run
-from blipvqa.tasks import fine_tune
+from blipvqa.tasks import fine_tune, load_model
 from blipvqa.vqa.evaluation import evaluate
 from blipvqa.vqa.predictions import ask, predict
 from blipvqa.vqa.scores import score

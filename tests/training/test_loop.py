@@ -19,12 +19,13 @@ from safetensors.torch import load_file
 import blipvqa.training.loop as training
 from blipvqa import Run, fine_tune, load_model
 from blipvqa.config.knobs import ConfigError
+from blipvqa.models.adapters import add_lora, merged
 from blipvqa.runs.files import read_lines
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import RunError
 from blipvqa.training.checkpoints import digest, load_checkpoint
 from blipvqa.training.interrupts import Stopped
-from blipvqa.training.optimizer import add_lora, learning_rate, make_optimizer, merged
+from blipvqa.training.optimizer import learning_rate, make_optimizer
 from blipvqa.training.step import SKIPS_IN_A_ROW, Stepper, StepTaken
 from blipvqa.training.stopping import Stop
 from blipvqa.vqa.task import VQA

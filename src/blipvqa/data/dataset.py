@@ -27,6 +27,7 @@ from blipvqa.config.knobs import Config, project_path
 from blipvqa.data.formats import image_bytes
 from blipvqa.data.images import ImageStore, decode_image
 from blipvqa.data.rows import read_splits
+from blipvqa.models.tokenizer import ANSWER_START, QUESTION_START, encode
 from blipvqa.runs.run import RunError
 
 REMOVED_FROM_QUESTIONS = re.compile(r"[.!\"()*#:;~]")  # as the authors do: salesforce/BLIP data/utils.py
@@ -66,6 +67,11 @@ class VQADataset(Dataset):
             if all(isinstance(row[column], str | None) for row in self.rows) and 1 < len(values) <= most_values:
                 axes.append(column)
         return axes
+
+    @property
+    def texts(self) -> list[str]:
+        """Every question and answer, from which a model from scratch learns its vocabulary."""
+        return [text for row in self.rows for text in (row["question"], row["answer"])]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -152,21 +158,14 @@ class VQACollator:
         batch |= self._images(items)
         answers = self.tokenize([item["answer"] for item in items], "answer")
         ids = answers["input_ids"]  # [Q, La]
-        ids[:, 0] = self.tokenizer.bos_token_id
         batch["decoder_input_ids"] = ids
         batch["labels"] = ids.masked_fill(answers["attention_mask"] == 0, -100)
         return batch
 
     def tokenize(self, texts: list[str], kind: str) -> dict[str, Tensor]:
         """`input_ids`, `attention_mask` `[Q, L]`, padded to the longest of the batch."""
-        return self.tokenizer(
-            texts,
-            padding="longest",
-            truncation=True,
-            max_length=self.limits[kind],
-            return_token_type_ids=False,
-            return_tensors="pt",
-        )
+        start = ANSWER_START if kind == "answer" else QUESTION_START
+        return encode(self.tokenizer, texts, start, self.limits[kind])
 
     def count_cut(self, rows: list[dict]) -> dict[str, int]:
         """How many questions and answers exceed the token limits and are cut."""

@@ -1,1 +1,13 @@
-"""BLIP's models, their weights, and the devices that compute them."""
+"""BLIP's models, their weights, and the devices that compute them. In reading order:
+
+- `vqa`: questions about images to answers; loss, generation and ranking
+- `towers`: how BLIP's towers are wired, over tokens without padding
+- `attention`: one function for every attention
+- `tokenizer`: words to numbers, and with which token a text begins
+- `loading`: a model from a folder or the Hub, and back into a folder
+- `scratch`: a model that starts from random weights
+- `adjust`: what a run's config changes in a model
+- `adapters`: low-rank adapters
+- `devices`: which device and number format
+- `cpu`: what makes a CPU fast; skip it on first reading
+"""

@@ -28,6 +28,7 @@ from blipvqa.data.dataset import (
     load_splits,
     loader_deaths_explained,
 )
+from blipvqa.models.adapters import add_lora
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import pick_device, pick_precision
 from blipvqa.models.loading import load_model
@@ -35,7 +36,7 @@ from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, open_run
 from blipvqa.training.interrupts import Interrupts, Stopped
-from blipvqa.training.optimizer import add_lora, learning_rate, make_optimizer
+from blipvqa.training.optimizer import learning_rate, make_optimizer
 from blipvqa.training.record import Progress, Record
 from blipvqa.training.settings import check_settings
 from blipvqa.training.step import Stepper, StepTaken
@@ -96,7 +97,7 @@ class FineTuning:
         self.config, self.task, self.accelerator, self.run = config, task, accelerator, run
         self.splits = load_splits(config)
         self.data = self.splits["train"]
-        self.model, self.processor = load_model(config.model.name, config)
+        self.model, self.processor = load_model(config.model.name, config, self._texts())
         add_lora(self.model, config.model.lora)
         if config.train.gradient_checkpointing:
             self.model.activation_checkpointing_enable()
@@ -112,6 +113,9 @@ class FineTuning:
         self.image_ids = [row["image_id"] for row in self.data.rows]
         self.steps = config.train.epochs * len(self._plan(0))
         self.record = Record(config, task, accelerator, run, self.model, self.processor, self.optimizer)
+
+    def _texts(self) -> list[str]:
+        return [row[column] for row in self.data.rows for column in self.task.texts]
 
     # -------------------------------------------------------------------------------------------- the whole
 

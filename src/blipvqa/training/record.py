@@ -14,6 +14,7 @@ from accelerate import Accelerator
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits
+from blipvqa.models.adapters import merged
 from blipvqa.models.devices import describe_device, pick_precision
 from blipvqa.models.loading import save_model
 from blipvqa.runs.environment import describe_environment
@@ -27,7 +28,6 @@ from blipvqa.training.checkpoints import (
     save_checkpoint,
     trainable,
 )
-from blipvqa.training.optimizer import merged
 from blipvqa.training.task import Collator, Task
 
 LOGS = ("history.jsonl", "samples.jsonl")

@@ -34,6 +34,7 @@ from blipvqa.data.dataset import (
 from blipvqa.data.images import decode_image, resize_image
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pick_precision
+from blipvqa.models.tokenizer import ANSWER_START, encode
 from blipvqa.models.vqa import BlipForVQA, Questions
 from blipvqa.text import asks_something, asks_yes_no
 from blipvqa.vqa.confidence import abstain, confidence
@@ -51,7 +52,6 @@ class Candidates:
     def of(cls, texts: list[str], collator: VQACollator) -> Candidates:
         """Distinct after tokenizing: 48 of PathVQA's 3,273 train answers are another's tokens (docs/facts.md 1.15)."""
         batch = collator.tokenize(texts, "answer")
-        batch["input_ids"][:, 0] = collator.tokenizer.bos_token_id
         first: dict[tuple, int] = {}
         for i, row in enumerate(batch["input_ids"].tolist()):
             first.setdefault(tuple(row), i)
@@ -144,8 +144,7 @@ class Answerer:
     def __init__(self, model: BlipForVQA, processor, settings: GenerateConfig, candidates: Candidates | None = None):
         self.model, self.tokenizer, self.settings = model, processor.tokenizer, settings
         self.candidates = candidates.to(model.device) if candidates else None
-        yes_no = self.tokenizer(["yes", "no"], return_token_type_ids=False, padding=True, return_tensors="pt")
-        yes_no["input_ids"][:, 0] = self.tokenizer.bos_token_id
+        yes_no = encode(self.tokenizer, ["yes", "no"], ANSWER_START)
         self.yes_no = Candidates(["yes", "no"], yes_no["input_ids"], yes_no["attention_mask"].bool()).to(model.device)
 
     @torch.no_grad()

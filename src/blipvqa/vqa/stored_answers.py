@@ -59,7 +59,9 @@ class StoredAnswers:
     def _model(self, which: str) -> tuple:
         if which not in self.models:
             source = self.config.model.name if which == "start" else str(self.run.model_folder)
-            self.models = {which: load_model(source, self.config)}  # one at a time: they may be large
+            self.models = {
+                which: load_model(source, self.config, self.splits["train"].texts)
+            }  # one at a time: they may be large
         return self.models[which]
 
     def _fingerprint(self, split: str, variant: str) -> dict:

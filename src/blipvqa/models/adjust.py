@@ -1,0 +1,45 @@
+"""What a run's config changes in a model: dropout, label smoothing, and the size of the pictures it takes."""
+
+from __future__ import annotations
+
+import torch
+from transformers import BlipConfig
+
+from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.models.vqa import BlipForVQA
+
+
+def apply_settings(model_config: BlipConfig, config: Config) -> None:
+    """The config's numbers into the model's, before it is built: later they would do nothing (docs/facts.md 1.6)."""
+    text = model_config.text_config
+    text.label_smoothing = config.train.label_smoothing
+    if config.model.text_dropout is not None:
+        text.hidden_dropout_prob = text.attention_probs_dropout_prob = config.model.text_dropout
+    patch = model_config.vision_config.patch_size
+    if config.model.image_size % patch:
+        raise ConfigError(
+            f"model.image_size: {config.model.image_size} is not a multiple of the model's patch, {patch}"
+        )
+    limit = max(config.data.max_question_tokens, config.data.max_answer_tokens)
+    if limit > text.max_position_embeddings:
+        raise ConfigError(f"data.max_…_tokens: {limit} exceeds the model's {text.max_position_embeddings} positions")
+
+
+def resize_position_table(model: BlipForVQA, image_size: int) -> None:
+    """Replace the position table by its interpolation to `image_size` pixels, and say so in the model's config.
+
+    Baked, so that what is saved is what was trained (docs/facts.md 1.11).
+    """
+    vision = model.config.vision_config
+    if image_size % vision.patch_size:
+        raise ConfigError(f"model.image_size: {image_size} is not a multiple of the model's patch, {vision.patch_size}")
+    if image_size == vision.image_size:
+        return
+    embeddings = model.vision_model.embeddings
+    positions = (image_size // vision.patch_size) ** 2 + 1
+    with torch.no_grad():
+        like = embeddings.position_embedding.new_empty(1, positions, embeddings.embed_dim)
+        table = embeddings.interpolate_pos_encoding(like, image_size, image_size)
+    embeddings.position_embedding = torch.nn.Parameter(table.clone())
+    embeddings.image_size = vision.image_size = image_size
+    embeddings.num_positions, embeddings.num_patches = positions, positions - 1
