@@ -28,8 +28,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from blipvqa import load_config, load_splits, score
-from blipvqa.config.knobs import project_path
-from blipvqa.data.dataset import epoch_order, epoch_plan
+from blipvqa.config.paths import project_path
+from blipvqa.data.batches import epoch_order, epoch_plan
 from blipvqa.data.images import ImageStore, decode_image, resize_image
 from blipvqa.models.devices import describe_device, pick_device
 from blipvqa.runs.files import write_json

@@ -12,7 +12,8 @@ import argparse
 import statistics
 
 from blipvqa import Run, evaluate, fine_tune, load_config
-from blipvqa.config.knobs import TrainConfig, project_path
+from blipvqa.config.knobs import TrainConfig
+from blipvqa.config.paths import project_path
 from blipvqa.runs.files import write_json
 
 SMALL = {"data.synthetic.images": {"train": 600, "validation": 80, "test": 140}, "train.epochs": 14, "train.samples": 0}

@@ -1,10 +1,12 @@
 """Fine-tune BLIP on medical visual question answering, and look at what it learnt. `README.md` shows how."""
 
-from blipvqa.config.knobs import Config, load_config
-from blipvqa.data.dataset import VQACollator, VQADataset, load_splits
+from blipvqa.config.knobs import Config
+from blipvqa.config.reading import load_config
+from blipvqa.data.dataset import VQADataset, load_splits
 from blipvqa.models.loading import save_model
 from blipvqa.runs.run import Run
 from blipvqa.tasks import fine_tune, load_model
+from blipvqa.vqa.batches import VQACollator
 from blipvqa.vqa.evaluation import evaluate
 from blipvqa.vqa.predictions import ask, predict
 from blipvqa.vqa.scores import score

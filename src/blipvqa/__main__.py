@@ -9,7 +9,9 @@ import argparse
 import os
 import sys
 
-from blipvqa.config.knobs import Config, load_config, parse_overrides, project_path, project_root
+from blipvqa.config.knobs import Config
+from blipvqa.config.paths import project_path, project_root
+from blipvqa.config.reading import load_config, parse_overrides
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,7 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from blipvqa.config.knobs import Config, project_root
+from blipvqa.config.knobs import Config
+from blipvqa.config.paths import project_root
 
 NOTEBOOKS = ("01_explore_data", "02_finetune", "03_evaluate", "04_inspect_predictions")
 

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blipvqa import load_config
-from blipvqa.config.knobs import ConfigError, parse_overrides, project_path, read_yaml, settings_difference
+from blipvqa.config.knobs import ConfigError
+from blipvqa.config.paths import project_path
+from blipvqa.config.reading import parse_overrides, read_yaml, settings_difference
 
 
 def test_every_problem_is_listed_with_its_dotted_name():

@@ -8,16 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blipvqa import load_model, load_splits
-from blipvqa.data.dataset import (
-    LightAugment,
-    VQACollator,
-    batch_loader,
-    collator_for,
-    epoch_order,
-    epoch_plan,
-    prepare_question,
-    whole_image_batches,
-)
+from blipvqa.data.augmentation import LightAugment
+from blipvqa.data.batches import batch_loader, epoch_order, epoch_plan, whole_image_batches
+from blipvqa.vqa.batches import VQACollator, collator_for, prepare_question
 
 IMAGES = st.lists(st.integers(0, 30), min_size=1, max_size=200).map(lambda ids: [str(i) for i in ids])
 

@@ -10,10 +10,10 @@ from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering, Bl
 
 from blipvqa import load_config, load_model, load_splits, save_model
 from blipvqa.config.knobs import ConfigError
-from blipvqa.data.dataset import collator_for, prepare_question
 from blipvqa.models.adjust import resize_position_table
 from blipvqa.models.tokenizer import make_processor
 from blipvqa.models.vqa import BlipForVQA
+from blipvqa.vqa.batches import collator_for, prepare_question
 
 PUBLISHED = SHARED / "reference" / "blip-vqa-base"
 

@@ -7,11 +7,11 @@ from PIL import Image
 
 from blipvqa import Run, ask, evaluate, load_model, load_splits, predict
 from blipvqa.config.knobs import Config, ConfigError, GenerateConfig
-from blipvqa.data.dataset import collator_for
 from blipvqa.data.images import ImageError
 from blipvqa.pages import tables
 from blipvqa.runs.run import RunError
 from blipvqa.text import asks_yes_no
+from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.grounding import blanked, shuffled
 from blipvqa.vqa.predictions import Answerer, Candidates, load_candidates
 

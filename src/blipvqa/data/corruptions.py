@@ -1,4 +1,4 @@
-"""Pictures as scanners, cameras and networks spoil them, in five strengths, and a run's score against them.
+"""Pictures as scanners, cameras and networks spoil them, in five strengths.
 
 Notable:
 - Applied to the pixels as the model gets them, uint8 `[3,S,S]`, and drawn from (seed, image): every question on a
@@ -11,24 +11,11 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
-
-from blipvqa.config.knobs import Config
-from blipvqa.data.dataset import load_splits
-from blipvqa.models.loading import load_model
-from blipvqa.runs.files import write_json
-from blipvqa.runs.run import Run, RunError
-from blipvqa.vqa.evaluation import held_out
-from blipvqa.vqa.predictions import load_candidates, predict
-from blipvqa.vqa.scores import score
-from blipvqa.vqa.validation import choose_images
-
-STRENGTHS = (1, 3, 5)
 
 
 def _jpeg(image: Image.Image, strength: int, _draw) -> Image.Image:
@@ -90,49 +77,3 @@ def corrupt(pixels: Tensor, image_id: str, kind: str, strength: int, seed: int =
     image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
     spoilt = CORRUPTIONS[kind](image, strength, random.Random(f"{seed}/{kind}/{image_id}"))
     return torch.from_numpy(np.asarray(spoilt).copy()).permute(2, 0, 1).contiguous()
-
-
-def stress(
-    config: Config,
-    kinds: list[str] | None = None,
-    strengths: tuple[int, ...] = STRENGTHS,
-    questions: int | None = None,
-    progress: bool = True,
-) -> dict:
-    """Scores of a run on its held-out split, as it is and corrupted; written to `stress-<split>.json`.
-
-    `questions`: only whole pictures with about so many questions. Returns {"split", "n", "clean": entry,
-    "scores": {kind: {strength: entry}}} with exact match and its interval. Raises RunError without a model, ValueError
-    for a kind that there is not.
-    """
-    unknown = sorted(set(kinds or ()) - set(CORRUPTIONS))
-    if unknown:
-        raise ValueError(f"corruptions: {', '.join(unknown)} is none of {', '.join(CORRUPTIONS)}")
-    run = Run(config.folder)
-    if not (run.model_folder / "config.json").exists():
-        raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
-    splits = load_splits(config)
-    split = held_out(splits)
-    data = splits[split].chosen(choose_images(splits[split], questions, config.seed))
-    model, processor = load_model(str(run.model_folder), config)
-    answer = partial(
-        predict,
-        model,
-        processor,
-        config=config,
-        candidates=load_candidates(config, splits, processor),
-        progress=progress,
-    )
-    group = config.data.group_column or "image_id"
-
-    def exact_match(dataset) -> dict:
-        return score(answer(dataset=dataset), group=group, seed=config.seed)["overall"]["exact_match"]
-
-    found = {"split": split, "n": len(data), "clean": exact_match(data), "scores": {}}
-    for kind in kinds or CORRUPTIONS:
-        found["scores"][kind] = {
-            str(strength): exact_match(data.altered(partial(corrupt, kind=kind, strength=strength, seed=config.seed)))
-            for strength in strengths
-        }
-    write_json(run.folder / f"stress-{split}.json", found)
-    return found

@@ -21,7 +21,8 @@ from pathlib import Path
 import datasets
 from datasets import Dataset, DatasetDict, Image, Value
 
-from blipvqa.config.knobs import Config, DataConfig, project_path
+from blipvqa.config.knobs import Config, DataConfig
+from blipvqa.config.paths import project_path
 from blipvqa.data.synthetic import write_synthetic
 from blipvqa.errors import UserError
 

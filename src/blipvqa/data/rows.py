@@ -18,7 +18,8 @@ import pyarrow as pa
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from blipvqa.config.knobs import Config, DataConfig, project_path
+from blipvqa.config.knobs import Config, DataConfig
+from blipvqa.config.paths import project_path
 from blipvqa.data.formats import ERROR, SourceError, image_bytes, open_source, read_image_file, safe_path
 from blipvqa.data.images import ImageError, ImageStore
 from blipvqa.data.splitting import cut_validation, regroup, shared_notes

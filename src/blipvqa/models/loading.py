@@ -16,7 +16,8 @@ import torch
 from transformers import BertTokenizer, BlipConfig, BlipProcessor
 from transformers.utils import logging as transformers_logging
 
-from blipvqa.config.knobs import Config, ConfigError, project_path
+from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.config.paths import project_path
 from blipvqa.models.adjust import apply_settings, resize_position_table
 from blipvqa.models.scratch import new_model
 from blipvqa.models.tokenizer import make_processor

@@ -18,7 +18,8 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from blipvqa.config.knobs import ConfigError, project_path
+from blipvqa.config.knobs import ConfigError
+from blipvqa.config.paths import project_path
 from blipvqa.text import is_yes_no, normalize, question_type
 
 BLUE, GREEN, RED, GREY, ORANGE = "#2f6690", "#2a7f62", "#b8402a", "#9aa3ab", "#d08c2f"

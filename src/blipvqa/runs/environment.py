@@ -9,7 +9,8 @@ from importlib.metadata import version
 
 import torch
 
-from blipvqa.config.knobs import Config, project_root
+from blipvqa.config.knobs import Config
+from blipvqa.config.paths import project_root
 
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "peft", "pillow", "numpy")
 

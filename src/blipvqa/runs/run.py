@@ -12,7 +12,8 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from blipvqa.config.knobs import Config, ConfigError, read_yaml, settings_difference
+from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.config.reading import read_yaml, settings_difference
 from blipvqa.errors import UserError
 from blipvqa.runs.files import flush_folder, move, read_lines, sweep, write_text
 

@@ -9,7 +9,6 @@ Notable:
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import nullcontext
 
@@ -19,15 +18,10 @@ from accelerate.state import AcceleratorState
 from accelerate.utils.memory import should_reduce_batch_size
 from tqdm.auto import tqdm
 
-from blipvqa.config.knobs import Config, ConfigError
-from blipvqa.data.dataset import (
-    LightAugment,
-    batch_loader,
-    epoch_order,
-    epoch_plan,
-    load_splits,
-    loader_deaths_explained,
-)
+from blipvqa.config.knobs import Config
+from blipvqa.data.augmentation import LightAugment
+from blipvqa.data.batches import batch_loader, epoch_order, epoch_plan, loader_deaths_explained, workers_for
+from blipvqa.data.dataset import load_splits
 from blipvqa.models.adapters import add_lora
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import pick_device, pick_precision
@@ -37,12 +31,12 @@ from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, open_run
 from blipvqa.training.interrupts import Interrupts, Stopped
 from blipvqa.training.optimizer import learning_rate, make_optimizer
-from blipvqa.training.record import Progress, Record
+from blipvqa.training.progress import Progress, check_metric
+from blipvqa.training.record import Record
 from blipvqa.training.settings import check_settings
 from blipvqa.training.step import Stepper, StepTaken
 from blipvqa.training.stopping import Stop, Stopping
 from blipvqa.training.task import Task
-from blipvqa.vqa.predictions import workers_for
 
 
 def fine_tune(config: Config, task: Task, processes: int = 1) -> Run:
@@ -252,7 +246,7 @@ class FineTuning:
             progress.epoch += 1
         self.model.eval()
         numbers, samples = self.validate(self.model)
-        self._check_metric(numbers)
+        check_metric(self.config.train.metric, numbers)
         row = {
             "type": "epoch",
             "epoch": progress.epoch,
@@ -263,7 +257,7 @@ class FineTuning:
             "peak_memory_gib": peak_memory_gib(),
             "skipped_steps": progress.skipped,
         }
-        row["best"] = bool(progress.step) and self._is_best(numbers)
+        row["best"] = bool(progress.step) and progress.note_epoch(self.config.train.metric, numbers)
         self.record.write("history.jsonl", [row], progress)
         self.record.write("samples.jsonl", [{"epoch": progress.epoch, **sample} for sample in samples], progress)
         progress.position, progress.loss_sum, progress.questions = 0, 0.0, 0
@@ -271,27 +265,6 @@ class FineTuning:
             self.record.export()
         if progress.step:
             self.record.checkpoint(progress, self.steps)
-
-    def _check_metric(self, numbers: dict) -> None:
-        """A metric that counts no row of validation can choose no epoch, and must not end the run by its patience."""
-        name = self.config.train.metric
-        if numbers.get(name) is None:
-            defined = [key for key, value in numbers.items() if value is not None]
-            raise ConfigError(
-                f"train.metric: '{name}' counts no row of the validation split, so it cannot choose the best epoch. "
-                f"Defined there: {', '.join(defined) or 'nothing'}."
-            )
-
-    def _is_best(self, numbers: dict) -> bool:
-        name, progress = self.config.train.metric, self.progress
-        sign = -1 if name == "loss" else 1
-        value, best = numbers[name], progress.best and progress.best["value"]
-        better = math.isfinite(value) and (best is None or sign * value > sign * best)
-        if better:
-            progress.best, progress.stale = {"epoch": progress.epoch, "metric": name, "value": value}, 0
-        else:
-            progress.stale += 1
-        return better
 
     def _pause(self, stop: Stop, reason: str) -> None:
         exported = self.run.model_folder.exists()  # asked before the barrier: every process must answer alike

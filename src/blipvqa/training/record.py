@@ -7,7 +7,7 @@ Notable:
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 import torch
 from accelerate import Accelerator
@@ -28,26 +28,8 @@ from blipvqa.training.checkpoints import (
     save_checkpoint,
     trainable,
 )
+from blipvqa.training.progress import LOGS, Progress
 from blipvqa.training.task import Collator, Task
-
-LOGS = ("history.jsonl", "samples.jsonl")
-
-
-@dataclass
-class Progress:
-    """How far a run is: what a checkpoint holds beside its tensors."""
-
-    step: int = 0  # optimizer steps done
-    epoch: int = 0  # epochs done
-    position: int = 0  # steps done in the one that is under way
-    loss_sum: float = 0.0  # of that epoch's questions so far
-    questions: int = 0
-    skipped: int = 0  # steps left out for a gradient that is no number
-    best: dict | None = None  # {"epoch", "metric", "value"}
-    stale: int = 0  # epochs since
-    micro_batch_size: int | None = None  # halved when memory did not suffice
-    scaler: dict | None = None  # fp16's loss scale
-    rows: dict = field(default_factory=lambda: dict.fromkeys(LOGS, 0))  # of each log, written so far
 
 
 class Record:

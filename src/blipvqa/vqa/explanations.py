@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blipvqa.data.dataset import VQACollator, VQADataset
+from blipvqa.data.dataset import VQADataset
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.text import normalize, question_type
+from blipvqa.vqa.batches import VQACollator
 
 METHODS = ("gradient", "rollout")
 LARGEST_BOX = 0.3  # of the picture: a larger box is hit by chance too often to tell anything

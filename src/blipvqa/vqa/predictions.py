@@ -11,7 +11,6 @@ Notable:
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,21 +21,17 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from blipvqa.config.knobs import Config, ConfigError, GenerateConfig, project_path
-from blipvqa.data.dataset import (
-    VQACollator,
-    VQADataset,
-    batch_loader,
-    collator_for,
-    loader_deaths_explained,
-    whole_image_batches,
-)
+from blipvqa.config.knobs import Config, ConfigError, GenerateConfig
+from blipvqa.config.paths import project_path
+from blipvqa.data.batches import batch_loader, loader_deaths_explained, whole_image_batches, workers_for
+from blipvqa.data.dataset import VQADataset
 from blipvqa.data.images import decode_image, resize_image
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pick_precision
 from blipvqa.models.tokenizer import ANSWER_START, encode
 from blipvqa.models.vqa import BlipForVQA, Questions
 from blipvqa.text import asks_something, asks_yes_no
+from blipvqa.vqa.batches import VQACollator, collator_for
 from blipvqa.vqa.confidence import abstain, confidence
 
 
@@ -116,13 +111,6 @@ def predict(
             found = in_halves(answerer, batch, rows, lambda part: collator(dataset.__getitems__(part)))
             answers |= dict(zip(rows, found, strict=True))
     return [{**dataset.rows[i], **answers[i]} for i in range(len(dataset))]
-
-
-def workers_for(config: Config, device: torch.device) -> int:
-    """Loader processes: `train.workers`, by default some on a GPU and none on the CPU, which they would slow down."""
-    if config.train.workers is not None:
-        return config.train.workers
-    return min(4, os.cpu_count() or 1) if device.type == "cuda" else 0
 
 
 def in_halves(answer: Callable, batch: dict, rows: list[int], collate: Callable) -> list[dict]:

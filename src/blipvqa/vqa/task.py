@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from blipvqa.config.knobs import Config
-from blipvqa.data.dataset import collator_for
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.training.task import Batch, Losses, Task, nothing_remembered
+from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.card import write_card
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.validation import Validation

@@ -10,9 +10,11 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from blipvqa.config.knobs import Config
-from blipvqa.data.dataset import VQADataset, batch_loader, collator_for, whole_image_batches
+from blipvqa.data.batches import batch_loader, whole_image_batches, workers_for
+from blipvqa.data.dataset import VQADataset
 from blipvqa.models.vqa import BlipForVQA
-from blipvqa.vqa.predictions import Answerer, in_halves, load_candidates, workers_for
+from blipvqa.vqa.batches import collator_for
+from blipvqa.vqa.predictions import Answerer, in_halves, load_candidates
 from blipvqa.vqa.scores import score
 
 SHOWN = ("exact_match", "yes_no_accuracy", "open_exact_match")

@@ -1,0 +1,123 @@
+"""The order of an epoch, its batches over all processes, and the loader that makes them.
+
+Notable:
+- `epoch_plan` draws images and then up to `questions_per_image` of each one's rows, so a batch holds few images and
+  many rows; every row comes exactly once an epoch, whatever the number of processes.
+- `distinct_images` stacks each picture of a batch once.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from blipvqa.config.knobs import Config
+from blipvqa.data.dataset import VQADataset
+from blipvqa.runs.run import RunError
+
+
+def distinct_images(items: list[dict]) -> dict[str, Tensor]:
+    """`pixel_values [I, 3, S, S]`, each picture of the batch once, and `image_index [Q]`, each row's among them."""
+    place: dict[str, int] = {}
+    pixels = []
+    for item in items:
+        if item["image_id"] not in place:
+            place[item["image_id"]] = len(pixels)
+            pixels.append(item["pixels"])
+    index = torch.tensor([place[item["image_id"]] for item in items])
+    return {"pixel_values": torch.stack(pixels), "image_index": index}
+
+
+def epoch_order(
+    image_ids: list[str], questions_per_image: int, seed: int, epoch: int, shuffle: bool = True
+) -> list[int]:
+    """The order of an epoch's rows: images at random, up to `questions_per_image` questions of each together.
+
+    An image with more questions comes again elsewhere with the rest. `shuffle=False` keeps the source's order.
+    """
+    if not shuffle:
+        return list(range(len(image_ids)))
+    draw = random.Random(f"{seed}/{epoch}")
+    by_image = defaultdict(list)
+    for i, image_id in enumerate(image_ids):
+        by_image[image_id].append(i)
+    groups = []
+    for rows in by_image.values():
+        draw.shuffle(rows)
+        groups += [rows[start : start + questions_per_image] for start in range(0, len(rows), questions_per_image)]
+    draw.shuffle(groups)
+    return [i for group in groups for i in group]
+
+
+def epoch_plan(
+    order: list[int], batch_size: int, micro_batch_size: int | None = None, rank: int = 0, processes: int = 1
+) -> list[tuple[int, list[list[int]]]]:
+    """An epoch's optimizer steps, as process `rank` of `processes` sees them.
+
+    Each step is (questions over all processes, this process's micro-batches of row numbers). The processes' shares
+    are disjoint, cover the step and differ by one question at most; a last step too small to give each process a
+    question joins the one before.
+    """
+    steps = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    if len(steps) > 1 and len(steps[-1]) < processes:
+        steps[-2:] = [steps[-2] + steps[-1]]
+    plan = []
+    for step in steps:
+        if len(step) < processes:
+            raise ValueError(f"a step of {len(step)} questions cannot be shared by {processes} processes")
+        mine = step[len(step) * rank // processes : len(step) * (rank + 1) // processes]
+        size = micro_batch_size or len(mine)
+        plan.append((len(step), [mine[start : start + size] for start in range(0, len(mine), size)]))
+    return plan
+
+
+def whole_image_batches(image_ids: list[str], batch_size: int) -> list[list[int]]:
+    """Rows in batches of about `batch_size` for prediction: an image's questions stay together where they fit."""
+    by_image = defaultdict(list)
+    for i, image_id in enumerate(image_ids):
+        by_image[image_id].append(i)
+    batches: list[list[int]] = [[]]
+    for rows in by_image.values():
+        for start in range(0, len(rows), batch_size):
+            part = rows[start : start + batch_size]
+            if len(batches[-1]) + len(part) > batch_size:
+                batches.append([])
+            batches[-1] += part
+    return [batch for batch in batches if batch]
+
+
+@contextmanager
+def loader_deaths_explained() -> Iterator[None]:
+    """Within, a killed loader process is a RunError that says so: torch reports it wherever the main process stands."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise RunError(
+            "a process that loads pictures was killed, as the system does when memory runs out. What was written "
+            "is intact: start again, with train.workers: 0 if it happens again"
+        ) from error
+
+
+def batch_loader(
+    dataset: VQADataset, collator: Callable[[list[dict]], dict[str, Tensor]], batches: list[list[int]], workers: int = 0
+) -> DataLoader:
+    """The given batches of row numbers, in order; with `workers` processes they are made ahead of the device."""
+    return DataLoader(
+        dataset, batch_sampler=batches, collate_fn=collator, num_workers=workers, pin_memory=torch.cuda.is_available()
+    )
+
+
+def workers_for(config: Config, device: torch.device) -> int:
+    """Loader processes: `train.workers`, by default some on a GPU and none on the CPU, which they would slow down."""
+    if config.train.workers is not None:
+        return config.train.workers
+    return min(4, os.cpu_count() or 1) if device.type == "cuda" else 0

@@ -1,0 +1,48 @@
+"""How far a run is, and which of its epochs is the best."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from blipvqa.config.knobs import ConfigError
+
+LOGS = ("history.jsonl", "samples.jsonl")
+
+
+@dataclass
+class Progress:
+    """How far a run is: what a checkpoint holds beside its tensors."""
+
+    step: int = 0  # optimizer steps done
+    epoch: int = 0  # epochs done
+    position: int = 0  # steps done in the one that is under way
+    loss_sum: float = 0.0  # of that epoch's questions so far
+    questions: int = 0
+    skipped: int = 0  # steps left out for a gradient that is no number
+    best: dict | None = None  # {"epoch", "metric", "value"}
+    stale: int = 0  # epochs since
+    micro_batch_size: int | None = None  # halved when memory did not suffice
+    scaler: dict | None = None  # fp16's loss scale
+    rows: dict = field(default_factory=lambda: dict.fromkeys(LOGS, 0))  # of each log, written so far
+
+    def note_epoch(self, metric: str, numbers: dict) -> bool:
+        """Whether this epoch is the best so far. A value that is no number (NaN, infinite) never is."""
+        sign = -1 if metric == "loss" else 1
+        value, best = numbers[metric], self.best and self.best["value"]
+        better = math.isfinite(value) and (best is None or sign * value > sign * best)
+        if better:
+            self.best, self.stale = {"epoch": self.epoch, "metric": metric, "value": value}, 0
+        else:
+            self.stale += 1
+        return better
+
+
+def check_metric(name: str, numbers: dict) -> None:
+    """A metric that counts no row of validation can choose no epoch, and must not end the run by its patience."""
+    if numbers.get(name) is None:
+        defined = [key for key, value in numbers.items() if value is not None]
+        raise ConfigError(
+            f"train.metric: '{name}' counts no row of the validation split, so it cannot choose the best epoch. "
+            f"Defined there: {', '.join(defined) or 'nothing'}."
+        )
