@@ -50,3 +50,22 @@ def test_links_between_pages_lead_somewhere(texts):
 def test_no_path_of_one_machine_is_committed(texts):
     private = re.compile(r"(?<![\w.])/(home|Users|root|work)/\w|[A-Z]:\\\\?Users\\")
     assert [path.relative_to(ROOT).as_posix() for path, text in texts.items() if private.search(text)] == []
+
+
+def test_the_six_files_of_the_readme_are_there():
+    """The reading order names six files of the package, each by its place below `src/blipvqa`."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## VQA in six files")[1].split("\n## ")[0]
+    named = re.findall(r"^\d\. \[`([\w/.]+)`\]\(src/blipvqa/([\w/.]+)\)", section, re.M)
+    assert len(named) == 6
+    assert [shown for shown, place in named if shown != place or not (ROOT / "src" / "blipvqa" / place).is_file()] == []
+
+
+def test_commands_in_the_pages_exist(texts):
+    """`make x` and `blipvqa x` in a page are targets and commands; a renamed one would leave the page behind."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    commands = set(re.findall(r'"([a-z-]+)"', (ROOT / "src/blipvqa/__main__.py").read_text(encoding="utf-8")))
+    for path, text in texts.items():
+        if path.suffix == ".md" and path.name != "lab-notes.md":
+            code = "\n".join(re.findall(r"^(?:    .*|```sh\n.*?```)|`[^`\n]+`", text, re.M | re.S))
+            assert set(re.findall(r"(?<![\w-])make ([a-z][a-z-]+)", code)) <= targets, path
+            assert set(re.findall(r"-m blipvqa ([a-z-]+)", code)) <= commands, path

@@ -1,4 +1,4 @@
-"""The steps of the notebooks from a shell: `python -m blipvqa run|train|evaluate|report CONFIG`.
+"""The steps of the notebooks from a shell: `blipvqa run|train|evaluate|report CONFIG`, or `python -m blipvqa …`.
 
 `accelerate launch -m blipvqa train CONFIG --name x --set key=value` starts it on several GPUs or machines.
 """
@@ -16,7 +16,7 @@ from blipvqa.config.reading import load_config, parse_overrides
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; bad input is one message on stderr and exit code 2."""
-    parser = argparse.ArgumentParser(prog="python -m blipvqa", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="blipvqa", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, meaning in (
         ("train", "fine-tune, or go on with a run"),

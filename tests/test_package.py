@@ -1,0 +1,83 @@
+"""What an installation promises: a command, type information, one version, and the same commands on every system."""
+
+import fnmatch
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from test_floors import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8"))
+
+
+def test_the_console_script_is_the_command_line(capsys):
+    module, function = PROJECT["project"]["scripts"]["blipvqa"].split(":")
+    with pytest.raises(SystemExit, match="0"):
+        getattr(importlib.import_module(module), function)(["--help"])
+    assert "usage: blipvqa" in capsys.readouterr().out
+
+
+def test_every_file_that_is_no_module_is_packaged():
+    """setuptools installs modules by itself, and other files only where `package-data` names them."""
+    package = ROOT / "src" / "blipvqa"
+    others = [
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    ]
+    assert "py.typed" in others
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["blipvqa"]
+    assert [name for name in others if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)] == []
+
+
+def test_one_version_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    released = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert citation["version"] == released[0] == PROJECT["project"]["version"]
+    assert citation["license"] == PROJECT["project"]["license"]
+
+
+ON_WINDOWS = """
+import builtins
+
+usual = builtins.__import__
+
+def without_unix(name, globals=None, *rest, **named):
+    if (globals or {}).get("__name__", "").startswith("blipvqa") and name in ("fcntl", "resource", "pwd", "grp", "termios"):
+        raise ModuleNotFoundError(f"no module {name} on Windows, imported by {globals['__name__']}")
+    return usual(name, globals, *rest, **named)
+
+builtins.__import__ = without_unix
+import pkgutil, blipvqa
+for module in pkgutil.walk_packages(blipvqa.__path__, "blipvqa."):
+    __import__(module.name)
+"""
+
+
+def test_every_module_imports_where_the_modules_of_unix_are_missing():
+    """An import of one of them at the top of a file would end every command on Windows."""
+    result = subprocess.run([sys.executable, "-c", ON_WINDOWS], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+def test_the_tiny_run_of_the_workflow_runs(root):
+    """The commands for macOS and Windows, with a warning for each file that would be read in the system's own encoding."""
+    job = WORKFLOW["jobs"]["import-and-tiny-run"]
+    assert "for step in train evaluate report; do blipvqa $step $TINY; done" in [
+        step.get("run") for step in job["steps"]
+    ]
+    for folder in ("configs", "tests/data"):
+        (root / folder).parent.mkdir(exist_ok=True)
+        (root / folder).symlink_to(ROOT / folder)
+    for step in ("train", "evaluate", "report"):
+        command = [sys.executable, "-X", "warn_default_encoding", "-m", "blipvqa", step, *job["env"]["TINY"].split()]
+        result = subprocess.run(command, capture_output=True, text=True, cwd=root, env=dict(os.environ))
+        assert result.returncode == 0, result.stderr[-2000:]
+        assert not re.search(r"blipvqa/\S+: EncodingWarning", result.stderr)
+    assert (root / "outputs" / "tiny" / "report.html").exists()
