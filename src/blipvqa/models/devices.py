@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 
 import torch
 
 from blipvqa.config.knobs import ConfigError
 
+FORMATS_OF_ONEDNN = ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE")
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -29,6 +31,24 @@ def pick_precision(wanted: str, device: torch.device) -> str:
     if wanted == "fp16" and not gpu:
         raise ConfigError("train.precision: fp16 needs a GPU; found none. Use fp32, or auto.")
     return wanted
+
+
+def pin_number_formats(device: torch.device) -> None:
+    """Products of fp32 numbers are computed in fp32, whatever the environment asks of torch.
+
+    `TORCH_ALLOW_TF32_CUBLAS_OVERRIDE` is overruled. The libraries below torch read variables of their own, which
+    nothing in this process can overrule: raises ConfigError that names one which lowers the precision.
+    """
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = True  # torch's default, for the convolution that cuts an image into patches
+    names = ("NVIDIA_TF32_OVERRIDE",) if device.type == "cuda" else FORMATS_OF_ONEDNN
+    for name in names:
+        value = os.environ.get(name, "").strip()
+        if value and value.upper() not in ("0", "STRICT"):
+            raise ConfigError(
+                f"{name}={value} in the environment lowers the precision of fp32 products: unset it. "
+                "train.precision says what to compute with."
+            )
 
 
 def autocast(precision: str, device: torch.device):

@@ -14,7 +14,6 @@ from contextlib import nullcontext
 
 import torch
 from accelerate import Accelerator, notebook_launcher
-from accelerate.state import AcceleratorState
 from accelerate.utils.memory import should_reduce_batch_size
 from tqdm.auto import tqdm
 
@@ -23,12 +22,11 @@ from blipvqa.data.augmentation import LightAugment
 from blipvqa.data.batches import batch_loader, epoch_order, epoch_plan, loader_deaths_explained, workers_for
 from blipvqa.data.dataset import load_splits
 from blipvqa.models.adapters import add_lora
-from blipvqa.models.cpu import reuse_memory
-from blipvqa.models.devices import pick_device, pick_precision
 from blipvqa.models.loading import load_model
 from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, open_run
+from blipvqa.training.accelerator import make_accelerator
 from blipvqa.training.interrupts import Interrupts, Stopped
 from blipvqa.training.optimizer import learning_rate, make_optimizer
 from blipvqa.training.progress import Progress, check_metric
@@ -57,14 +55,7 @@ def fine_tune(config: Config, task: Task, processes: int = 1) -> Run:
 
 def _fine_tune(config: Config, task: Task) -> Run:
     check_settings(config, task)
-    AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
-    precision = pick_precision(config.train.precision, pick_device())
-    reuse_memory(pick_device())
-    accelerator = Accelerator(
-        mixed_precision="no" if precision == "fp32" else precision,
-        log_with=config.train.tracker,
-        project_dir=str(config.folder),
-    )
+    accelerator = make_accelerator(config)
     started = time.monotonic()
     with lock(config.folder) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:

@@ -27,7 +27,7 @@ from blipvqa.data.batches import batch_loader, loader_deaths_explained, whole_im
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.images import decode_image, resize_image
 from blipvqa.models.cpu import reuse_memory
-from blipvqa.models.devices import autocast, pick_device, pick_precision
+from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
 from blipvqa.models.tokenizer import ANSWER_START, encode
 from blipvqa.models.vqa import BlipForVQA, Questions
 from blipvqa.text import asks_something, asks_yes_no
@@ -131,6 +131,7 @@ class Answerer:
 
     def __init__(self, model: BlipForVQA, processor, settings: GenerateConfig, candidates: Candidates | None = None):
         self.model, self.tokenizer, self.settings = model, processor.tokenizer, settings
+        pin_number_formats(model.device)
         self.candidates = candidates.to(model.device) if candidates else None
         yes_no = encode(self.tokenizer, ["yes", "no"], ANSWER_START)
         self.yes_no = Candidates(["yes", "no"], yes_no["input_ids"], yes_no["attention_mask"].bool()).to(model.device)
