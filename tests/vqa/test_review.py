@@ -10,6 +10,7 @@ from PIL import Image
 
 from blipvqa import Run, load_splits
 from blipvqa.pages import tables
+from blipvqa.pages.spreadsheets import unguard
 from blipvqa.vqa.review import VERDICTS, read_review, save_pictures, write_review
 
 
@@ -58,9 +59,22 @@ def test_the_file_that_the_reviewer_opens(tmp_path):
 )
 def test_no_cell_is_calculated_or_made_a_date(tmp_path, cell):
     path = write_review(predictions((cell, cell)), tmp_path)
-    assert sheet(path)[0]["answer"] == sheet(path)[0]["prediction"] == f"'{cell}"
+    assert sheet(path)[0]["answer"] == sheet(path)[0]["prediction"]
+    assert sheet(path)[0]["answer"].startswith(f"'{cell[0]}")
+    assert unguard(sheet(path)[0]["answer"]) == cell
     judge(path, "correct")
     assert read_review(path, predictions((cell, cell)))["expert_accuracy"]["value"] == 1
+
+
+@pytest.mark.parametrize("cell", ["fat;=1+1", 'fat;"=1+1"', "fat\t@sum", "fat\n-1", "fat;'=1"])
+@pytest.mark.parametrize("save", [{}, {"delimiter": ";"}, {"delimiter": "\t", "encoding": "utf-16"}])
+def test_a_cell_that_splits_into_a_formula_is_guarded_and_read_back(tmp_path, cell, save):
+    rows = predictions((cell, cell), ("a", "b"))
+    path = write_review(rows, tmp_path)
+    assert unguard(sheet(path)[0]["prediction"]) == cell
+    judge(path, "correct", "incorrect", save=save)
+    assert read_review(path, rows)["expert_accuracy"]["value"] == 0.5
+    assert [row["verdict"] for row in sheet(write_review(rows, tmp_path))] == ["correct", "incorrect"]
 
 
 @pytest.mark.parametrize("cell", ["yes", "t-cell", "3 cm", "5", "x=1", "'flea bitten kidney '", "marked - yes", ""])

@@ -16,27 +16,20 @@ from pathlib import Path
 
 from blipvqa.data.dataset import VQADataset
 from blipvqa.numbers.bootstrap import estimate_mean, group_of
+from blipvqa.pages.spreadsheets import SEPARATORS, guard, unguard
 from blipvqa.runs.files import replacing
 from blipvqa.text import answered_right, same_answer
 from blipvqa.vqa.measures import Prediction, check_predictions
 
 COLUMNS = ("id", "image", "question", "answer", "prediction", "verdict")
-JUDGED = (
-    "question",
-    "answer",
-    "prediction",
-)  # what a verdict is about: if one changes, it is no longer valid
+JUDGED = ("question", "answer", "prediction")  # what a verdict is about: if one changes, it is no longer valid
 VERDICTS = {
     "correct": "means the same as a right answer to this image and question",
     "partly": "right but incomplete, or right with something wrong beside it",
     "incorrect": "wrong",
     "unclear": "cannot be judged from this image and question; not counted",
 }
-# What spreadsheets take for a formula (OWASP, "CSV injection"; the last four are =+-@ in full width) ...
-FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-# ... and for a date: "3-4", "1/2", in some countries "3.4", and the genes MARCH1 and SEPT9.
-MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-DATE = re.compile(rf"\d+(\s*[-/.:]\s*\d+)+|{MONTH}[ -]?\d+", re.IGNORECASE)
+APOSTROPHES = re.compile(f"(?:\\A|(?<=[ {SEPARATORS}]))'+")  # of the guard, or a text's own at the same place
 
 
 def write_review(
@@ -51,19 +44,9 @@ def write_review(
     """Write `review-<split>.csv`: a row a question, with an empty column for the verdict, one of VERDICTS.
 
     Verdicts of an existing file are carried over where question, answer and prediction are still the same.
-
-    Args:
-        predictions: as for `metrics.score`.
-        folder: where the file goes, usually the run folder.
-        split: names the file.
-        images: the image file of each `image_id`, as the reviewer will find it; by default the id itself.
-        sample: review only so many questions, drawn at random from `seed`, in the order of the predictions.
-
-    Returns:
-        The file's path.
-
-    Raises:
-        FileExistsError: a verdict in the file would be lost; nothing is written.
+    `images` names the image file of each `image_id`, as the reviewer will find it; without it, the id itself stands
+    there. `sample` takes only so many questions, drawn at random from `seed`, in the order of the predictions.
+    Returns the file's path. Raises FileExistsError where a verdict in the file would be lost; then nothing is written.
     """
     predictions = list(predictions)
     check_predictions(predictions)
@@ -104,25 +87,19 @@ def save_pictures(dataset: VQADataset, folder: str | Path, split: str = "test", 
 def _row(prediction: Prediction, images: Mapping[object, str]) -> dict[str, str]:
     image = images.get(prediction["image_id"], prediction["image_id"])
     cells = {"id": prediction["id"], "image": image, **{key: prediction[key] for key in JUDGED}}
-    return {key: _as_text(str(cell)) for key, cell in cells.items()} | {"verdict": ""}
-
-
-def _as_text(cell: str) -> str:
-    """The cell, after an apostrophe if a spreadsheet would calculate it ("=1+1", "-5") or date it ("3-4")."""
-    changed = cell.lstrip(" ").startswith(FORMULA) or DATE.fullmatch(cell.strip())
-    return f"'{cell}" if changed else cell
+    return {key: guard(str(cell)) for key, cell in cells.items()} | {"verdict": ""}
 
 
 def _carry_over(path: Path, rows: list[dict[str, str]]) -> None:
     """Put the file's verdicts into the rows they were given on; FileExistsError if one would be lost."""
-    rows_by_id = {_plain(row["id"]): row for row in rows}
+    rows_by_id = {unguard(row["id"]): row for row in rows}
     lost = []
-    for _, given in _read(path):
-        row = rows_by_id.get(given["id"], {})
-        if given["verdict"] and all(_same_cell(given.get(key), row.get(key)) for key in JUDGED):
-            row["verdict"] = given["verdict"]
-        elif given["verdict"]:
-            lost.append(given["id"])
+    for _, reviewed in _read(path):
+        row = rows_by_id.get(reviewed["id"], {})
+        if reviewed["verdict"] and all(_same_cell(reviewed.get(key), row.get(key)) for key in JUDGED):
+            row["verdict"] = reviewed["verdict"]
+        elif reviewed["verdict"]:
+            lost.append(reviewed["id"])
     if lost:
         raise FileExistsError(
             f"{path} holds {len(lost)} verdicts on answers that are no longer the same or no longer there, "
@@ -130,16 +107,17 @@ def _carry_over(path: Path, rows: list[dict[str, str]]) -> None:
         )
 
 
-def _plain(cell: str) -> str:
-    return cell.lstrip("'")
-
-
 def _same_cell(a: str | None, b: str | None) -> bool:
-    return a is not None and b is not None and same_answer(_plain(a), _plain(b))
+    """Whether two cells hold the same text, if a spreadsheet or a reviewer left out the guards of one of them."""
+    return a is not None and b is not None and same_answer(_bare(a), _bare(b))
+
+
+def _bare(cell: str) -> str:
+    return APOSTROPHES.sub("", cell)
 
 
 def _read(path: str | Path) -> list[tuple[int, dict[str, str]]]:
-    """The rows that are not empty, each with its number in the spreadsheet; ids and verdicts in plain form.
+    """The rows that are not empty, each with its number in the spreadsheet; ids without guard, verdicts in lower case.
 
     Only those two need to be intact, and both are ASCII: a file saved in a local encoding is read as well.
     """
@@ -150,13 +128,13 @@ def _read(path: str | Path) -> list[tuple[int, dict[str, str]]]:
     header, *records = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)) or [[]]
     columns = [name.strip().lower() for name in header]
     if missing := [name for name in ("id", "verdict") if name not in columns]:
-        found = ", ".join(header) or "nothing"
-        raise ValueError(f"{path}: no column {' and no column '.join(missing)}; the first row has {found}")
+        titles = ", ".join(header) or "nothing"
+        raise ValueError(f"{path}: no column {' and no column '.join(missing)}; the first row has {titles}")
     rows = []
     for number, record in enumerate(records, start=2):
         row = dict.fromkeys(columns, "") | dict(zip(columns, map(str.strip, record), strict=False))
         if any(row.values()):
-            rows.append((number, row | {"id": _plain(row["id"]), "verdict": row["verdict"].lower()}))
+            rows.append((number, row | {"id": unguard(row["id"]), "verdict": row["verdict"].lower()}))
     return rows
 
 
@@ -170,33 +148,27 @@ def read_review(
 ) -> dict:
     """How many of the reviewed answers the expert accepts, with 95 % intervals over images.
 
-    Rows without a verdict and rows removed from the file are pending; `unclear` is not counted.
+    Rows without a verdict and rows removed from the file are pending; `unclear` is not counted. Returns
+    {"expert_accuracy": entry of the verdict correct, "expert_accuracy_with_partly": of correct or partly,
+    "exact_match": of the same questions, "verdicts": {verdict: number}, "pending": number of predictions without one,
+    "accepted_not_exact": ids of synonyms, "exact_not_accepted": ids of doubtful references}.
 
-    Returns:
-        {"expert_accuracy": {"value", "n", "low", "high"},      verdict correct
-         "expert_accuracy_with_partly": {...},                  correct or partly
-         "exact_match": {...},                                  of the same questions
-         "verdicts": {verdict: number}, "pending": number of predictions without one,
-         "accepted_not_exact": [id],                            synonyms
-         "exact_not_accepted": [id]}                            doubtful references
-
-    Raises:
-        ValueError: naming the sheet's row: a verdict is none of VERDICTS or was given on another answer than
-            the prediction's, an id is missing, unknown or there twice; or the file has no such columns.
+    Raises ValueError, naming the sheet's row, where a verdict is none of VERDICTS or was passed on another answer than
+    the prediction's, where an id is missing, unknown or there twice, and where the file has no such columns.
     """
     predictions = list(predictions)
     check_predictions(predictions)
     verdicts = _verdicts(path, {str(prediction["id"]): prediction for prediction in predictions})
     judged = [p for p in predictions if verdicts.get(str(p["id"]), "unclear") != "unclear"]
-    given = [verdicts[str(prediction["id"])] for prediction in judged]
+    verdict_of = [verdicts[str(prediction["id"])] for prediction in judged]
     exact = [answered_right(prediction) for prediction in judged]
-    drawn = {"groups": group_of(judged, group), "resamples": resamples, "seed": seed}
-    answers = list(zip(judged, given, exact, strict=True))
+    bootstrap = {"groups": group_of(judged, group), "resamples": resamples, "seed": seed}
+    answers = list(zip(judged, verdict_of, exact, strict=True))
     counted = Counter(verdicts.values())
     return {
-        "expert_accuracy": estimate_mean([verdict == "correct" for verdict in given], **drawn),
-        "expert_accuracy_with_partly": estimate_mean([v in ("correct", "partly") for v in given], **drawn),
-        "exact_match": estimate_mean(exact, **drawn),
+        "expert_accuracy": estimate_mean([verdict == "correct" for verdict in verdict_of], **bootstrap),
+        "expert_accuracy_with_partly": estimate_mean([v in ("correct", "partly") for v in verdict_of], **bootstrap),
+        "exact_match": estimate_mean(exact, **bootstrap),
         "verdicts": {verdict: counted[verdict] for verdict in VERDICTS},
         "pending": len(predictions) - len(verdicts),
         "accepted_not_exact": [p["id"] for p, verdict, same in answers if verdict == "correct" and not same],

@@ -1,0 +1,42 @@
+"""Cells of a CSV file that no spreadsheet calculates or dates, and the same cells read back as the text they were.
+
+Notable:
+- A program may split the file at another character than the comma: in much of Europe at the semicolon. A cell
+  `fat;=1+1` then becomes two, and the second is a formula. Quotes do not help, because they no longer open a cell. So
+  an apostrophe stands wherever a formula could begin: at the cell's start and after every character that may split it.
+- `unguard` removes exactly the apostrophes that `guard` inserted, for any text.
+
+Source of the signs: OWASP, "CSV injection"; the last four are = + - @ in full width.
+"""
+
+from __future__ import annotations
+
+import re
+
+SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+SEPARATORS = ",;:|\t\r\n"
+# what a program drops or reads over before the first sign: white space, quotes, characters without width
+_PASSED_OVER = "[\\s\"'\x00-\x1f\u200b-\u200f\u2060\ufeff]*"
+_PLACES = (
+    f"\\A{{0}}(?={_PASSED_OVER}[{SIGNS}\t\r\n])"
+    f"|(?<=[{SEPARATORS}]){{0}}(?={_PASSED_OVER}[{SIGNS}])"
+    # a space may split as well, but "marked - yes" is ordinary text, and "-" alone is no formula
+    f"|(?<= ){{0}}(?=[\"']*[{SIGNS}]\\S)"
+)
+_BEFORE_A_FORMULA = re.compile(_PLACES.format(""))
+_GUARDED = re.compile(_PLACES.format("'"))
+# dates, to a spreadsheet: "3-4", "1/2", in some countries "3.4", and the genes MARCH1 and SEPT9
+_MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_DATE = re.compile(rf"[\s']*(?:\d+(?:\s*[-/.:]\s*\d+)+|{_MONTH}[ -]?\d+)\s*", re.IGNORECASE)
+
+
+def guard(cell: str) -> str:
+    """The cell with an apostrophe before all that a spreadsheet would calculate ("=1+1", "-5") or date ("3-4")."""
+    guarded = _BEFORE_A_FORMULA.sub("'", cell)
+    return f"'{guarded}" if _DATE.fullmatch(cell) else guarded
+
+
+def unguard(cell: str) -> str:
+    """The text of which `guard` made this cell."""
+    text = _GUARDED.sub("", cell)
+    return text[1:] if text.startswith("'") and _DATE.fullmatch(text[1:]) else text
