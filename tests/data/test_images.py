@@ -1,16 +1,20 @@
 """Pictures from strangers: every mode decodes, everything broken is refused by name, and the store heals itself."""
 
 import io
+import json
 import struct
 import zlib
 
 import numpy as np
+import PIL
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from transformers import BlipImageProcessorPil
 
+from blipvqa.data import images
+from blipvqa.data.dataset import load_splits
 from blipvqa.data.images import ImageError, ImageStore, clean_cache, decode_image, resize_image
 
 
@@ -204,3 +208,56 @@ def test_cleaning_removes_only_what_is_cached(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     assert "removed" in clean_cache(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_another_decoder_decodes_anew(tmp_path, monkeypatch):
+    data = encoded(ramp(40).convert("RGB"))
+    ImageStore(tmp_path, 32).get("abc", lambda: data, "x")
+    assert ImageStore(tmp_path, 32).has("abc")
+    assert PIL.__version__ in images.DECODER
+    monkeypatch.setattr(images, "DECODER", "another")
+    assert not ImageStore(tmp_path, 32).has("abc")
+    with pytest.raises(AssertionError, match="read again"):
+        ImageStore(tmp_path, 32).get("abc", refuse, "x")
+
+
+def test_what_another_decoder_left_makes_room(tmp_path, monkeypatch):
+    data = encoded(ramp(40).convert("RGB"))
+    monkeypatch.setattr(images, "DECODER", "another")
+    old = ImageStore(tmp_path, 32)
+    for i in range(5):
+        old.get(f"old{i}", lambda: data, "x")
+    monkeypatch.undo()
+    store = ImageStore(tmp_path, 32, gigabytes=3 * 3 * 32 * 32 / 1e9)
+    for i in range(3):
+        store.get(f"new{i}", lambda: data, "x")
+    assert old.report()["images"] == 0
+
+
+@pytest.mark.parametrize(("colour", "expected"), [("red", True), (None, False)])
+def test_the_store_knows_pictures_of_one_colour(tmp_path, colour, expected):
+    data = encoded(Image.new("RGB", (20, 10), colour) if colour else ramp(20))
+    store = ImageStore(tmp_path, 32)
+    assert not store.is_one_colour("abc")
+    store.get("abc", lambda: data, "x")
+    assert store.is_one_colour("abc") is expected
+    assert ImageStore(tmp_path, 32).is_one_colour("abc") is expected
+
+
+def test_a_picture_of_one_colour_is_named_in_the_notes(tiny, root):
+    folder = root / "fields"
+    folder.mkdir()
+    ramp().save(folder / "a.png")
+    for name in ("black", "white"):
+        Image.new("RGB", (9, 9), name).save(folder / f"{name}.png")
+    rows = [
+        {"image": f"{name}.png", "question": "is there fat?", "answer": "no"} for name in ("a", "black", "a", "black")
+    ]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "test.jsonl").write_text(json.dumps(rows[0] | {"image": "white.png"}) + "\n")
+    (folder / "validation.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    for _ in ("decoded", "from the store"):
+        notes = load_splits(tiny(data__source="fields")).notes
+        assert "train: 1 picture is one colour after decoding (row train/1)" in notes
+        assert "test: 1 picture is one colour after decoding (row test/0)" in notes
+        assert not any("validation" in note and "one colour" in note for note in notes)

@@ -19,7 +19,8 @@ from torch.utils.data import Dataset
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.formats import image_bytes
-from blipvqa.data.images import ImageStore, decode_image
+from blipvqa.data.images import ImageStore, open_picture
+from blipvqa.data.one_colour import one_colour_notes
 from blipvqa.data.rows import read_splits
 
 
@@ -100,7 +101,7 @@ class VQADataset(Dataset):
 
     def image(self, i: int):
         """Row i's picture at its own size, RGB."""
-        return decode_image(self._bytes(i), f"row {self.rows[i]['id']}")
+        return open_picture(self._bytes(i), f"row {self.rows[i]['id']}")
 
     def _bytes(self, i: int) -> bytes:
         return image_bytes(self.table[int(i)]["image"], self.folder)
@@ -124,4 +125,5 @@ def load_splits(config: Config) -> Splits:
     )
     tables, notes = read_splits(config, store)
     folder, breakdown = project_path(config.data.source), config.data.breakdown
-    return Splits({name: VQADataset(table, name, store, folder, breakdown) for name, table in tables.items()}, notes)
+    datasets = {name: VQADataset(table, name, store, folder, breakdown) for name, table in tables.items()}
+    return Splits(datasets, notes + one_colour_notes(datasets))

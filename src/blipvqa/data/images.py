@@ -1,10 +1,10 @@
 """Pictures from strangers: decoded once, resized once, and kept as raw pixels.
 
 Notable:
-- `decode_image` is the one door: whatever mode or rotation a file has, an RGB picture comes out, without metadata;
-  the size is read from the header before anything is unpacked.
-- `ImageStore` keeps resized pixels under the digest of the file they came from. Files are written beside their place
-  and moved, so processes and runs may share a store; a torn or damaged one is noticed and made again.
+- `open_picture` is the one door: whatever form, mode or rotation a picture has, RGB comes out, without metadata; the
+  size is read from the header before anything is unpacked, and all threads share one budget of memory.
+- `ImageStore` keeps resized pixels under the digest of the file they came from, by what decoded them. Files are
+  written beside their place and moved, so processes and runs may share a store; a damaged one is made again.
 """
 
 from __future__ import annotations
@@ -13,97 +13,120 @@ import io
 import os
 import shutil
 import struct
-import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+import PIL
+from PIL import Image
 
+from blipvqa.config.paths import project_path
+from blipvqa.data.decoding_memory import MEMORY, SILENCE, image_memory, resize_memory
+from blipvqa.data.picture_sources import FORMATS, Refused, Source, picture_source
 from blipvqa.errors import UserError
 from blipvqa.runs.files import replacing
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")  # decoders a stranger's file may reach
-LARGEST = 100_000_000  # pixels: 300 MB as RGB
+DECODER = f"2-pillow-{PIL.__version__}"  # the first number grows whenever the same file gives other pixels
+LARGEST_FILE = 500_000_000  # bytes of an image file
 CACHED = ("images", "synthetic", "datasets", "hub")  # what `clean_cache` removes of a cache folder
-HEADER = struct.Struct("<8sII")  # magic, side, crc32 of the pixels
-MAGIC = b"blipvqa1"
+HEADER = struct.Struct("<8sIII")  # magic, side, crc32 of the pixels, whether they are one colour
+MAGIC = b"blipvqa2"
 
 
 class ImageError(UserError, ValueError):
     """A file that is no usable picture; the message names it and says why."""
 
 
-def decode_image(data: bytes, where: str) -> Image.Image:
-    """The picture in `data` as RGB, upright, alpha over white, without metadata; `where` is what an error calls it.
+def open_picture(picture, where: str | None = None) -> Image.Image:
+    """Any picture as RGB, upright, alpha over white, without metadata; `where` is what an error calls it.
 
-    16-bit grey is scaled by the smallest whole number of bits that holds its brightest pixel (12-bit scans are common).
-    Raises ImageError for what is broken, animated, larger than 100 megapixels, or of another format.
+    `picture` is a file's path (from the project's root) or bytes, a Pillow picture of any mode, or an array `[H, W]` or
+    `[H, W, 1 to 4]` (grey, grey and alpha, RGB, RGB and alpha) of whole numbers or fractions. The same picture gives
+    the same pixels in whatever form it comes; what is deeper than 8 bits goes by the rule of `depth.py`.
+
+    Raises ImageError for what is broken, animated, too large, or of another format; FileNotFoundError.
     """
-    if not data:
-        raise ImageError(f"{where}: the image file is empty")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of malformed metadata, which is dropped anyway; sizes are checked here
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_header(image, where)
-                return _as_rgb(ImageOps.exif_transpose(image))
-    except ImageError:
-        raise
-    except Exception as error:  # decoders fail in many ways on hostile bytes, and each means the same to the caller
-        reason = " ".join(str(error).replace(str(io.BytesIO), "").split())[:120]
-        if isinstance(error, Image.UnidentifiedImageError):
-            reason = f"it is none of {', '.join(FORMATS)}"
-        raise ImageError(f"{where}: the image does not decode ({reason or type(error).__name__})") from None
+    with _guarded(_name(picture) if where is None else where):
+        source = _source(picture)
+        with MEMORY.take(source.memory + 2 * image_memory("RGB", *source.size)):
+            return source.whole()
 
 
-def _check_header(image: Image.Image, where: str) -> None:
-    width, height = image.size
-    if width * height > LARGEST:
-        raise ImageError(
-            f"{where}: the image has {width} x {height} pixels, at most {LARGEST:,} are read. "
-            "Scale it down, or cut it into tiles."
-        )
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a camera's JPEG with a preview behind it
-        raise ImageError(f"{where}: the file holds {image.n_frames} pictures (animated or many pages); give one")
+def open_pixels(picture, size: int, where: str | None = None) -> np.ndarray:
+    """`resize_image(open_picture(picture), size)`, without the whole picture as RGB where that can be spared."""
+    with _guarded(_name(picture) if where is None else where):
+        source = _source(picture)
+        turned = 2 * image_memory("RGB", *source.size) if source.may_turn else 0
+        with MEMORY.take(source.memory + turned + resize_memory(*source.size, size)):
+            return _channels_first(source.narrowed(size))
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        bits = max(8, int(values.max()).bit_length())
-        image = Image.fromarray((values.clip(0) * 255 // (2**bits - 1)).astype(np.uint8))
-    elif image.mode == "F":
-        values = np.asarray(image)
-        if not np.isfinite(values).all():
-            raise ValueError("it holds pixels that are no numbers")
-        low, high = float(values.min()), float(values.max())
-        image = Image.fromarray(((values - low) * (255 / ((high - low) or 1))).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    rgb = image.convert("RGB")
-    clean = Image.new("RGB", rgb.size)  # a new picture: no EXIF, text chunks or colour profile come along
-    clean.paste(rgb)
-    return clean
+def decode_image(data: bytes, where: str) -> Image.Image:
+    """The picture in a file's bytes, as `open_picture` gives it."""
+    return open_picture(data, where)
 
 
 def resize_image(image: Image.Image, size: int) -> np.ndarray:
     """uint8 `[3, size, size]`, bicubic: what transformers' `BlipImageProcessorPil` makes, before normalization."""
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC)).transpose(2, 0, 1).copy()
+    with _guarded("the picture"), MEMORY.take(resize_memory(*image.size, size)):
+        return _channels_first(image.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def _channels_first(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).transpose(2, 0, 1).copy()
+
+
+def _name(picture) -> str:
+    return f"picture '{Path(picture).name}'" if isinstance(picture, str | os.PathLike) else "the picture"
+
+
+def _source(picture) -> Source:
+    if not isinstance(picture, str | os.PathLike):
+        return picture_source(picture)
+    file = project_path(picture)
+    if not file.exists():
+        raise FileNotFoundError(f"no picture '{picture}'")
+    if not file.is_file():
+        raise Refused("it is no file")
+    if file.stat().st_size > LARGEST_FILE:
+        raise Refused(f"it has {file.stat().st_size:,} bytes, at most {LARGEST_FILE:,} are read")
+    return picture_source(file.read_bytes())
+
+
+@contextmanager
+def _guarded(where: str) -> Iterator[None]:
+    """Within, whatever goes wrong is an ImageError that begins with `where`."""
+    try:
+        with SILENCE:
+            yield
+    except (FileNotFoundError, ImageError):
+        raise
+    except Refused as error:
+        raise ImageError(f"{where}: {error}") from None
+    except Exception as error:  # decoders fail in many ways on hostile bytes, and each means the same to the caller
+        reason = " ".join(str(error).replace(str(io.BytesIO), "").split())[:200]
+        if isinstance(error, Image.UnidentifiedImageError):
+            reason = f"it is none of {', '.join(FORMATS)}"
+        if isinstance(error, MemoryError):
+            reason = "memory ran out"
+        raise ImageError(f"{where}: the image does not decode ({reason or type(error).__name__})") from None
 
 
 class ImageStore:
-    """Resized pixels by image id, in `folder/<size>px/`; at most `gigabytes`, the oldest files go first.
+    """Resized pixels by image id, in `folder/<size>px-<decoder>/`; at most `gigabytes`, the oldest files go first.
+
+    Where the decoder changed, pictures are decoded anew; what an older one left makes room as any old file does.
 
     On a disk that cannot be written, pictures are decoded each time and `read_only` says why.
     """
 
     def __init__(self, folder: str | Path, size: int, gigabytes: float = 20.0):
-        self.folder, self.size, self.limit = Path(folder) / f"{size}px", size, int(gigabytes * 1e9)
+        self.folder, self.size, self.limit = Path(folder) / f"{size}px-{DECODER}", size, int(gigabytes * 1e9)
         self.read_only = ""
         self._checked: set[str] = set()
+        self._one_colour: dict[str, bool] = {}
         self._room: int | None = None  # bytes that may be written before the folder is measured again
 
     def get(self, image_id: str, read: Callable[[], bytes], where: str) -> np.ndarray:
@@ -111,17 +134,27 @@ class ImageStore:
 
         Raises ImageError that names `where`.
         """
-        found = self._load(image_id)
-        if found is not None:
-            return found
-        pixels = resize_image(decode_image(read(), where), self.size)
-        if not self.read_only:
-            self._save(image_id, pixels)
+        pixels = self._load(image_id)
+        if pixels is None:
+            pixels = open_pixels(read(), self.size, where)
+            self._one_colour[image_id] = bool((pixels == pixels[:, :1, :1]).all())
+            if not self.read_only:
+                self._save(image_id, pixels)
         return pixels
 
     def has(self, image_id: str) -> bool:
         """Whether the image was decoded before and is here."""
         return self._path(image_id).exists()
+
+    def is_one_colour(self, image_id: str) -> bool:
+        """Whether all pixels of an image that was decoded are the same: it shows nothing, or was read wrongly."""
+        if image_id not in self._one_colour:
+            try:
+                with open(self._path(image_id), "rb") as file:
+                    self._one_colour[image_id] = bool(HEADER.unpack(file.read(HEADER.size))[3])
+            except (OSError, struct.error):
+                return False
+        return self._one_colour[image_id]
 
     def report(self) -> dict:
         """`images`, `gigabytes` of this size, and `limit` of all sizes."""
@@ -139,7 +172,7 @@ class ImageStore:
         """Without a checksum after the first time: a file is moved into place whole, and pages stay in memory."""
         try:
             with open(self._path(image_id), "rb") as file:
-                magic, side, crc = HEADER.unpack(file.read(HEADER.size))
+                magic, side, crc, _ = HEADER.unpack(file.read(HEADER.size))
                 pixels = np.fromfile(file, np.uint8)
         except (OSError, struct.error):
             return None
@@ -154,7 +187,8 @@ class ImageStore:
     def _save(self, image_id: str, pixels: np.ndarray) -> None:
         try:
             with replacing(self._path(image_id), durable=False) as beside:
-                beside.write_bytes(HEADER.pack(MAGIC, self.size, zlib.crc32(pixels)) + pixels.tobytes())
+                header = HEADER.pack(MAGIC, self.size, zlib.crc32(pixels), self._one_colour[image_id])
+                beside.write_bytes(header + pixels.tobytes())
         except OSError as error:
             self.read_only = error.strerror or str(error)
             return

@@ -10,11 +10,11 @@ Notable:
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from PIL import Image
@@ -25,7 +25,7 @@ from blipvqa.config.knobs import Config, ConfigError, GenerateConfig
 from blipvqa.config.paths import project_path
 from blipvqa.data.batches import batch_loader, loader_deaths_explained, whole_image_batches, workers_for
 from blipvqa.data.dataset import VQADataset
-from blipvqa.data.images import decode_image, resize_image
+from blipvqa.data.images import open_picture, resize_image
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
 from blipvqa.models.tokenizer import ANSWER_START, encode
@@ -215,12 +215,13 @@ class Answer:
 def ask(
     model: BlipForVQA,
     processor,
-    image: str | Path | Image.Image,
+    image: str | Path | bytes | np.ndarray | Image.Image,
     question: str,
     settings: GenerateConfig | None = None,
     calibration: dict | None = None,
 ) -> Answer:
-    """Answer one question about one's own picture, a file (from the project's root) or a Pillow image.
+    """Answer one question about one's own picture: a file (from the project's root), its bytes, an array or a
+    Pillow picture, see `images.open_picture`.
 
     `settings` are a config's `generate`: its lengths, beams and `uncertain_below` hold; the answer is always generated.
     `calibration`, from a run's metrics (`["confidence"]["calibration"]`), makes the confidence one that was checked.
@@ -229,7 +230,7 @@ def ask(
     """
     if not asks_something(question):
         raise ValueError(f"the question is empty: {question!r}")
-    picture = _picture(image)
+    picture = open_picture(image)
     size = processor.image_processor.size["height"]
     item = {
         "image_id": "own",
@@ -242,11 +243,3 @@ def ask(
     settings = settings or GenerateConfig()
     found = abstain(Answerer(model.eval(), processor, settings)(batch), settings.uncertain_below or 0.0, calibration)[0]
     return Answer(found["prediction"], found["confidence"], question, picture)
-
-
-def _picture(image: str | Path | Image.Image) -> Image.Image:
-    if isinstance(image, Image.Image):  # through the same door as a file: mode, rotation and size are handled there
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG" if image.mode in ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA") else "TIFF")
-        return decode_image(buffer.getvalue(), "the picture")
-    return decode_image(project_path(image).read_bytes(), f"picture '{Path(image).name}'")

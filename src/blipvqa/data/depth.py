@@ -1,0 +1,116 @@
+"""Pictures of more than 8 bits, signed or of fractions: one rule that makes 8-bit RGB of their values.
+
+The range of values that becomes 0 to 255 follows from the values alone, not from the type that holds them:
+
+whole numbers, none below 0   0 to 2^bits - 1, with the fewest bits, at least 8, that hold the brightest (12-bit scans
+                              in 16-bit files are common); what holds values of 8 bits stays as it is
+a value below 0               the lowest to the highest
+fractions                     0 to 1 if none is above 1, else as whole numbers; where the brightest is below a sixteenth
+                              of that, which would be black, the lowest to the highest
+
+All colours of a picture share one range, so hues stay. Pixels that are wholly transparent do not count. Pixels that are
+no numbers (NaN, infinity) are refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+STRIP = 1_000_000  # pixels that are turned into RGB at once: temporary copies stay small beside the picture
+
+
+@dataclass
+class DeepPicture:
+    """Numbers that are not 8-bit colours yet, read in strips."""
+
+    size: tuple[int, int]  # width, height
+    read: Callable[[int, int], np.ndarray]  # rows from the first number up to the second: [rows, width, samples]
+    colours: int  # samples of colour: 1 grey, 3 RGB, 4 CMYK; one more may be alpha, the others are not looked at
+    alpha: str = ""  # "straight", or "premultiplied" where colours were multiplied by it; "" without alpha
+    full: float = 65535  # the alpha that is opaque
+    white_is_zero: bool = False  # the file says that 0 is white
+    clear: tuple[int, ...] | None = None  # the colour that the file calls transparent
+
+    def strips(self) -> Iterator[Image.Image]:
+        """The picture as RGB, alpha over white, from top to bottom.
+
+        Raises ValueError for pixels that are no numbers.
+        """
+        low, high, whole = self._range()
+        for top, bottom in spans(self.size):
+            values = self.read(top, bottom)
+            colours = _scaled(values[..., : self.colours], low, high, whole)
+            if self.white_is_zero:
+                colours = 255 - colours
+            yield _over_white(colours, self._alpha(values), self.alpha == "premultiplied")
+
+    def _range(self) -> tuple[float, float, bool]:
+        """The values that become 0 and 255, and whether all are whole numbers."""
+        lowest, highest, whole, integers = np.inf, -np.inf, True, True
+        for top, bottom in spans(self.size):
+            values = self.read(top, bottom)
+            colours, alpha = values[..., : self.colours], self._alpha(values)
+            if colours.dtype.kind == "f":
+                if not np.isfinite(values[..., : self.colours + bool(self.alpha)]).all():
+                    raise ValueError("it holds pixels that are no numbers (NaN or infinity)")
+                whole, integers = whole and bool((colours == np.floor(colours)).all()), False
+            elif colours.dtype.kind not in "iu":
+                raise ValueError(f"its pixels are of type {colours.dtype}, expected numbers")
+            if alpha is not None:
+                colours = colours[alpha > 0]
+            if colours.size:
+                lowest, highest = min(lowest, colours.min().item()), max(highest, colours.max().item())
+        if lowest > highest:
+            return 0, 255, False  # every pixel is transparent
+        whole = whole and (integers or highest > 1)
+        return *value_range(lowest, highest, whole), whole
+
+    def _alpha(self, values: np.ndarray) -> np.ndarray | None:
+        """uint8 [rows, width], or None where nothing is transparent."""
+        if self.alpha:
+            share = values[..., self.colours].astype(np.float64).clip(0, self.full) / self.full
+            return np.rint(np.nan_to_num(share) * 255).astype(np.uint8)
+        if self.clear is not None:
+            return np.where((values[..., : self.colours] == self.clear).all(-1), 0, 255).astype(np.uint8)
+        return None
+
+
+def value_range(lowest: float, highest: float, whole: bool) -> tuple[float, float]:
+    """The values that become 0 and 255; `whole`: whether all are whole numbers."""
+    if lowest < 0:
+        return lowest, highest
+    white = 1 if not whole and highest <= 1 else 2 ** max(8, math.ceil(highest).bit_length()) - 1
+    return (lowest, highest) if not whole and highest < white / 16 else (0, white)
+
+
+def spans(size: tuple[int, int], pixels: int = STRIP) -> Iterator[tuple[int, int]]:
+    """Rows (from, up to) of strips of about so many pixels that cover a picture of this width and height."""
+    rows = max(1, pixels // max(1, size[0]))
+    return ((top, min(top + rows, size[1])) for top in range(0, size[1], rows))
+
+
+def _scaled(values: np.ndarray, low: float, high: float, whole: bool) -> np.ndarray:
+    """uint8. Whole numbers from 0 are scaled exactly and cut, as 16-bit grey always was; the rest is rounded."""
+    if low == 0 and whole and high < 2**53:
+        return (values.clip(0, high).astype(np.int64) * 255 // int(high)).astype(np.uint8)
+    share = (values.astype(np.float64) - low) / ((high - low) or 1)
+    return np.rint(share.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _over_white(colours: np.ndarray, alpha: np.ndarray | None, premultiplied: bool) -> Image.Image:
+    """RGB of uint8 `colours [rows, width, 1, 3 or 4]` and `alpha [rows, width]`."""
+    if colours.shape[-1] == 4:
+        colours = np.asarray(Image.fromarray(colours, "CMYK").convert("RGB"))
+    elif colours.shape[-1] == 1:
+        colours = colours.repeat(3, -1)
+    if alpha is None:
+        return Image.fromarray(np.ascontiguousarray(colours))
+    if premultiplied:
+        return Image.fromarray((colours.astype(np.uint16) + (255 - alpha[..., None])).clip(0, 255).astype(np.uint8))
+    image = Image.fromarray(np.concatenate([colours, alpha[..., None]], -1))
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
