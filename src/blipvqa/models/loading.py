@@ -94,9 +94,9 @@ def save_model(model: BlipForVQA, processor: BlipProcessor, folder: str | Path) 
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
     path = folder / "config.json"
-    written = json.loads(path.read_text())
+    written = json.loads(path.read_text(encoding="utf-8"))
     written["architectures"] = ["BlipForQuestionAnswering"]
-    path.write_text(json.dumps(written, indent=2))
+    path.write_text(json.dumps(written, indent=2), encoding="utf-8")
     _check_tokenizer(folder, model)
     return folder
 

@@ -43,7 +43,7 @@ def describe_environment(config: Config, **more) -> dict:
 def _git_commit() -> str | None:
     try:
         output = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=project_root(), capture_output=True, text=True, timeout=10
+            ["git", "rev-parse", "HEAD"], cwd=project_root(), capture_output=True, encoding="utf-8", timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -274,7 +274,7 @@ def _stress(run: Run, split: str) -> Html:
     file = run.folder / f"stress-{split}.json"
     if not file.exists():
         return Html("")
-    figure = figures.plot_stress(json.loads(file.read_text()))
+    figure = figures.plot_stress(json.loads(file.read_text(encoding="utf-8")))
     return _section("Corrupted pictures", drawing(figure, "score against corruption"))
 
 

@@ -35,7 +35,7 @@ class StoredAnswers:
         name = f"{split}-{variant}" if variant else split
         file, made_by = (self.run.folder / "answers" / f"{name}{ending}" for ending in (".jsonl", ".json"))
         fingerprint = self._fingerprint(split, variant)
-        if made_by.exists() and file.exists() and json.loads(made_by.read_text()) == fingerprint:
+        if made_by.exists() and file.exists() and json.loads(made_by.read_text(encoding="utf-8")) == fingerprint:
             return read_lines(file)
         made_by.unlink(missing_ok=True)
         dataset = self.splits[split]
