@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from blipvqa import load_config
 from blipvqa.config.knobs import ConfigError
 from blipvqa.config.paths import project_path
+from blipvqa.config.plain_yaml import parse_yaml, write_yaml
 from blipvqa.config.reading import parse_overrides, read_yaml, settings_difference
 
 
@@ -105,6 +106,91 @@ def test_any_value_is_taken_or_refused_by_name(value, key):
     try:
         config = load_config(None, {key: value})
     except ConfigError as error:
-        assert str(error).startswith(("config has", "override"))
+        assert str(error).startswith(("config has", "key"))
     else:
         assert load_config(None, config.as_dict()) == config
+
+
+def test_nested_overrides_say_the_same_as_dotted_ones(root):
+    (root / "x.yaml").write_text("train: {epochs: 5, batch_size: 8}\ndata: {limit: {train: 10, test: 3}}\n")
+    nested = load_config("x.yaml", {"train": {"epochs": 1}, "data": {"limit": {"train": 7}}})
+    dotted = load_config("x.yaml", {"train.epochs": 1, "data.limit.train": 7})
+    assert nested == dotted
+    assert (nested.train.epochs, nested.train.batch_size, nested.data.limit) == (1, 8, {"train": 7, "test": 3})
+    assert load_config("x.yaml", {"data.limit": {}}).data.limit == {}
+    assert load_config(None, {"data.where": {"patient.id": 3}}).data.where == {"patient.id": 3}
+    with pytest.raises(ConfigError, match=r"train\.epochs' is set twice"):
+        load_config("x.yaml", {"train": {"epochs": 1}, "train.epochs": 2})
+
+
+@pytest.mark.parametrize(
+    "text", ["no", "yes", "on", "off", "y", "012", "0x1f", "1_000", "12:30", "2024-01-01", "=", "<<"]
+)
+def test_yaml_1_1_changes_no_text(root, text):
+    """What YAML 1.1 reads as false, 10, 31, 1000, 750 or a date is a text, in files and in overrides."""
+    (root / "x.yaml").write_text(f"data: {{source: {text}, where: {{{text}: [{text}]}}}}\n")
+    for config in (load_config("x.yaml"), load_config(None, parse_overrides([f"data.source={text}"]))):
+        assert config.data.source == text
+    assert load_config("x.yaml").data.where == {text: [text]}
+    for knob in ("train.epochs", "train.learning_rate", "train.shuffle"):
+        with pytest.raises(ConfigError, match=rf"{knob}: expected .* \(found '{text}'\)"):
+            load_config(None, parse_overrides([f"{knob}={text}"]))
+
+
+@pytest.mark.parametrize(
+    "text", ["no", "012", "1e5", "5e-5", "null", "true", "3", "", "a: b", "- x", "1.", "\x07", "é\u2028"]
+)
+def test_a_text_survives_being_written_and_read(text):
+    assert parse_yaml(write_yaml({text: [text]})) == {text: [text]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "key 'a' stands on lines 1 and 3"),
+        ("a: !!int '3'", "tags"),
+        ("a: &x 3", "anchors"),
+        ("? [a]\n: 1", "unhashable"),
+        ("[" * 5000, "nested too deeply"),
+    ],
+)
+def test_yaml_that_says_more_than_values_is_refused(text, message):
+    with pytest.raises(ConfigError, match=message):
+        read_yaml(text, "config")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"train.epochs": True}, "expected a whole number (found true)"),
+        ({"train.epochs": "3"}, "expected a whole number (found '3')"),
+        ({"train.epochs": None}, "leave the line out for the default (found null)"),
+        ({"train": None}, "expected a section of keys and values; leave the line out for the default (found null)"),
+        ({"data.group_column": 3}, "expected text; put it in quotes (found 3)"),
+        ({"train.epoch": 3}, "train.epoch: unknown key, did you mean train.epochs?"),
+        ({"epochs": 3}, "epochs: unknown key, did you mean train.epochs?"),
+        ({"train.image_size": 64}, "train.image_size: unknown key, did you mean model.image_size?"),
+        ({"trian.epochs": 3}, "trian: unknown key, did you mean train?"),
+        ({"data.synthetic.size": 513}, "data.synthetic.size: Input should be less than or equal to 512"),
+    ],
+)
+def test_a_problem_says_what_was_expected_and_what_may_have_been_meant(overrides, message):
+    with pytest.raises(ConfigError) as error:
+        load_config(None, overrides)
+    assert message in str(error.value)
+
+
+def test_knobs_that_do_not_fit_are_named_beside_misspelt_ones():
+    overrides = {"trian": 1, "train.micro_batch_size": 7, "model.name": "scratch", "model.image_size": 30}
+    with pytest.raises(ConfigError) as error:
+        load_config(None, overrides)
+    assert "3 problems" in str(error.value)
+    assert "model.image_size 30 is not a multiple of model.scratch.patch_size 8" in str(error.value)
+    assert "train.batch_size 64 is not a multiple of train.micro_batch_size 7" in str(error.value)
+
+
+def test_a_config_from_before_a_knob_was_added_is_the_same_config():
+    new = load_config().as_dict()
+    old = {key: value for key, value in new.items() if key != "task"}
+    assert not settings_difference(old, new)
+    assert load_config(None, old).task == "vqa"

@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from blipvqa.config.paths import project_path
 from blipvqa.errors import UserError
@@ -20,8 +20,19 @@ from blipvqa.errors import UserError
 SPLITS = ("train", "validation", "test")
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+SYNTHETIC_SIDES = (32, 512)  # pixels: nuclei vanish below, and a split is held in memory before it is written
+
+
+def _integral(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# Strict, or a text would become a number, and yes a true, without a word. 3.0 is a whole number.
+Whole = Annotated[int, Field(strict=True), BeforeValidator(_integral)]
+Number = Annotated[float, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Positive = Annotated[Whole, Field(ge=1)]
+Share = Annotated[Number, Field(ge=0, lt=1)]
 
 
 class ConfigError(UserError, ValueError):
@@ -46,8 +57,8 @@ class SyntheticData(_Section):
     """The embedded default data: drawn tissue pictures (`data.source: synthetic`)."""
 
     images: dict[Literal["train", "validation", "test"], Positive] = {"train": 700, "validation": 80, "test": 140}
-    size: Annotated[int, Field(ge=32, le=1024)] = 96  # pixels a side
-    seed: Annotated[int, Field(ge=0)] = 0
+    size: Annotated[Whole, Field(ge=SYNTHETIC_SIDES[0], le=SYNTHETIC_SIDES[1])] = 96  # pixels a side
+    seed: Annotated[Whole, Field(ge=0)] = 0
 
 
 class DataConfig(_Section):
@@ -57,13 +68,13 @@ class DataConfig(_Section):
     limit: dict[Literal["train", "validation", "test"], Positive] = {}  # first rows of a split
     breakdown: list[str] | None = None  # columns that become axes of the metrics; None: text, <= 20 values
     group_column: str | None = None  # patient or slide: never straddles two splits; None: the image
-    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of train's groups, where there is no validation
+    validation_share: Annotated[Number, Field(gt=0, lt=1)] = 0.1  # of train's groups, where there is no validation
     split: Literal["published", "regroup"] = "published"  # regroup: drop train rows whose group is held out
     on_error: Literal["raise", "skip"] = "raise"  # a broken row: stop, or leave it out and count it
-    max_question_tokens: Annotated[int, Field(ge=3, le=512)] = 35  # [ENC] and [SEP] included; the authors' 35
-    max_answer_tokens: Annotated[int, Field(ge=3, le=512)] = 40  # [DEC] and [SEP] included
+    max_question_tokens: Annotated[Whole, Field(ge=3, le=512)] = 35  # [ENC] and [SEP] included; the authors' 35
+    max_answer_tokens: Annotated[Whole, Field(ge=3, le=512)] = 40  # [DEC] and [SEP] included
     cache_dir: str = "outputs/cache"  # resized images and drawn data; `make clean-cache` removes it
-    cache_gigabytes: Annotated[float, Field(gt=0)] = 20.0  # the oldest files go when it grows past this
+    cache_gigabytes: Annotated[Number, Field(gt=0)] = 20.0  # the oldest files go when it grows past this
     synthetic: SyntheticData = SyntheticData()
 
     @model_validator(mode="after")
@@ -79,8 +90,8 @@ class ScratchModel(_Section):
     hidden_size: Positive = 128
     layers: Positive = 4  # of each of the three towers
     heads: Positive = 4
-    patch_size: Annotated[int, Field(ge=4)] = 8  # pixels
-    vocabulary: Annotated[int, Field(ge=64)] = 2000  # at most; [DEC] and [ENC] come on top
+    patch_size: Annotated[Whole, Field(ge=4)] = 8  # pixels
+    vocabulary: Annotated[Whole, Field(ge=64)] = 2000  # at most; [DEC] and [ENC] come on top
     vision_layers: Positive | None = None  # None: as `layers`
 
     @model_validator(mode="after")
@@ -93,8 +104,8 @@ class ScratchModel(_Section):
 class LoraConfig(_Section):
     """Low-rank adapters through peft; rank 0 trains every weight."""
 
-    rank: Annotated[int, Field(ge=0)] = 0
-    alpha: Annotated[float, Field(gt=0)] = 32.0
+    rank: Annotated[Whole, Field(ge=0)] = 0
+    alpha: Annotated[Number, Field(gt=0)] = 32.0
     dropout: Share = 0.05
     towers: list[Literal["vision_model", "text_encoder", "text_decoder"]] = ["text_encoder", "text_decoder"]
 
@@ -108,31 +119,31 @@ class ModelConfig(_Section):
 
 
 class TrainConfig(_Section):
-    epochs: Annotated[int, Field(ge=0)] = 10
+    epochs: Annotated[Whole, Field(ge=0)] = 10
     batch_size: Positive = 64  # questions an optimizer step, over all processes and accumulation steps
     micro_batch_size: Positive | None = None  # questions a forward pass and process; None: the whole batch
     questions_per_image: Positive = 16  # at most, drawn together: the image is encoded once for them
-    shuffle: bool = True  # False: the source's order, as the report trained
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-5
+    shuffle: Flag = True  # False: the source's order, as the report trained
+    learning_rate: Annotated[Number, Field(gt=0, lt=1)] = 2e-5
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: Share = 0.05  # share of all steps, linear
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05  # not on biases and norms
-    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    weight_decay: Annotated[Number, Field(ge=0)] = 0.05  # not on biases and norms
+    clip_norm: Annotated[Number, Field(gt=0)] | None = 1.0
     label_smoothing: Share = 0.1
     loss: Literal["answer_sum", "token_mean"] = "answer_sum"  # the paper's, or transformers' (docs/facts.md 1.6)
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    gradient_checkpointing: bool = False
-    compile: bool = False  # torch.compile; pays on long GPU runs only
+    gradient_checkpointing: Flag = False
+    compile: Flag = False  # torch.compile; pays on long GPU runs only
     augment: Literal["none", "light"] = "none"  # crop and colour; no flips: laterality is a finding
-    workers: Annotated[int, Field(ge=0)] | None = None  # loader processes; None: 0 on CPU, 4 on a GPU
+    workers: Annotated[Whole, Field(ge=0)] | None = None  # loader processes; None: 0 on CPU, 4 on a GPU
     metric: str = "exact_match"  # keeps the best checkpoint: a number of metrics-*.json, or "loss"
     patience: Positive | None = None  # epochs without a better metric before the run stops early
     evaluate_questions: Positive | None = None  # validation questions answered each epoch; None: all
-    samples: Annotated[int, Field(ge=0, le=100)] = 12  # fixed validation questions answered each epoch
+    samples: Annotated[Whole, Field(ge=0, le=100)] = 12  # fixed validation questions answered each epoch
     log_every: Positive = 10  # optimizer steps
     checkpoint_every: Positive | None = None  # optimizer steps, beside one an epoch
     keep_checkpoints: Positive = 1  # the last ones that can be resumed from (the best is kept as weights)
-    max_minutes: Annotated[float, Field(gt=0)] | None = None  # then stop in good order; start again to go on
+    max_minutes: Annotated[Number, Field(gt=0)] | None = None  # then stop in good order; start again to go on
     nonfinite: Literal["raise", "skip"] = "raise"  # a NaN or infinite loss: stop, or skip the step and count it
     tracker: Literal["tensorboard", "wandb", "mlflow"] | None = None
 
@@ -143,17 +154,18 @@ class GenerateConfig(_Section):
     max_new_tokens: Positive = 40
     batch_size: Positive = 64  # questions
     candidates: str = "train"  # ranking: the train answers, or a text file with one answer a line
-    closed_yes_no: bool = False  # ranking: a question that asks for yes or no chooses between these two alone
+    closed_yes_no: Flag = False  # ranking: a question that asks for yes or no chooses between these two alone
     shortlist: Positive = 128  # ranking: answers scored in full, by their first token's probability (authors' k)
-    uncertain_below: Annotated[float, Field(ge=0, le=1)] | None = None  # confidence under which we say "uncertain"
+    uncertain_below: Annotated[Number, Field(ge=0, le=1)] | None = None  # confidence under which we say "uncertain"
 
 
 class Config(_Section):
     """One experiment. Build it with `load_config`; see `configs/` for commented examples."""
 
+    task: Literal["vqa"] = "vqa"  # what is learnt: questions about pictures, and their answers
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] = "run"  # outputs/<name>/
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    fresh: bool = False  # changed settings: move the old run folder aside instead of refusing
+    seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
+    fresh: Flag = False  # changed settings: move the old run folder aside instead of refusing
     reference_curve: str | None = None  # csv of epoch, loss, drawn beside the run in notebook 02
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -162,16 +174,16 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _sizes_fit(self):
-        scratch, size = self.model.scratch, self.model.image_size
-        if self.model.name == "scratch" and size % scratch.patch_size:
-            raise ValueError(
-                f"model.image_size {size} is not a multiple of model.scratch.patch_size {scratch.patch_size}"
-            )
+        scratch, size, batch = self.model.scratch, self.model.image_size, self.train.batch_size
         micro = self.train.micro_batch_size
-        if micro and self.train.batch_size % micro:
-            raise ValueError(
-                f"train.batch_size {self.train.batch_size} is not a multiple of train.micro_batch_size {micro}"
-            )
+        problems = []
+        if self.model.name == "scratch" and size % scratch.patch_size:
+            patch = f"model.scratch.patch_size {scratch.patch_size}"
+            problems.append(f"model.image_size {size} is not a multiple of {patch}")
+        if micro and batch % micro:
+            problems.append(f"train.batch_size {batch} is not a multiple of train.micro_batch_size {micro}")
+        if problems:
+            raise ValueError("\n".join(problems))  # a problem a line
         return self
 
     @property

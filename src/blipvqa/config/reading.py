@@ -1,7 +1,7 @@
 """From a YAML file and overrides to a `Config`, and what differs between two of them.
 
 Notable:
-- YAML is read as mappings, lists and plain values only: no tags, no aliases.
+- Overrides may be dotted, nested, or both; a mapping is merged into what the file says.
 - `settings_difference` says what changed between two runs; `SAFE_TO_CHANGE` names what a resumed run may change.
 """
 
@@ -11,11 +11,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.config.paths import project_path
+from blipvqa.config.plain_yaml import parse_yaml
+from blipvqa.config.problems import checked_config, section_names
 
 # A resumed run may differ in these: they do not change what one optimizer step computes.
 SAFE_TO_CHANGE = (
@@ -34,52 +35,67 @@ SAFE_TO_CHANGE = (
 )
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases: a few lines of them can expand to gigabytes. Also reads 5e-5 as a number."""
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"aliases (*name) are not allowed, line {self.peek_event().start_mark.line + 1}")
-        return super().compose_node(parent, index)
-
-
-_PlainLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
 def read_yaml(text: str, name: str) -> Any:
     """Plain YAML values of `text`; `name` is what an error calls it."""
     try:
-        return yaml.load(text, Loader=_PlainLoader)  # a SafeLoader: no tags, no objects
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{name} is not plain YAML: {' '.join(str(error).split())}") from None
-
-
-def _set_dotted(tree: dict, key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        tree = tree.setdefault(parent, {})
-        if not isinstance(tree, dict):
-            raise ConfigError(f"override '{key}': '{parent}' is not a section")
-    tree[last] = value
+        return parse_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"{name} is not plain YAML: {error}") from None
 
 
 def parse_overrides(pairs: list[str]) -> dict[str, Any]:
     """`["train.epochs=3", …]`, values read as YAML, as `make run SET=` and `--set` give them."""
-    overrides = {}
+    overrides: dict[str, Any] = {}
     for pair in pairs:
-        key, equals, value = pair.partition("=")
+        key, equals, text = pair.partition("=")
+        key = key.strip()
         if not equals or not key:
             raise ConfigError(f"override '{pair}' is not of the form key=value, e.g. train.epochs=3")
-        overrides[key.strip()] = read_yaml(value, f"the value of override '{key}'")
+        value = read_yaml(text, f"the value of override '{key}'")
+        if key in overrides and overrides[key] != value:
+            raise ConfigError(f"override '{key}' is given twice, as {overrides[key]!r} and {value!r}: keep one")
+        overrides[key] = value
     return overrides
+
+
+def merge_overrides(tree: dict, overrides: dict[str, Any]) -> dict:
+    """`tree` with `overrides`, whose keys may be dotted, nested, or both: `{"train": {"epochs": 1}}` says the same as
+    `train.epochs: 1`.
+
+    A mapping is merged key by key into what stands there; an empty one empties a knob that is a mapping (`data.where`).
+    Raises ConfigError where a key is no key, or stands twice.
+    """
+    places: set[str] = set()
+    return _merged(tree, overrides, "", section_names() | {""}, places)
+
+
+def _merged(tree: dict, overrides: dict[str, Any], section: str, sections: set[str], places: set[str]) -> dict:
+    """`tree`, which is the dotted `section` of the config, with `overrides`. `places` are the knobs set so far."""
+    merged = dict(tree)
+    for key, value in overrides.items():
+        # Inside a knob that is a mapping, a dot belongs to the name: of a column, for instance.
+        first, dot, rest = str(key).partition(".") if section in sections else (str(key), "", "")
+        if not first or (dot and not rest):
+            raise ConfigError(f"key '{key}' has an empty part, expected e.g. train.epochs")
+        place = f"{section}.{first}" if section else first
+        value = {rest: value} if dot else value
+        if isinstance(value, dict) and (value or place in sections):
+            before = merged.get(first, {})
+            if not isinstance(before, dict):
+                raise ConfigError(f"key '{place}' stands for a section, but the config has {before!r:.60} there")
+            value = _merged(before, value, place, sections, places)
+        elif place in places:
+            raise ConfigError(f"key '{place}' is set twice, dotted and nested: keep one")
+        else:
+            places.add(place)
+        merged[first] = value
+    return merged
 
 
 def load_config(
     path: str | Path | None = None, overrides: dict[str, Any] | None = None, name: str | None = None
 ) -> Config:
-    """The config of a YAML file (None: all defaults) with dotted overrides; `name` defaults to the file's stem.
+    """The config of a YAML file (None: all defaults) with overrides; `name` defaults to the file's stem.
 
     Raises ConfigError that lists every unknown key, wrong type and impossible value at once.
     """
@@ -96,25 +112,10 @@ def load_config(
         if not isinstance(tree, dict):
             raise ConfigError(f"config '{path}' must be a mapping of keys to values, found {type(tree).__name__}")
         tree.setdefault("name", re.sub(r"[^A-Za-z0-9._-]", "-", file.stem))
-    for key, value in (overrides or {}).items():
-        _set_dotted(tree, str(key), value)
+    tree = merge_overrides(merge_overrides({}, tree), overrides or {})
     if name:
         tree["name"] = name
-    try:
-        return Config.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(_problems(error, path)) from None
-
-
-def _problems(error: ValidationError, path) -> str:
-    lines = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"] if part != "[key]") or "config"
-        found = "" if problem["type"] in ("extra_forbidden", "value_error") else f" (found {problem['input']!r:.80})"
-        message = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
-        lines.append(f"  {key}: {message.removeprefix('Value error, ')}{found}")
-    where = f"config '{path}'" if path else "config"
-    return f"{where} has {len(lines)} problem{'s'[: len(lines) > 1]}:\n" + "\n".join(lines)
+    return checked_config(tree, f"config '{path}'" if path else "config")
 
 
 def _flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
@@ -129,7 +130,7 @@ def settings_difference(old: dict, new: dict) -> dict[str, tuple]:
 
     More epochs are safe under a constant schedule only: a cosine's every step depends on their number.
     """
-    before, after = _flatten(old), _flatten(new)
+    before, after = _flatten(_with_defaults(old)), _flatten(_with_defaults(new))
     safe = SAFE_TO_CHANGE
     if before.get("train.schedule") == "constant" == after.get("train.schedule"):
         safe += ("train.epochs",)
@@ -138,3 +139,11 @@ def settings_difference(old: dict, new: dict) -> dict[str, tuple]:
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key) and not any(key == s or key.startswith(s + ".") for s in safe)
     }
+
+
+def _with_defaults(tree: dict) -> dict:
+    """A stored config with the defaults of knobs that are younger than it."""
+    try:
+        return Config.model_validate(tree).as_dict()
+    except ValidationError:
+        return tree

@@ -27,9 +27,9 @@ from datasets import Features, Image, List, Value
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
+from blipvqa.config.knobs import SYNTHETIC_SIDES
 from blipvqa.data.synthetic_questions import PLACES, Box, Scene, questions_about, random_scene
 
-SMALLEST, LARGEST = 32, 512  # pixels; nuclei vanish below, and a split is held in memory before it is written
 OVERSAMPLE = 3  # drawn so many times larger, then averaged down: Pillow draws no soft edges
 FEATURES = Features(
     {
@@ -107,8 +107,9 @@ def _check(images: dict[str, int], seed: int, size: int) -> None:
             problems.append(f"images[{split!r}] is {number}; expected 1 or more")
     if seed < 0:
         problems.append(f"seed is {seed}; expected 0 or more")
-    if not SMALLEST <= size <= LARGEST:
-        problems.append(f"size is {size} pixels; expected {SMALLEST} to {LARGEST}")
+    smallest, largest = SYNTHETIC_SIDES
+    if not smallest <= size <= largest:
+        problems.append(f"size is {size} pixels; expected {smallest} to {largest}")
     if problems:
         raise ValueError("; ".join(problems))
 

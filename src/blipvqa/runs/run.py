@@ -9,10 +9,10 @@ import json
 import time
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.config.plain_yaml import write_yaml
 from blipvqa.config.reading import read_yaml, settings_difference
 from blipvqa.errors import UserError
 from blipvqa.runs.files import flush_folder, move, read_lines, sweep, write_text
@@ -129,7 +129,7 @@ def open_run(config: Config) -> Run:
         move(run.folder, aside)
         flush_folder(run.folder.parent)
         print(f"{run.name}: the folder of other settings is now {aside.name}")
-    write_text(run.folder / "config.yaml", yaml.safe_dump(config.as_dict(), sort_keys=False, allow_unicode=True))
+    write_text(run.folder / "config.yaml", write_yaml(config.as_dict()))
     return run
 
 
