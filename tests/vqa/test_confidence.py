@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blipvqa.numbers.bootstrap import NO_INTERVALS, Bootstrap
 from blipvqa.vqa.confidence import (
     abstain,
     accuracy_at_coverage,
@@ -117,7 +118,11 @@ def test_below_the_threshold_the_answer_is_withheld():
 
 
 def test_temperature_fitted_on_validation_repairs_test():
-    scores = score_confidence(overconfident(4000, seed=1), validation=overconfident(2000, seed=2), resamples=100)
+    scores = score_confidence(
+        overconfident(4000, seed=1),
+        calibration=fit_temperature(overconfident(2000, seed=2)),
+        bootstrap=Bootstrap(resamples=100),
+    )
     assert scores["before"]["ece"]["value"] > 0.1
     assert scores["after"]["ece"]["value"] < 0.05
     assert scores["after"]["brier"]["value"] < scores["before"]["brier"]["value"]
@@ -129,12 +134,16 @@ def test_temperature_fitted_on_validation_repairs_test():
 def test_calibration_never_sees_the_references_of_the_scored_split():
     rows, validation = overconfident(200), overconfident(100, seed=5)
     spoiled = [r | {"answer": "something else"} for r in rows]
-    calibrations = [score_confidence(r, validation=validation, resamples=0)["calibration"] for r in (rows, spoiled)]
-    assert calibrations[0] == calibrations[1] == fit_temperature(validation)
+    calibration = fit_temperature(validation)
+    before = [abstain(r, 0.5, calibration) for r in (rows, spoiled)]
+    assert [p["confidence"] for p in before[0]] == [p["confidence"] for p in before[1]]
+    assert score_confidence(rows, calibration=calibration, bootstrap=NO_INTERVALS)["calibration"] == calibration
 
 
 def test_what_a_run_reports_of_confidence():
-    scores = score_confidence([*overconfident(400), row(400, "a", "a")], threshold=0.9, resamples=50)
+    scores = score_confidence(
+        [*overconfident(400), row(400, "a", "a")], threshold=0.9, bootstrap=Bootstrap(resamples=50)
+    )
     assert (scores["n"], scores["without"], scores["calibration"], scores["after"]) == (400, 1, None, None)
     assert [round(entry["coverage"], 1) for entry in scores["at_coverage"]] == [0.2, 0.4, 0.6, 0.8, 1.0]
     assert sum(each["n"] for each in scores["before"]["bins"]) == 400
@@ -145,22 +154,25 @@ def test_what_a_run_reports_of_confidence():
     for entry in (scores["before"]["ece"], scores["before"]["brier"], scores["aurc"], first):
         assert entry["low"] <= entry["value"] <= entry["high"]
     assert json.loads(json.dumps(scores, allow_nan=False)) == scores
-    assert scores == score_confidence([*overconfident(400), row(400, "a", "a")], threshold=0.9, resamples=50)
+    assert scores == score_confidence(
+        [*overconfident(400), row(400, "a", "a")], threshold=0.9, bootstrap=Bootstrap(resamples=50)
+    )
 
 
 @pytest.mark.parametrize("rows", [[], [row(0, "a", "a")], [row(0, "a", "a", score=-0.1)]])
 def test_nothing_to_calibrate_is_null_and_no_crash(rows):
-    scores = score_confidence(rows, validation=[], threshold=0.99)
+    scores = score_confidence(rows, calibration=fit_temperature([]), threshold=0.99)
     json.dumps(scores, allow_nan=False)
     assert scores["before"]["ece"]["n"] == scores["n"] == len([r for r in rows if "score" in r])
     assert scores["at_threshold"]["value"] is None
+    assert (scores["at_threshold"]["coverage"] is None) == (scores["n"] == 0)  # a share of nothing is no number
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.floats(-20, 0), st.booleans()), max_size=12))
 def test_every_number_is_a_share(drawn):
     rows = [row(i, "a", "a" if right else "b", score=score) for i, (score, right) in enumerate(drawn)]
-    scores = score_confidence(rows, validation=rows, resamples=20)
+    scores = score_confidence(rows, calibration=fit_temperature(rows), bootstrap=Bootstrap(resamples=20))
     for entry in [scores["aurc"], scores["before"]["ece"], scores["after"]["brier"], *scores["at_coverage"]]:
         assert entry["value"] is None or 0 <= entry["value"] <= 1 + 1e-12
 
@@ -168,5 +180,5 @@ def test_every_number_is_a_share(drawn):
 def test_pathvqas_test_size_takes_seconds():
     rows, validation = overconfident(6719), overconfident(1000, seed=1)
     started = time.perf_counter()
-    score_confidence(rows, validation=validation)
+    score_confidence(rows, calibration=fit_temperature(validation))
     assert time.perf_counter() - started < 15  # about 1 on an idle core

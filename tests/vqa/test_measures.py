@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU
 
-from blipvqa.vqa.measures import COLUMNS, MEASURES, counts, evaluate, measure_names
+from blipvqa.vqa.measures import MEASURES, counts, measure_names
 
 
 def predicted(*pairs, **columns):
@@ -17,15 +17,15 @@ def predicted(*pairs, **columns):
             "image_id": f"image{i}",
             "question": f"what is number {i}?",
             "answer": answer,
-            "prediction": given,
+            "prediction": predicted,
             **columns,
         }
-        for i, (answer, given) in enumerate(pairs)
+        for i, (answer, predicted) in enumerate(pairs)
     ]
 
 
 def measured(predictions):
-    values = evaluate(counts(predictions).sum(axis=0), measure_names(predictions))
+    values = MEASURES.of_sums(counts(predictions).sum(axis=0), measure_names(predictions))
     return {name: float(value) for name, value in values.items()}
 
 
@@ -102,7 +102,9 @@ def test_bleu_equals_sacrebleu(pairs):
     for order in (1, 2, 3, 4):
         if any(len(answer.split()) >= order for answer, _ in pairs):
             library = BLEU(tokenize="none", smooth_method="none", max_ngram_order=order, force=True)
-            expected = library.corpus_score([given for _, given in pairs], [[answer for answer, _ in pairs]]).score
+            expected = library.corpus_score(
+                [predicted for _, predicted in pairs], [[answer for answer, _ in pairs]]
+            ).score
             assert found[f"bleu_{order}"] == pytest.approx(expected / 100, abs=1e-9)
 
 
@@ -150,4 +152,4 @@ def test_incomplete_or_repeated_predictions_are_refused_by_id():
 
 
 def test_every_measure_says_what_it_is_and_counts():
-    assert all(measure.meaning and measure.counted in COLUMNS for measure in MEASURES.values())
+    assert all(measure.meaning and MEASURES.title(name) for name, measure in MEASURES.items())

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from blipvqa import Run, load_splits
+from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.pages import tables
 from blipvqa.pages.spreadsheets import unguard
 from blipvqa.vqa.review import VERDICTS, read_review, save_pictures, write_review
@@ -199,7 +200,7 @@ def test_pictures_lie_beside_the_sheet_and_verdicts_come_back_in_the_table(done,
             assert image.format == "JPEG"
             assert not image.getexif()
     judge(path, *["correct"] * 5, *[""] * (len(rows) - 5))
-    found = read_review(path, rows, resamples=50)
+    found = read_review(path, rows, Bootstrap(resamples=50))
     shown = tables.review_table(found)
     assert ">1.000<" in shown
     assert f">{len(rows) - 5}<" in shown

@@ -8,6 +8,7 @@ from conftest import SHARED, needs_shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blipvqa.numbers.bootstrap import NO_INTERVALS, Bootstrap
 from blipvqa.vqa.measures import MEASURES, NEEDS_ANSWER_TYPE
 from blipvqa.vqa.scores import ceiling, majority_baseline, score
 
@@ -65,11 +66,11 @@ def test_the_contract_of_the_metrics_file():
 
 
 def test_the_seed_decides_the_intervals():
-    assert score(some_rows(), seed=1) == score(some_rows(), seed=1)
+    assert score(some_rows(), bootstrap=Bootstrap(seed=1)) == score(some_rows(), bootstrap=Bootstrap(seed=1))
 
 
 def test_intervals_can_be_left_out():
-    entry = score(some_rows(), resamples=0)["overall"]["exact_match"]
+    entry = score(some_rows(), bootstrap=NO_INTERVALS)["overall"]["exact_match"]
     assert entry == {"value": 0.5, "n": 4, "low": None, "high": None}
 
 
@@ -118,7 +119,7 @@ def test_numbers_are_shares_that_add_up(drawn):
     first: dict = {}  # the ceiling holds for whoever gives a question on an image one answer
     for each in rows:
         each["prediction"] = first.setdefault((each["image_id"], each["question"]), each["prediction"])
-    scores = score(rows, train=rows, resamples=30)
+    scores = score(rows, train=rows, bootstrap=Bootstrap(resamples=30))
     json.dumps(scores, allow_nan=False)
     for entry in scores["overall"].values():
         if entry["low"] is not None:
@@ -145,7 +146,7 @@ def test_an_unknown_breakdown_or_group_column_is_named():
     with pytest.raises(ValueError, match=r"breakdown: no prediction has organs; there are .*organ"):
         score(some_rows(), breakdown=["organs"])
     with pytest.raises(ValueError, match="group column 'patient'"):
-        score(some_rows(), group="patient")
+        score(some_rows(), bootstrap=Bootstrap("patient"))
 
 
 def test_ceiling_by_hand():

@@ -77,6 +77,11 @@ class DataConfig(_Section):
     cache_gigabytes: Annotated[Number, Field(gt=0)] = 20.0  # the oldest files go when it grows past this
     synthetic: SyntheticData = SyntheticData()
 
+    @property
+    def group(self) -> str:
+        """The column whose values never straddle two splits, and are drawn for the intervals."""
+        return self.group_column or "image_id"
+
     @model_validator(mode="after")
     def _columns_are_distinct(self):
         if len(set(self.columns.values())) < len(self.columns):

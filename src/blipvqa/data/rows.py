@@ -40,7 +40,7 @@ def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, Dataset], 
         kept = _Checked(raw, split, data, store)
         tables[split] = kept.table
         notes += kept.notes
-    group = data.group_column or "image_id"
+    group = data.group
     for split, table in tables.items():
         if group not in table.column_names:
             raise SourceError(f"data.group_column '{group}': {split} has only {', '.join(table.column_names)}")

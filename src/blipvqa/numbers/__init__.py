@@ -1,1 +1,7 @@
-"""Statistics of any counted thing."""
+"""Statistics of any counted thing; nothing here knows what was counted. In reading order:
+
+- `measures`: a measure as a function of column sums, and a collection of them
+- `bootstrap`: 95 % intervals, by drawing groups of rows with replacement
+- `comparison`: which differences between two matrices of counts are real
+- `calibration`: whether a stated probability can be believed, and the fit that repairs it
+"""

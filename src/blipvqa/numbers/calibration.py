@@ -2,12 +2,14 @@
 
 A probability c becomes sigmoid(logit(c) / T + b). With b = 0 that is temperature scaling (Guo et al. 2017) of
 two logits, with b Platt's scaling (1999). 1/T and b are fitted by maximum likelihood, under normal priors of
-width 1 around 1 and 0: few or perfectly separated answers change little. T is positive, so order is kept.
+width 1 around 1 and 0: few or perfectly separated ones change little. T is positive, so order is kept.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from blipvqa.numbers.measures import divide
 
 BINS = 15  # as in Guo et al. 2017
 CLIP = 1e-6  # keeps the log-odds of a rounded 0 or 1 finite
@@ -15,7 +17,7 @@ HIGHEST_TEMPERATURE = 20.0  # beyond, confidence says nothing; below 0, it would
 
 
 def fit(confidences: Sequence[float], right: Sequence[bool], *, with_offset: bool) -> dict:
-    """The likeliest {"temperature", "offset", "n"}, given whether each of n answers was right; JSON-ready."""
+    """The likeliest {"temperature", "offset", "n"}, from whether each of n statements was right; JSON-ready."""
     log_odds, right = _log_odds(np.asarray(confidences, float)), np.asarray(right, float)
     ones, zeros = np.ones_like(log_odds), np.zeros_like(log_odds)
     features = np.stack([log_odds, ones] if with_offset else [log_odds], axis=1)
@@ -27,20 +29,20 @@ def fit(confidences: Sequence[float], right: Sequence[bool], *, with_offset: boo
 
 
 def _logistic_regression(
-    features: np.ndarray, given: np.ndarray, right: np.ndarray, prior: Sequence[float]
+    features: np.ndarray, fixed: np.ndarray, right: np.ndarray, prior: Sequence[float]
 ) -> np.ndarray:
-    """The weights `[feature]` that make `features @ weights + given` the most likely log-odds of `right`.
+    """The weights `[feature]` that make `features @ weights + fixed` the most likely log-odds of `right`.
 
     Newton's method, each step halved until it helps; the normal prior makes the loss strictly convex.
     """
 
     def loss(weights: np.ndarray) -> float:
-        log_odds = features @ weights + given
+        log_odds = features @ weights + fixed
         return float(np.sum(np.logaddexp(0, log_odds) - right * log_odds) + np.sum((weights - prior) ** 2) / 2)
 
     weights = np.array(prior)
     for _ in range(50):
-        chance = _sigmoid(features @ weights + given)
+        chance = _sigmoid(features @ weights + fixed)
         gradient = features.T @ (chance - right) + weights - prior
         hessian = features.T @ (features * (chance * (1 - chance))[:, None]) + np.eye(len(weights))
         step = np.linalg.solve(hessian, gradient)
@@ -58,13 +60,12 @@ def calibrate(confidence: float, fitted: Mapping) -> float:
 
 
 def reliability_bins(confidences: Sequence[float], right: Sequence[bool], bins: int = BINS) -> list[dict]:
-    """Predictions by confidence, in `bins` intervals (low, high] of equal width, 0 in the first.
+    """Statements by confidence, in `bins` intervals (low, high] of equal width, 0 in the first.
 
-    Returns:
-        [{"low", "high", "n", "confidence", "accuracy"}]: the two means are None where n is 0.
+    A list of {"low", "high", "n", "confidence", "accuracy"}; the last two are means, and None where n is 0.
     """
-    table = bin_table(np.asarray(confidences, float), np.asarray(right, float), bins).sum(axis=0)
-    n, confident, correct = table.reshape(3, bins)
+    sums = count_bins(np.asarray(confidences, float), np.asarray(right, float), bins).sum(axis=0)
+    n, confident, correct = sums.reshape(3, bins)
     return [
         {
             "low": i / bins,
@@ -83,24 +84,24 @@ def expected_calibration_error(confidences: Sequence[float], right: Sequence[boo
     ECE = sum over bins of n_bin / n * |accuracy_bin - confidence_bin| (Guo et al. 2017, eq. 3), with
     `reliability_bins`.
     """
-    table = bin_table(np.asarray(confidences, float), np.asarray(right, float), bins)
-    return float(calibration_error(table.sum(axis=0))) if len(table) else None
+    counts = count_bins(np.asarray(confidences, float), np.asarray(right, float), bins)
+    return float(calibration_error(counts.sum(axis=0))) if len(counts) else None
 
 
-def bin_table(confidences: np.ndarray, right: np.ndarray, bins: int) -> np.ndarray:
-    """For each prediction the columns n, confidence, right of its bin, `[prediction, 3 * bins]`."""
+def count_bins(confidences: np.ndarray, right: np.ndarray, bins: int) -> np.ndarray:
+    """For each statement the columns n, confidence, right of its bin, `[statement, 3 * bins]`."""
     if not np.all((confidences >= 0) & (confidences <= 1)):
         raise ValueError(f"a confidence lies in [0, 1], found {confidences.min()} to {confidences.max()}")
-    table = np.zeros((len(confidences), 3, bins))
+    counts = np.zeros((len(confidences), 3, bins))
     of = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
-    table[np.arange(len(of)), :, of] = np.stack([np.ones_like(confidences), confidences, right], axis=1)
-    return table.reshape(len(table), 3 * bins)
+    counts[np.arange(len(of)), :, of] = np.stack([np.ones_like(confidences), confidences, right], axis=1)
+    return counts.reshape(len(counts), 3 * bins)
 
 
 def calibration_error(sums: np.ndarray) -> np.ndarray:
-    """The ECE of column sums `[..., 3 * bins]` of a `bin_table`, `[...]`."""
+    """The ECE of column sums `[..., 3 * bins]` of `count_bins`, `[...]`; NaN where they count nothing."""
     n, confident, correct = np.split(sums, 3, axis=-1)
-    return np.abs(correct - confident).sum(axis=-1) / np.maximum(n.sum(axis=-1), 1)
+    return divide(np.abs(correct - confident).sum(axis=-1), n.sum(axis=-1))
 
 
 def _log_odds(probability: np.ndarray | float) -> np.ndarray:

@@ -19,10 +19,19 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from blipvqa.numbers.bootstrap import bootstrap_weights, estimate_mean, estimate_statistic, group_of, interval
-from blipvqa.numbers.calibration import BINS, bin_table, calibrate, calibration_error, fit, reliability_bins
+from blipvqa.numbers.bootstrap import (
+    BY_IMAGE,
+    Bootstrap,
+    Estimate,
+    bootstrap_weights,
+    estimate_mean,
+    estimate_statistic,
+    interval,
+    nothing_counted,
+)
+from blipvqa.numbers.calibration import BINS, calibrate, calibration_error, count_bins, fit, reliability_bins
 from blipvqa.text import answered_right, is_yes_no, normalize
-from blipvqa.vqa.measures import Prediction, check_predictions
+from blipvqa.vqa.answers import Prediction, check_predictions
 
 UNCERTAIN = "uncertain"
 COVERAGES = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -31,9 +40,7 @@ COVERAGES = (0.2, 0.4, 0.6, 0.8, 1.0)
 def confidence(prediction: Prediction, calibration: Mapping | None = None) -> float | None:
     """The probability of the prediction's own answer, between 0 and 1; None where none was stored.
 
-    Args:
-        prediction: with `prediction` and `yes_probability` (of yes against no) or `score` (natural log).
-        calibration: what `fit_temperature` returned; without it, the model's own probability.
+    `calibration` is what `fit_temperature` returned; without it, it is the model's own probability.
     """
     value = _own_probability(prediction)
     if value is None or calibration is None:
@@ -42,8 +49,8 @@ def confidence(prediction: Prediction, calibration: Mapping | None = None) -> fl
 
 
 def _kind(prediction: Prediction) -> str:
-    told = prediction.get("yes_probability") is not None
-    return "yes_no" if told and is_yes_no(prediction["prediction"]) else "sequence"
+    has_probability = prediction.get("yes_probability") is not None
+    return "yes_no" if has_probability and is_yes_no(prediction["prediction"]) else "sequence"
 
 
 def _own_probability(prediction: Prediction) -> float | None:
@@ -59,9 +66,8 @@ def _own_probability(prediction: Prediction) -> float | None:
 def fit_temperature(validation: Iterable[Prediction]) -> dict[str, dict]:
     """Temperature and offset for each kind of confidence; give it validation predictions, never test ones.
 
-    Returns:
-        {"yes_no": {"temperature", "offset", "n"}, "sequence": {...}}, JSON-ready. n is the number of
-        predictions fitted on; with 0 of them the temperature is 1 and the offset 0.
+    Returns {"yes_no": {"temperature", "offset", "n"}, "sequence": {...}}, JSON-ready. n is the number of
+    predictions fitted on; with 0 of them the temperature is 1 and the offset 0.
     """
     by_kind: dict[str, list[tuple[float, bool]]] = {"yes_no": [], "sequence": []}
     for prediction in validation:
@@ -74,20 +80,19 @@ def fit_temperature(validation: Iterable[Prediction]) -> dict[str, dict]:
 def risk_coverage(confidences: Sequence[float], right: Sequence[bool]) -> dict:
     """Accuracy among the most certain k of n predictions, for every k (El-Yaniv and Wiener 2010).
 
-    Equally certain predictions come in no order, so each counts with the accuracy of them all.
-
-    Returns:
-        {"coverage": [k / n], "accuracy": [...], "aurc": ...}: AURC is the mean of 1 - accuracy over all k
-        (Geifman et al. 2019), 0 at best; None without predictions.
+    Equally certain predictions come in no order, so each counts with the accuracy of them all. Returns
+    {"coverage": [k / n], "accuracy": [...], "aurc": ...}: AURC is the mean of 1 - accuracy over all k
+    (Geifman et al. 2019), 0 at best; None without predictions.
     """
     ordered = _by_certainty(confidences, right)[1]
     answered = np.arange(1, len(ordered) + 1)
     accuracy = np.cumsum(ordered) / answered
-    aurc = float(np.mean(1 - accuracy)) if len(ordered) else None
+    if not len(ordered):
+        return {"coverage": [], "accuracy": [], "aurc": None}
     return {
-        "coverage": (answered / max(len(ordered), 1)).tolist(),
+        "coverage": (answered / len(ordered)).tolist(),
         "accuracy": accuracy.tolist(),
-        "aurc": aurc,
+        "aurc": float(np.mean(1 - accuracy)),
     }
 
 
@@ -102,8 +107,7 @@ def _by_certainty(confidences: Sequence[float], right: Sequence[bool]) -> tuple[
 def accuracy_at_coverage(confidences: Sequence[float], right: Sequence[bool], coverage: float) -> float | None:
     """The accuracy when only the most certain share `coverage` is answered, at least one; None without any.
 
-    Raises:
-        ValueError: coverage is not above 0 and at most 1.
+    Raises ValueError where coverage is not above 0 and at most 1.
     """
     if not 0 < coverage <= 1:
         raise ValueError(f"coverage is a share above 0 and at most 1, found {coverage}")
@@ -118,18 +122,16 @@ def _answered(coverage: float, n: int) -> int:
 def abstain(predictions: Iterable[Prediction], threshold: float, calibration: Mapping | None = None) -> list[dict]:
     """The predictions with "uncertain" in place of each whose confidence is below the threshold, or unknown.
 
-    The answer not given stands under `withheld`, and `confidence` is added to every prediction.
-
-    Raises:
-        ValueError: the threshold is not between 0 and 1.
+    The answer that is withheld stands under `withheld`, and `confidence` is added to every prediction.
+    Raises ValueError where the threshold is not between 0 and 1.
     """
     if not 0 <= threshold <= 1:
         raise ValueError(f"a confidence threshold lies between 0 and 1, found {threshold}")
     answered = []
     for prediction in predictions:
-        known = confidence(prediction, calibration)
-        answered.append({**prediction, "confidence": known})
-        if (known or 0.0) < threshold:
+        certainty = confidence(prediction, calibration)
+        answered.append({**prediction, "confidence": certainty})
+        if (certainty or 0.0) < threshold:
             answered[-1] |= {"prediction": UNCERTAIN, "withheld": prediction["prediction"]}
     return answered
 
@@ -137,46 +139,42 @@ def abstain(predictions: Iterable[Prediction], threshold: float, calibration: Ma
 def score_confidence(
     predictions: Iterable[Prediction],
     *,
-    validation: Iterable[Prediction] | None = None,
+    calibration: Mapping | None = None,
     threshold: float | None = None,
-    group: str = "image_id",
-    resamples: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BY_IMAGE,
 ) -> dict:
-    """Everything about confidence that a run reports, with 95 % intervals over images (the `group` column).
+    """Everything about confidence that a run reports, with 95 % intervals over images (the bootstrap's group).
 
-    Give it the predictions as they were before `abstain`. With `validation`, a calibration is fitted on it,
-    and coverage goes by calibrated confidence. Resampling enlarges a calibration error a little, so the
+    Give it the predictions as they were before `abstain`. With a `calibration` (see `fit_temperature`), coverage
+    goes by calibrated confidence. Resampling enlarges a calibration error a little, so the
     interval of an ECE leans upwards.
 
-    Returns:
-        {"n": predictions with a confidence, "without": those that have none and are left out,
-         "calibration": see `fit_temperature`, None without validation,
-         "before", "after": {"ece": {"value", "n", "low", "high"}, "brier": {...}, "bins": [...]},
-         "aurc": {...},
-         "risk_coverage": {"coverage": [...], "accuracy": [...]},  at most 200 points
-         "at_coverage": [{"coverage", "threshold", "value", "n", "low", "high"}],  value is the accuracy
-         "at_threshold": the same for the threshold given, else None}
+    Returns {"n": predictions with a confidence, "without": those that have none and are left out,
+    "calibration": as it came in,
+    "before", "after": {"ece": {"value", "n", "low", "high"}, "brier": {...}, "bins": [...]},
+    "aurc": {...},
+    "risk_coverage": {"coverage": [...], "accuracy": [...]},  at most 200 points
+    "at_coverage": [{"coverage", "threshold", "value", "n", "low", "high"}],  value is the accuracy
+    "at_threshold": the same for `threshold`, None without one}.
     """
     predictions = list(predictions)
     check_predictions(predictions)
-    known = [prediction for prediction in predictions if confidence(prediction) is not None]
-    calibration = None if validation is None else fit_temperature(validation)
-    own = np.array([confidence(prediction) for prediction in known], float)
-    used = np.array([confidence(prediction, calibration) for prediction in known], float)
-    right = np.array([answered_right(p) for p in known], float)
-    drawn = {"groups": group_of(known, group), "resamples": resamples, "seed": seed}
+    stated = [prediction for prediction in predictions if confidence(prediction) is not None]
+    own = np.array([confidence(prediction) for prediction in stated], float)
+    used = np.array([confidence(prediction, calibration) for prediction in stated], float)
+    right = np.array([answered_right(prediction) for prediction in stated], float)
+    sampling = (bootstrap.groups_of(stated), bootstrap)
     curve = risk_coverage(used, right)
     return {
-        "n": len(known),
-        "without": len(predictions) - len(known),
+        "n": len(stated),
+        "without": len(predictions) - len(stated),
         "calibration": calibration,
-        "before": _calibration_errors(own, right, drawn),
-        "after": None if calibration is None else _calibration_errors(used, right, drawn),
-        "aurc": _aurc(used, right, drawn),
+        "before": _calibration_errors(own, right, *sampling),
+        "after": None if calibration is None else _calibration_errors(used, right, *sampling),
+        "aurc": _aurc(used, right, *sampling),
         "risk_coverage": {key: _thinned(curve[key]) for key in ("coverage", "accuracy")},
-        "at_coverage": [_accuracy_above(lowest, used, right, drawn) for lowest in _thresholds(used)],
-        "at_threshold": None if threshold is None else _accuracy_above(threshold, used, right, drawn),
+        "at_coverage": [_accuracy_above(lowest, used, right, *sampling) for lowest in _thresholds(used)],
+        "at_threshold": None if threshold is None else _accuracy_above(threshold, used, right, *sampling),
     }
 
 
@@ -186,30 +184,30 @@ def _thresholds(confidences: np.ndarray) -> list[float]:
     return [float(ordered[_answered(share, len(ordered)) - 1]) for share in COVERAGES if len(ordered)]
 
 
-def _accuracy_above(threshold: float, confidences: np.ndarray, right: np.ndarray, drawn: dict) -> dict:
+def _accuracy_above(
+    threshold: float, confidences: np.ndarray, right: np.ndarray, groups: np.ndarray, bootstrap: Bootstrap
+) -> dict:
     """The accuracy of the predictions at least so certain; ties with the threshold are all answered."""
     chosen = np.flatnonzero(confidences >= threshold)
-    coverage = len(chosen) / max(len(right), 1)
-    return {"coverage": coverage, "threshold": threshold, **estimate_mean(right, rows=chosen, **drawn)}
+    coverage = len(chosen) / len(right) if len(right) else None
+    return {"coverage": coverage, "threshold": threshold, **estimate_mean(right, groups, bootstrap, chosen)}
 
 
-def _calibration_errors(confidences: np.ndarray, right: np.ndarray, drawn: dict) -> dict:
-    table = bin_table(confidences, right, BINS)
+def _calibration_errors(confidences: np.ndarray, right: np.ndarray, groups: np.ndarray, bootstrap: Bootstrap) -> dict:
     return {
-        "ece": estimate_statistic(table, statistic=calibration_error, **drawn),
-        "brier": estimate_mean((confidences - right) ** 2, **drawn),  # Brier 1950
+        "ece": estimate_statistic(count_bins(confidences, right, BINS), groups, calibration_error, bootstrap),
+        "brier": estimate_mean((confidences - right) ** 2, groups, bootstrap),  # Brier 1950
         "bins": reliability_bins(confidences, right),
     }
 
 
-def _aurc(confidences: np.ndarray, right: np.ndarray, drawn: dict) -> dict:
+def _aurc(confidences: np.ndarray, right: np.ndarray, groups: np.ndarray, bootstrap: Bootstrap) -> Estimate:
     """AURC is no function of sums: each resample walks through the ordered predictions with its weights."""
     if not len(right):
-        return {"value": None, "n": 0, "low": None, "high": None}
+        return nothing_counted()
     order, ordered = _by_certainty(confidences, right)
-    groups = drawn["groups"]
     count = int(groups.max()) + 1
-    chunks = bootstrap_weights(count, drawn["resamples"], drawn["seed"])
+    chunks = bootstrap_weights(count, bootstrap)
     samples = [_weighted_aurc(ordered, weights[groups[order]]) for chunk in chunks for weights in chunk]
     value = risk_coverage(confidences, right)["aurc"]
     low, high = interval(value, np.array(samples), count)
@@ -217,8 +215,8 @@ def _aurc(confidences: np.ndarray, right: np.ndarray, drawn: dict) -> dict:
 
 
 def _weighted_aurc(ordered: np.ndarray, weights: np.ndarray) -> float:
-    drawn = weights > 0
-    ordered, weights = ordered[drawn], weights[drawn]
+    present = weights > 0
+    ordered, weights = ordered[present], weights[present]
     risk = 1 - np.cumsum(weights * ordered) / np.cumsum(weights)
     return float(weights @ risk / weights.sum())
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits, load_splits
+from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import write_json, write_lines
 from blipvqa.runs.run import Run, RunError
 from blipvqa.vqa.card import write_card
@@ -43,27 +44,28 @@ def evaluate(
     split = split or held_out(splits)
     if split not in splits:
         raise RunError(f"there is no split '{split}', only {', '.join(splits)}")
-    asked = StoredAnswers(config, run, splits, progress)
-    calibration_rows = asked.answers("validation") if split != "validation" else None
-    raw = asked.answers(split)
+    stored = StoredAnswers(config, run, splits, progress)
+    calibration_rows = stored.answers("validation") if split != "validation" else None
+    raw = stored.answers(split)
     calibration = fit_temperature(calibration_rows) if calibration_rows else None
     predictions = abstain(raw, config.generate.uncertain_below or 0.0, calibration)
-    drawn = {"group": config.data.group_column or "image_id", "resamples": resamples, "seed": config.seed}
-    axes = splits[split].breakdown
-    scores = score(predictions, train=splits["train"].rows, breakdown=axes, **drawn)
+    bootstrap = Bootstrap(config.data.group, resamples, config.seed)
+    train, axes = splits["train"].rows, splits[split].breakdown
+    scores = score(predictions, train=train, breakdown=axes, bootstrap=bootstrap)
     scores["data"] = all_notes(splits)
     scores["warnings"] = scores["data"]["leaks"] + scores["warnings"]
     if start:
-        began = asked.answers(split, "start")
-        scores["start"] = score(began, **drawn)["overall"]
+        began = stored.answers(split, "start")
+        scores["start"] = score(began, bootstrap=bootstrap)["overall"]
     if config.generate.method == "rank":
-        scores["generated"] = score(asked.answers(split, "generated"), **drawn)["overall"]
+        scores["generated"] = score(stored.answers(split, "generated"), bootstrap=bootstrap)["overall"]
     if grounding:
-        scores["grounding"] = grounding_of(raw, asked.answers(split, "blank"), asked.answers(split, "shuffled"), drawn)
+        blank, exchanged = stored.answers(split, "blank"), stored.answers(split, "shuffled")
+        scores["grounding"] = grounding_of(raw, blank, exchanged, bootstrap)
     scores["confidence"] = score_confidence(
-        raw, validation=calibration_rows, threshold=config.generate.uncertain_below, **drawn
+        raw, calibration=calibration, threshold=config.generate.uncertain_below, bootstrap=bootstrap
     )
-    scores["slices"] = slices(predictions, train=splits["train"].rows, **drawn)
+    scores["slices"] = slices(predictions, train=train, bootstrap=bootstrap)
     scores["split"] = split
     write_lines(run.folder / f"predictions-{split}.jsonl", predictions)
     write_json(run.folder / f"metrics-{split}.json", scores)

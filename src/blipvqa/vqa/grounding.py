@@ -10,8 +10,10 @@ from torch import Tensor
 
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.vqa import IMAGE_MEAN
-from blipvqa.numbers.bootstrap import compare_runs
+from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.text import question_type, same_answer
+from blipvqa.vqa.answers import Prediction
+from blipvqa.vqa.comparison import compare_runs
 from blipvqa.vqa.scores import score
 
 GREY = tuple(round(255 * mean) for mean in IMAGE_MEAN)  # what the model sees as zeros
@@ -31,13 +33,14 @@ def shuffled(dataset: VQADataset, seed: int) -> Callable[[Tensor, str], Tensor]:
     return lambda _pixels, image_id: dataset.pixels(row_of[other[image_id]])
 
 
-def grounding(seen: list[dict], blank: list[dict], other: list[dict], drawn: dict) -> dict:
+def grounding(seen: list[Prediction], blank: list[Prediction], other: list[Prediction], bootstrap: Bootstrap) -> dict:
     """The scores without the right picture, what that costs (paired, over images), and how often answers change."""
     scores_without: dict = {"gap": {}, "changed": {}, "changed_by": {}}
     for name, predictions in (("blank", blank), ("shuffled", other)):
-        scores = score(predictions, **drawn)
+        scores = score(predictions, bootstrap=bootstrap)
         scores_without[name] = {key: scores[key] for key in ("overall", "by")}
-        scores_without["gap"][name] = compare_runs(predictions, seen, **drawn)["overall"]["exact_match"]
+        compared = compare_runs(predictions, seen, bootstrap=bootstrap)
+        scores_without["gap"][name] = compared["overall"]["exact_match"]
         kinds: dict[str, list[bool]] = {}
         for one, another in zip(seen, predictions, strict=True):
             differs = not same_answer(one["prediction"], another["prediction"])

@@ -1,47 +1,26 @@
 """What is counted of each answered question, and every measure as a function of the summed counts.
 
-A measure here is never a mean of finished numbers: `counts` turns each prediction into one row of a matrix,
-and a measure is computed from *column sums*, of all rows, of a slice, or of a bootstrap sample. So one matrix
-product gives every measure of every resample (`uncertainty`), and BLEU, which is no mean, is resampled as
-properly as an accuracy.
-
-Where the field's scripts disagree, each variant has a name of its own; `MEASURES[name].meaning` says in a
-line what it counts and where that comes from, for tables, report and model card.
+`counts` turns each prediction into one row of a matrix, and a measure is computed from column sums
+(`numbers.measures`). Where the field's scripts disagree, each variant has a name of its own;
+`MEASURES[name].meaning` says in a line what it counts and where that comes from.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sacrebleu.metrics.helpers import extract_all_word_ngrams
 
-from blipvqa.text import is_yes_no, normalize, question_type, words
+from blipvqa.numbers.measures import Measure, Measures, divide, ratio
+from blipvqa.text import is_yes_no, normalize, words
+from blipvqa.vqa.answers import Prediction, check_predictions, reference_answers, same_question
 
 ARTICLES = frozenset({"a", "an", "the"})
 BLEU_ORDERS = (1, 2, 3, 4)
 
-Prediction = Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """How a number is got: `value(*sums of columns)`, over the questions that the column `counted` marks."""
-
-    value: Callable[..., np.ndarray]
-    columns: tuple[str, ...]
-    counted: str
-    meaning: str
-
-
-def _divide(numerator, denominator) -> np.ndarray:
-    """The quotient, NaN where the denominator is 0: an undefined number, which `metrics` reports as null."""
-    numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
-
 
 def _balanced(true_yes, yes, true_no, no) -> np.ndarray:
-    return (_divide(true_yes, yes) + _divide(true_no, no)) / 2
+    return (divide(true_yes, yes) + divide(true_no, no)) / 2
 
 
 def _bleu(order: int) -> Callable[..., np.ndarray]:
@@ -54,7 +33,7 @@ def _bleu(order: int) -> Callable[..., np.ndarray]:
     def value(predicted_words, reference_words, long_enough, *matched_and_total) -> np.ndarray:
         matched, total = matched_and_total[:order], matched_and_total[order:]
         with np.errstate(divide="ignore", invalid="ignore"):  # log 0 = -inf: no match of one order is BLEU 0
-            precisions = [np.nan_to_num(_divide(m, t)) for m, t in zip(matched, total, strict=True)]
+            precisions = [np.nan_to_num(divide(m, t)) for m, t in zip(matched, total, strict=True)]
             geometric_mean = np.exp(np.mean(np.log(precisions), axis=0))
             brevity = np.exp(np.minimum(0, 1 - np.asarray(reference_words) / predicted_words))
         return np.where(np.asarray(long_enough) > 0, np.nan_to_num(brevity * geometric_mean), np.nan)
@@ -69,67 +48,81 @@ def _bleu_measure(order: int) -> Measure:
         f"corpus BLEU on open questions, n-grams up to {order} weighted equally, unsmoothed "
         "(PathVQA; Papineni et al. 2002, n-grams counted by sacrebleu)"
     )
-    return Measure(_bleu(order), lengths + per_order, "open", meaning)
+    return Measure(_bleu(order), lengths + per_order, "open", meaning, f"BLEU-{order}")
 
 
-def _ratio(numerator: str, denominator: str, meaning: str) -> Measure:
-    return Measure(_divide, (numerator, denominator), denominator, meaning)
-
-
-MEASURES: dict[str, Measure] = {
-    # PathVQA's challenge measures (He et al. 2020), the headline
-    "exact_match": _ratio("right", "all", "share of answers equal to the reference after answers.normalize"),
-    "yes_no_accuracy": _ratio(
-        "right_yes_no", "yes_no", "exact match on questions whose reference is yes or no (PathVQA)"
-    ),
-    "open_exact_match": _ratio("right_open", "open", "exact match on all other questions (PathVQA)"),
-    "open_token_f1": _ratio(
-        "token_f1",
-        "open",
-        "macro F1: mean over open questions of the F1 of the two bags of words "
-        "(PathVQA; counts clipped as in SQuAD, Rajpurkar et al. 2016)",
-    ),
-    **{f"bleu_{order}": _bleu_measure(order) for order in BLEU_ORDERS},
-    # Yes/no questions as a diagnostic test for "yes"
-    "yes_no_sensitivity": _ratio("true_yes", "yes", "answered yes, of the questions whose reference is yes"),
-    "yes_no_specificity": _ratio("true_no", "no", "answered no, of the questions whose reference is no"),
-    "yes_no_balanced_accuracy": Measure(
-        _balanced,
-        ("true_yes", "yes", "true_no", "no"),
-        "yes_no",
-        "mean of sensitivity and specificity: 0.5 for always yes",
-    ),
-    "yes_no_predicted_yes": _ratio("predicted_yes", "yes_no", "rate of yes among the answers to yes/no questions"),
-    # The same answers under other rules of the field
-    "exact_match_any": _ratio("right_any", "all", "answer equals any reference of the same image and question"),
-    "exact_match_squad": _ratio("right_squad", "all", "exact match without punctuation and articles (SQuAD's rule)"),
-    "open_token_recall": _ratio(
-        "token_recall",
-        "open",
-        "mean share of the reference's words that stand in the answer "
-        "(how LLaVA-Med scores open questions, Li et al. 2023; counts clipped)",
-    ),
-    "pathvqa_script_exact_match": _ratio(
-        "script_exact",
-        "open",
-        "exact match in PathVQA's evaluation_script.py: distinct reference words found / words answered",
-    ),
-    "pathvqa_script_f1": _ratio(
-        "script_f1", "open", "F1 as that script has it: a shared word counts as often as it was answered"
-    ),
-    "closed_accuracy": _ratio("right_closed", "closed", "exact match where the data's answer_type is closed (VQA-RAD)"),
-    "open_accuracy": _ratio(
-        "right_typed_open", "typed_open", "exact match where the data's answer_type is open (VQA-RAD)"
-    ),
-}
+MEASURES = Measures(
+    {
+        # PathVQA's challenge measures (He et al. 2020), the headline
+        "exact_match": ratio(
+            "right", "all", "share of answers equal to the reference after text.normalize", "exact match"
+        ),
+        "yes_no_accuracy": ratio(
+            "right_yes_no",
+            "yes_no",
+            "exact match on questions whose reference is yes or no (PathVQA)",
+            "yes/no accuracy",
+        ),
+        "open_exact_match": ratio(
+            "right_open", "open", "exact match on all other questions (PathVQA)", "open exact match"
+        ),
+        "open_token_f1": ratio(
+            "token_f1",
+            "open",
+            "macro F1: mean over open questions of the F1 of the two bags of words "
+            "(PathVQA; counts clipped as in SQuAD, Rajpurkar et al. 2016)",
+            "open token F1",
+        ),
+        **{f"bleu_{order}": _bleu_measure(order) for order in BLEU_ORDERS},
+        # Yes/no questions as a diagnostic test for "yes"
+        "yes_no_sensitivity": ratio(
+            "true_yes", "yes", "answered yes, of the questions whose reference is yes", "yes/no sensitivity"
+        ),
+        "yes_no_specificity": ratio(
+            "true_no", "no", "answered no, of the questions whose reference is no", "yes/no specificity"
+        ),
+        "yes_no_balanced_accuracy": Measure(
+            _balanced,
+            ("true_yes", "yes", "true_no", "no"),
+            "yes_no",
+            "mean of sensitivity and specificity: 0.5 for always yes",
+            "yes/no balanced accuracy",
+        ),
+        "yes_no_predicted_yes": ratio(
+            "predicted_yes", "yes_no", "rate of yes among the answers to yes/no questions", "yes/no predicted yes"
+        ),
+        # The same answers under other rules of the field
+        "exact_match_any": ratio("right_any", "all", "answer equals any reference of the same image and question"),
+        "exact_match_squad": ratio(
+            "right_squad", "all", "exact match without punctuation and articles (SQuAD's rule)", "exact match, SQuAD"
+        ),
+        "open_token_recall": ratio(
+            "token_recall",
+            "open",
+            "mean share of the reference's words that stand in the answer "
+            "(how LLaVA-Med scores open questions, Li et al. 2023; counts clipped)",
+        ),
+        "pathvqa_script_exact_match": ratio(
+            "script_exact",
+            "open",
+            "exact match in PathVQA's evaluation_script.py: distinct reference words found / words answered",
+            "PathVQA script exact match",
+        ),
+        "pathvqa_script_f1": ratio(
+            "script_f1",
+            "open",
+            "F1 as that script has it: a shared word counts as often as it was answered",
+            "PathVQA script F1",
+        ),
+        "closed_accuracy": ratio(
+            "right_closed", "closed", "exact match where the data's answer_type is closed (VQA-RAD)"
+        ),
+        "open_accuracy": ratio(
+            "right_typed_open", "typed_open", "exact match where the data's answer_type is open (VQA-RAD)"
+        ),
+    }
+)
 NEEDS_ANSWER_TYPE = frozenset({"closed_accuracy", "open_accuracy"})
-COLUMNS = tuple(dict.fromkeys(column for m in MEASURES.values() for column in (*m.columns, m.counted)))
-
-
-def evaluate(sums: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Each named measure of column sums `[..., len(COLUMNS)]`: arrays `[...]`, NaN where undefined."""
-    by_column = dict(zip(COLUMNS, np.moveaxis(np.asarray(sums, float), -1, 0), strict=True))
-    return {name: MEASURES[name].value(*(by_column[c] for c in MEASURES[name].columns)) for name in names}
 
 
 def measure_names(predictions: Sequence[Prediction]) -> list[str]:
@@ -139,75 +132,13 @@ def measure_names(predictions: Sequence[Prediction]) -> list[str]:
 
 
 def counts(predictions: Sequence[Prediction]) -> np.ndarray:
-    """The matrix `[question, COLUMNS]` whose column sums every measure is computed from.
+    """The matrix `[question, MEASURES.columns]` whose column sums every measure is computed from.
 
-    Raises:
-        ValueError: a prediction lacks `id`, `image_id`, `question`, `answer` or `prediction`, or two share
-        their id.
+    Raises ValueError where a prediction is incomplete or an id repeats (`answers.check_predictions`).
     """
     check_predictions(predictions)
     references = reference_answers(predictions)
-    table = np.zeros((len(predictions), len(COLUMNS)))
-    index = {column: i for i, column in enumerate(COLUMNS)}
-    for row, prediction in zip(table, predictions, strict=True):
-        for column, count in _count(prediction, references[same_question(prediction)]).items():
-            row[index[column]] = count
-    return table
-
-
-def same_question(prediction: Prediction) -> tuple[object, str]:
-    """The image and the normalized question: two rows equal in both are one input to the model."""
-    return prediction["image_id"], normalize(prediction["question"])
-
-
-def reference_answers(predictions: Iterable[Prediction]) -> dict[tuple[object, str], Counter[str]]:
-    """How often each normalized answer was given to each image and question."""
-    references: dict[tuple[object, str], Counter[str]] = defaultdict(Counter)
-    for prediction in predictions:
-        references[same_question(prediction)][normalize(prediction["answer"])] += 1
-    return references
-
-
-def axes(predictions: Sequence[Prediction], breakdown: Iterable[str] = ()) -> dict[str, dict[str, np.ndarray]]:
-    """The rows of every level of every axis: `question_type`, the first word, then each breakdown column.
-
-    VQA-RAD has a column of that name of its own; broken down by it, it is the axis "question_type (data)".
-
-    Raises:
-        ValueError: no prediction has a column that `breakdown` names.
-    """
-    known = {column for prediction in predictions for column in prediction}
-    if predictions and (unknown := [column for column in breakdown if column not in known]):
-        raise ValueError(f"breakdown: no prediction has {', '.join(unknown)}; there are {', '.join(sorted(known))}")
-    found = {"question_type": levels([question_type(prediction["question"]) for prediction in predictions])}
-    for column in breakdown:
-        name = "question_type (data)" if column == "question_type" else column
-        found[name] = levels([prediction.get(column) for prediction in predictions])
-    return found
-
-
-def levels(values: Iterable[object]) -> dict[str, np.ndarray]:
-    """The positions of each distinct value as text, the commonest first; None and "" stand under "(none)"."""
-    rows: dict[str, list[int]] = defaultdict(list)
-    for i, value in enumerate(values):
-        rows["(none)" if value in (None, "") else str(value)].append(i)
-    return {level: np.array(rows[level]) for level in sorted(rows, key=lambda level: (-len(rows[level]), level))}
-
-
-def check_predictions(predictions: Sequence[Prediction]) -> None:
-    """Raise the ValueError of `counts` unless every prediction is complete and every id unique."""
-    needed = ("id", "image_id", "question", "answer", "prediction")
-    for i, prediction in enumerate(predictions):
-        if missing := [key for key in needed if prediction.get(key) is None]:
-            raise ValueError(
-                f"prediction {prediction.get('id', i)!r} has no {', '.join(missing)}: each needs {', '.join(needed)}"
-            )
-    twice = [id_ for id_, n in Counter(prediction["id"] for prediction in predictions).items() if n > 1]
-    if twice:
-        raise ValueError(
-            f"{len(twice)} ids stand more than once among the predictions, the first is {twice[0]!r}: "
-            "each question may be counted once"
-        )
+    return MEASURES.matrix(_count(prediction, references[same_question(prediction)]) for prediction in predictions)
 
 
 def _count(prediction: Prediction, references: Counter[str]) -> dict[str, float]:
@@ -227,8 +158,8 @@ def _count(prediction: Prediction, references: Counter[str]) -> dict[str, float]
 
 
 def _without_articles(normalized: str) -> list[str]:
-    found = words(normalized)
-    return [word for word in found if word not in ARTICLES] or found
+    all_words = words(normalized)
+    return [word for word in all_words if word not in ARTICLES] or all_words
 
 
 def _count_words(answer: list[str], predicted: list[str]) -> dict[str, float]:

@@ -17,13 +17,14 @@ from pathlib import Path
 
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.models.loading import load_model
-from blipvqa.numbers.bootstrap import compare_runs
+from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.pages import figures, tables
 from blipvqa.pages.html import Html, bullets, drawing, escape
 from blipvqa.runs.files import write_text
 from blipvqa.runs.run import Run, RunError
 from blipvqa.text import answered_right
 from blipvqa.vqa.card import last_part
+from blipvqa.vqa.comparison import compare_runs
 from blipvqa.vqa.pictures import explanations, prediction_card, sample_progress, telling
 from blipvqa.vqa.review import read_review
 
@@ -100,9 +101,8 @@ def write_comparison(a: Run, b: Run) -> Path:
     """Write `outputs/<b>/compare-<a>.html`: numbers side by side with paired intervals over images, and what one
     answers right and the other does not. Raises RunError or ValueError where the runs answered other questions."""
     split = evaluated_split(a)
-    group = a.config.data.group_column or "image_id"
     before, after = a.predictions(split), b.predictions(split)
-    compared = compare_runs(before, after, group=group)
+    compared = compare_runs(before, after, bootstrap=Bootstrap(a.config.data.group))
     names = (a.name, b.name)
     parts = [
         Html(
@@ -260,7 +260,8 @@ def _explained(run: Run, dataset: VQADataset, predictions: Sequence[Mapping]) ->
 
 def _review(run: Run, split: str, predictions: Sequence[Mapping]) -> Html:
     file = run.folder / f"review-{split}.csv"
-    found = read_review(file, predictions, group=run.config.data.group_column or "image_id") if file.exists() else None
+    bootstrap = Bootstrap(run.config.data.group)
+    found = read_review(file, predictions, bootstrap) if file.exists() else None
     if not found or not any(found["verdicts"].values()):
         return Html("")
     return _section("An expert's verdict", tables.review_table(found))

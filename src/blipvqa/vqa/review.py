@@ -15,11 +15,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from blipvqa.data.dataset import VQADataset
-from blipvqa.numbers.bootstrap import estimate_mean, group_of
+from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, estimate_mean
 from blipvqa.pages.spreadsheets import SEPARATORS, guard, unguard
 from blipvqa.runs.files import replacing
 from blipvqa.text import answered_right, same_answer
-from blipvqa.vqa.measures import Prediction, check_predictions
+from blipvqa.vqa.answers import Prediction, check_predictions
 
 COLUMNS = ("id", "image", "question", "answer", "prediction", "verdict")
 JUDGED = ("question", "answer", "prediction")  # what a verdict is about: if one changes, it is no longer valid
@@ -141,10 +141,7 @@ def _read(path: str | Path) -> list[tuple[int, dict[str, str]]]:
 def read_review(
     path: str | Path,
     predictions: Iterable[Prediction],
-    *,
-    group: str = "image_id",
-    resamples: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BY_IMAGE,
 ) -> dict:
     """How many of the reviewed answers the expert accepts, with 95 % intervals over images.
 
@@ -162,13 +159,13 @@ def read_review(
     judged = [p for p in predictions if verdicts.get(str(p["id"]), "unclear") != "unclear"]
     verdict_of = [verdicts[str(prediction["id"])] for prediction in judged]
     exact = [answered_right(prediction) for prediction in judged]
-    bootstrap = {"groups": group_of(judged, group), "resamples": resamples, "seed": seed}
+    sampling = (bootstrap.groups_of(judged), bootstrap)
     answers = list(zip(judged, verdict_of, exact, strict=True))
     counted = Counter(verdicts.values())
     return {
-        "expert_accuracy": estimate_mean([verdict == "correct" for verdict in verdict_of], **bootstrap),
-        "expert_accuracy_with_partly": estimate_mean([v in ("correct", "partly") for v in verdict_of], **bootstrap),
-        "exact_match": estimate_mean(exact, **bootstrap),
+        "expert_accuracy": estimate_mean([verdict == "correct" for verdict in verdict_of], *sampling),
+        "expert_accuracy_with_partly": estimate_mean([v in ("correct", "partly") for v in verdict_of], *sampling),
+        "exact_match": estimate_mean(exact, *sampling),
         "verdicts": {verdict: counted[verdict] for verdict in VERDICTS},
         "pending": len(predictions) - len(verdicts),
         "accepted_not_exact": [p["id"] for p, verdict, same in answers if verdict == "correct" and not same],

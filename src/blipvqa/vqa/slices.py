@@ -5,14 +5,15 @@ intervals over images. Tables by answer leave out yes/no questions: their two an
 would fill the easiest row of each.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from blipvqa.numbers.bootstrap import estimate, group_of
-from blipvqa.text import is_yes_no, normalize, words
-from blipvqa.vqa.measures import Prediction, axes, counts
+from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
+from blipvqa.text import is_yes_no, normalize, question_type, words
+from blipvqa.vqa.answers import Prediction
+from blipvqa.vqa.measures import MEASURES, counts
 
 OTHER = "(other)"
 MOST = np.inf
@@ -32,53 +33,67 @@ def slices(
     train: Iterable[Mapping] | None = None,
     *,
     breakdown: Sequence[str] = (),
-    group: str = "image_id",
-    resamples: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BY_IMAGE,
     top: int = 10,
     fewest: int = 10,
 ) -> dict:
-    """The tables that show where a model fails.
+    """The tables that show where a model fails, from predictions as for `scores.score`.
 
-    Args:
-        predictions: as for `metrics.score`.
-        train: rows with `answer`; with them, answers are told apart by how often train has them.
-        breakdown: columns whose levels compete for the worst slice, beside the question types.
-        group, resamples, seed: of the bootstrap, as for `metrics.score`.
-        top: length of the lists of worst slices, confused answers and mistakes.
-        fewest: questions that a slice needs to be called one of the worst; a rate over nine is no fact.
+    With the rows of `train`, answers are told apart by how often train has them. The levels of the columns in
+    `breakdown` compete for the worst slice beside the question types; a slice needs `fewest` questions for that,
+    because a rate over nine is no fact. `top` is the length of the lists.
 
-    Returns:
-        {"worst": the levels of lowest exact match, named "question_type: where",
-         "answer_length": open questions by words in the reference,
-         "answer_frequency": open questions by occurrences of the reference in train; only with train,
-         "confusion": see `confusion`,
-         "mistakes": see `mistakes`}
+    Returns {"worst": the levels of lowest exact match, named "question_type: where",
+    "answer_length": open questions by words in the reference,
+    "answer_frequency": open questions by occurrences of the reference in train; only with train,
+    "confusion": see `confusion`, "mistakes": see `mistakes`}.
     """
     predictions = list(predictions)
-    table, groups = counts(predictions), group_of(predictions, group)
+    counted, groups = counts(predictions), bootstrap.groups_of(predictions)
 
-    def rows_of(found: Mapping[str, np.ndarray]) -> list[dict]:
-        parts = list(found.values())
-        estimates = estimate(table, groups, parts, ["exact_match"], resamples=resamples, seed=seed)
-        return [_table_row(name, entry["exact_match"]) for name, entry in zip(found, estimates, strict=True)]
+    def table_rows(rows_of: Mapping[str, np.ndarray]) -> list[dict]:
+        estimates = estimate(counted, groups, list(rows_of.values()), MEASURES, ["exact_match"], bootstrap)
+        return [_table_row(name, entry["exact_match"]) for name, entry in zip(rows_of, estimates, strict=True)]
 
-    levels = {
+    large = {
         f"{axis}: {level}": rows
-        for axis, found in axes(predictions, breakdown).items()
-        for level, rows in found.items()
+        for axis, rows_of in axes(predictions, breakdown).items()
+        for level, rows in rows_of.items()
         if len(rows) >= fewest
     }
-    worst = sorted(rows_of(levels), key=lambda row: row["exact_match"])[:top]
-    tables = {"worst": worst, "answer_length": rows_of(_by_length(predictions))}
+    worst = sorted(table_rows(large), key=lambda row: row["exact_match"])[:top]
+    tables = {"worst": worst, "answer_length": table_rows(_by_length(predictions))}
     if train is not None:
-        tables["answer_frequency"] = rows_of(_by_frequency(predictions, train))
+        tables["answer_frequency"] = table_rows(_by_frequency(predictions, train))
     return tables | {"confusion": confusion(predictions, top), "mistakes": mistakes(predictions, top)}
 
 
-def _table_row(name: str, entry: Mapping) -> dict:
-    shown = {"n": entry["n"], "exact_match": entry["value"], "low": entry["low"], "high": entry["high"]}
-    return {"slice": name, **shown}
+def axes(predictions: Sequence[Prediction], breakdown: Iterable[str] = ()) -> dict[str, dict[str, np.ndarray]]:
+    """The rows of every level of every axis: `question_type`, the first word, then each breakdown column.
+
+    VQA-RAD has a column of that name of its own; broken down by it, it is the axis "question_type (data)".
+    Raises ValueError where no prediction has a column that `breakdown` names.
+    """
+    columns = {column for prediction in predictions for column in prediction}
+    if predictions and (unknown := [column for column in breakdown if column not in columns]):
+        raise ValueError(f"breakdown: no prediction has {', '.join(unknown)}; there are {', '.join(sorted(columns))}")
+    rows_of = {"question_type": levels([question_type(prediction["question"]) for prediction in predictions])}
+    for column in breakdown:
+        name = "question_type (data)" if column == "question_type" else column
+        rows_of[name] = levels([prediction.get(column) for prediction in predictions])
+    return rows_of
+
+
+def levels(values: Iterable[object]) -> dict[str, np.ndarray]:
+    """The positions of each distinct value as text, the commonest first; None and "" stand under "(none)"."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for i, value in enumerate(values):
+        rows["(none)" if value in (None, "") else str(value)].append(i)
+    return {level: np.array(rows[level]) for level in sorted(rows, key=lambda level: (-len(rows[level]), level))}
+
+
+def _table_row(name: str, entry: Estimate) -> dict:
+    return {"slice": name, "n": entry["n"], "exact_match": entry["value"], "low": entry["low"], "high": entry["high"]}
 
 
 def _by_length(predictions: Sequence[Prediction]) -> dict[str, np.ndarray]:
@@ -95,28 +110,27 @@ def _binned(
 ) -> dict[str, np.ndarray]:
     """The open questions whose answer's size is at most each bin's bound, and above the bound before."""
     sizes = np.array([-1 if is_yes_no(p["answer"]) else size(p["answer"]) for p in predictions])
-    found, above = {}, -1.0
+    rows_of, above = {}, -1.0
     for name, bound in bounds.items():
-        found[name] = np.flatnonzero((sizes > above) & (sizes <= bound))
+        rows_of[name] = np.flatnonzero((sizes > above) & (sizes <= bound))
         above = bound
-    return found
+    return rows_of
 
 
 def confusion(predictions: Iterable[Prediction], top: int = 10) -> dict:
     """What was answered where the commonest reference answers were right.
 
-    Returns:
-        {"answers": the `top` commonest references, "predicted": the same and "(other)",
-         "counts": [answer][predicted] questions, "n": questions of each answer}
+    Returns {"answers": the `top` commonest references, "predicted": the same and "(other)",
+    "counts": [answer][predicted] questions, "n": questions of each answer}.
     """
     pairs = _answered(predictions)
     sizes = _sizes(pairs)
     answers = sorted(sizes, key=lambda answer: (-sizes[answer], answer))[:top]
-    table = [[pairs[answer, predicted] for predicted in answers] for answer in answers]
-    for answer, row in zip(answers, table, strict=True):
+    matrix = [[pairs[answer, predicted] for predicted in answers] for answer in answers]
+    for answer, row in zip(answers, matrix, strict=True):
         row.append(sizes[answer] - sum(row))
     n = [sizes[answer] for answer in answers]
-    return {"answers": answers, "predicted": [*answers, OTHER], "counts": table, "n": n}
+    return {"answers": answers, "predicted": [*answers, OTHER], "counts": matrix, "n": n}
 
 
 def mistakes(predictions: Iterable[Prediction], top: int = 10) -> list[dict]:

@@ -8,6 +8,7 @@ from blipvqa.config.knobs import Config
 from blipvqa.data.corruptions import CORRUPTIONS, corrupt
 from blipvqa.data.dataset import load_splits
 from blipvqa.models.loading import load_model
+from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import write_json
 from blipvqa.runs.run import Run, RunError
 from blipvqa.vqa.evaluation import held_out
@@ -49,10 +50,10 @@ def stress(
         candidates=load_candidates(config, splits, processor),
         progress=progress,
     )
-    group = config.data.group_column or "image_id"
+    bootstrap = Bootstrap(config.data.group, seed=config.seed)
 
     def exact_match(dataset) -> dict:
-        return score(answer(dataset=dataset), group=group, seed=config.seed)["overall"]["exact_match"]
+        return score(answer(dataset=dataset), bootstrap=bootstrap)["overall"]["exact_match"]
 
     found = {"split": split, "n": len(data), "clean": exact_match(data), "scores": {}}
     for kind in kinds or CORRUPTIONS:

@@ -13,6 +13,7 @@ from blipvqa.config.knobs import Config
 from blipvqa.data.batches import batch_loader, whole_image_batches, workers_for
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.vqa import BlipForVQA
+from blipvqa.numbers.bootstrap import NO_INTERVALS
 from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.predictions import Answerer, in_halves, load_candidates
 from blipvqa.vqa.scores import score
@@ -71,7 +72,7 @@ class Validation:
 
     def _numbers(self, found: dict[int, dict]) -> tuple[dict, list[dict]]:
         predictions = [{**self.data.rows[i], **found[i]} for i in self.rows]
-        scores = score(predictions, resamples=0)["overall"]
+        scores = score(predictions, bootstrap=NO_INTERVALS)["overall"]
         loss = sum(p["loss"] for p in predictions) / len(predictions) if predictions else None
         names = dict.fromkeys((*SHOWN, self.config.train.metric))
         numbers = {"loss": loss} | {name: scores[name]["value"] for name in names if name in scores}

@@ -1,0 +1,52 @@
+"""An answered question, and when two rows ask the same."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TypedDict
+
+from blipvqa.text import normalize
+
+
+class Prediction(TypedDict, total=False):
+    """One line of `predictions-<split>.jsonl`; the data's further columns stand beside these keys."""
+
+    id: str  # "<split>/<row in the source>"
+    image_id: str  # digest of the picture's bytes
+    question: str
+    answer: str  # the reference
+    prediction: str  # "" where the model said nothing
+    score: float | None  # natural log of the probability of the answer's token sequence
+    yes_probability: float | None  # of "yes" against "no", each as a whole answer
+    confidence: float | None  # probability of the prediction, calibrated where there was validation to do it
+    withheld: str  # the answer that was not given, where `prediction` is "uncertain"
+
+
+NEEDED = ("id", "image_id", "question", "answer", "prediction")
+
+
+def check_predictions(predictions: Sequence[Prediction]) -> None:
+    """Raise ValueError unless every prediction has what is NEEDED and every id is unique."""
+    for i, prediction in enumerate(predictions):
+        if missing := [key for key in NEEDED if prediction.get(key) is None]:
+            raise ValueError(
+                f"prediction {prediction.get('id', i)!r} has no {', '.join(missing)}: each needs {', '.join(NEEDED)}"
+            )
+    twice = [id_ for id_, n in Counter(prediction["id"] for prediction in predictions).items() if n > 1]
+    if twice:
+        raise ValueError(
+            f"{len(twice)} ids stand more than once among the predictions, the first is {twice[0]!r}: "
+            "each question may be counted once"
+        )
+
+
+def same_question(prediction: Prediction) -> tuple[object, str]:
+    """The image and the normalized question: two rows equal in both are one input to the model."""
+    return prediction["image_id"], normalize(prediction["question"])
+
+
+def reference_answers(predictions: Iterable[Prediction]) -> dict[tuple[object, str], Counter[str]]:
+    """How often each normalized answer stands as reference of each image and question."""
+    references: dict[tuple[object, str], Counter[str]] = defaultdict(Counter)
+    for prediction in predictions:
+        references[same_question(prediction)][normalize(prediction["answer"])] += 1
+    return references
