@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 
@@ -10,10 +11,13 @@ import papermill
 import pytest
 import yaml
 from conftest import TINY
+from test_floors import FLOORS
 
 from blipvqa import Run
 from blipvqa.__main__ import main
 from blipvqa.workflow import NOTEBOOKS
+
+WINGS = 5  # their floor
 
 
 @pytest.fixture
@@ -39,6 +43,16 @@ def test_notebooks_are_calls_and_pictures(notebooks):
             banned = (ast.ClassDef, ast.FunctionDef, ast.Try, ast.With)
             assert not any(isinstance(node, banned) for node in ast.walk(ast.parse(cell.source))), stem
         assert notebook.cells[0].cell_type == "markdown"
+
+
+def test_notebooks_import_from_the_package_a_wing_and_the_pages(notebooks):
+    """What stands between a wing and the disk may move without a notebook breaking."""
+    faces = {"blipvqa", "blipvqa.pages", *(f"blipvqa.{wing}" for wing, floor in FLOORS.items() if floor == WINGS)}
+    for stem, notebook in notebooks.items():
+        code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+        imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+        assert imports
+        assert {ast.unparse(node) for node in imports if getattr(node, "module", None) not in faces} == set(), stem
 
 
 @pytest.fixture
@@ -76,7 +90,7 @@ def test_make_run_executes_all_writes_the_report_and_asks_the_network_for_nothin
     (project / "watch").mkdir()
     (project / "watch" / "sitecustomize.py").write_text(WATCH)
     log = project / "network.log"
-    monkeypatch.setenv("PYTHONPATH", str(project / "watch"))
+    monkeypatch.setenv("PYTHONPATH", str(project / "watch"), prepend=os.pathsep)
     monkeypatch.setenv("NETWORK_LOG", str(log))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     probe = [sys.executable, "-c", "import socket; socket.create_connection(('192.0.2.1', 80), 5)"]
