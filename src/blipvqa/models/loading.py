@@ -13,15 +13,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from transformers import BertTokenizer, BlipConfig, BlipProcessor
+from transformers import BertTokenizer, BlipProcessor
 from transformers.utils import logging as transformers_logging
 
 from blipvqa.config.knobs import Config, ConfigError
-from blipvqa.config.paths import project_path
 from blipvqa.models.adjust import apply_settings, resize_position_table
+from blipvqa.models.architecture import read_architecture
+from blipvqa.models.folders import model_folder
 from blipvqa.models.scratch import new_model
-from blipvqa.models.tokenizer import make_processor
+from blipvqa.models.tokenizer import check_pictures, make_processor, read_tokenizer
 from blipvqa.models.vqa import BlipForVQA
+from blipvqa.models.weights import read_weights
 
 
 def load_model(
@@ -32,7 +34,8 @@ def load_model(
     `name_or_path`: Hub id, local folder, or "scratch", which needs `config` and `texts`, those of the train split: its
     vocabulary is learnt from them. With a config the position table is baked at `model.image_size`, and dropout and
     label smoothing are the config's; LoRA is added by the training loop.
-    Raises ConfigError when there is no such model, or it is no BLIP for question answering.
+    Raises ConfigError when there is no such model, and ModelError when its folder is damaged, is no BLIP for question
+    answering, or asks for more than to be read.
     """
     if name_or_path == "scratch":
         if config is None or texts is None:
@@ -41,47 +44,18 @@ def load_model(
                 "load_model('scratch', config, texts=load_splits(config)['train'].texts)"
             )
         return new_model(config, texts)
-    source = _resolve(name_or_path)
-    model_config = _model_config(source)
+    folder = model_folder(name_or_path)
+    model_config = read_architecture(folder)
+    tokenizer = read_tokenizer(folder, model_config)
+    check_pictures(folder)
+    weights = read_weights(folder, model_config)
     if config is not None:
         apply_settings(model_config, config)
     with _quiet():
-        model = BlipForVQA.from_pretrained(source, config=model_config, dtype=torch.float32, use_safetensors=True)
-        tokenizer = BertTokenizer.from_pretrained(source)
+        model = BlipForVQA.from_pretrained(None, config=model_config, state_dict=weights, dtype=torch.float32)
     size = config.model.image_size if config else model.config.vision_config.image_size
     resize_position_table(model, size)
     return model.eval(), make_processor(tokenizer, size)
-
-
-def _resolve(name_or_path: str) -> str:
-    folder = project_path(name_or_path)
-    if folder.is_dir():
-        if not (folder / "config.json").exists():
-            raise ConfigError(
-                f"model '{name_or_path}' is a folder without config.json: give one that save_model or "
-                "transformers' save_pretrained wrote"
-            )
-        return str(folder)
-    if name_or_path.count("/") != 1 or name_or_path.startswith((".", "/", "~")):
-        raise ConfigError(
-            f"model '{name_or_path}': no such folder, and no Hub id (owner/name). "
-            "Give a folder, a Hub id, or 'scratch'."
-        )
-    return name_or_path
-
-
-def _model_config(source: str) -> BlipConfig:
-    try:
-        model_config = BlipConfig.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"model '{Path(source).name if Path(source).is_absolute() else source}' cannot be read, and "
-            f"the Hub gave none ({str(error).splitlines()[0]:.160}). Connect, or give a folder with "
-            "config.json and model.safetensors."
-        ) from None
-    if model_config.model_type != "blip":
-        raise ConfigError(f"model '{source}' is a {model_config.model_type}, expected blip")
-    return model_config
 
 
 def save_model(model: BlipForVQA, processor: BlipProcessor, folder: str | Path) -> Path:

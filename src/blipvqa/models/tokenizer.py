@@ -7,17 +7,25 @@ Notable:
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
-from transformers import BertTokenizer, BlipImageProcessorPil, BlipProcessor
+from transformers import BertTokenizer, BlipConfig, BlipImageProcessorPil, BlipProcessor
 
+from blipvqa.models.folders import ModelError, called, read_json, read_text
 from blipvqa.models.vqa import IMAGE_MEAN, IMAGE_STD
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 QUESTION_START, ANSWER_START = "[ENC]", "[DEC]"
+SETTINGS = {  # what is taken of tokenizer_config.json, and its types
+    "do_lower_case": (bool,),
+    "strip_accents": (bool, type(None)),
+    "tokenize_chinese_chars": (bool,),
+    "model_max_length": (int,),
+}
 
 
 def encode(
@@ -48,6 +56,97 @@ def add_start_tokens(tokenizer: BertTokenizer) -> BertTokenizer:
         single="[ENC] $A [SEP]", pair="[ENC] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[ENC]", start), ("[SEP]", end)]
     )
     return tokenizer
+
+
+def read_tokenizer(folder: Path, config: BlipConfig) -> BertTokenizer:
+    """The tokenizer of a model folder, with both start tokens: its vocabulary, and how it treats letters.
+
+    Everything else that `tokenizer.json` can hold is left out. Raises ModelError where there is no vocabulary, or one
+    that does not fit the weights: every word would then be another word to the model.
+    """
+    settings = _letters(folder)
+    vocabulary = _vocabulary(folder)
+    if problem := _problem(vocabulary):
+        raise ModelError(f"{called(folder)}: the vocabulary is not one of BERT's kind: {problem}")
+    tokenizer = add_start_tokens(BertTokenizer(vocab=vocabulary, **settings))
+    text = config.text_config
+    read = {
+        "entries, [DEC] and [ENC] included": (len(tokenizer), text.vocab_size),
+        "[DEC] (bos_token_id)": (tokenizer.bos_token_id, text.bos_token_id),
+        "[SEP] (sep_token_id)": (tokenizer.sep_token_id, text.sep_token_id),
+        "[PAD] (pad_token_id)": (tokenizer.pad_token_id, text.pad_token_id),
+    }
+    for what, (found, expected) in read.items():
+        if found != expected:
+            raise ModelError(
+                f"{called(folder)}: another model's tokenizer: {what}: its files say {found}, config.json {expected}"
+            )
+    return tokenizer
+
+
+def _problem(vocabulary: dict[str, int]) -> str | None:
+    missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
+    if missing:
+        return f"it lacks {', '.join(missing)}"
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+        return "its numbers are not 0, 1, 2, …, each once"
+    try:
+        "".join(vocabulary).encode()
+    except UnicodeEncodeError:
+        return "a word holds half a character, which is no UTF-8"
+    return None
+
+
+def _letters(folder: Path) -> dict[str, Any]:
+    """Settings of BERT's tokenizer from `tokenizer_config.json`, as far as there is one."""
+    if not (folder / "tokenizer_config.json").exists():
+        return {}
+    content = read_json(folder, "tokenizer_config.json")
+    settings = {key: content[key] for key in SETTINGS if key in content}
+    for key, value in settings.items():
+        if type(value) not in SETTINGS[key]:
+            raise ModelError(f"{called(folder)}: {key} in tokenizer_config.json is {value!r:.60}")
+    return settings
+
+
+def _vocabulary(folder: Path) -> dict[str, int]:
+    if (folder / "tokenizer.json").exists():
+        model = read_json(folder, "tokenizer.json").get("model")
+        vocabulary = model.get("vocab") if isinstance(model, dict) else None
+        if not isinstance(vocabulary, dict) or model.get("type", "WordPiece") != "WordPiece":
+            raise ModelError(f"{called(folder)}: tokenizer.json holds no WordPiece vocabulary")
+        if not all(type(number) is int for number in vocabulary.values()):
+            raise ModelError(
+                f"{called(folder)}: the vocabulary in tokenizer.json gives a word something else than a number"
+            )
+        return vocabulary
+    if (folder / "vocab.txt").exists():
+        words = read_text(folder, "vocab.txt").split("\n")
+        words = words[:-1] if words[-1] == "" else words
+        return {word: number for number, word in enumerate(words)}
+    raise ModelError(
+        f"{called(folder)} has no tokenizer (tokenizer.json or vocab.txt), without which no word is the model's"
+    )
+
+
+def check_pictures(folder: Path) -> None:
+    """Raises ModelError where a folder's pictures are scaled otherwise than BLIP's, whose scale is in the model."""
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if not (folder / name).exists():
+            continue
+        content = read_json(folder, name)
+        if isinstance(content.get("image_processor"), dict):
+            content = content["image_processor"]
+        for key, scale in (("image_mean", IMAGE_MEAN), ("image_std", IMAGE_STD)):
+            value = content.get(key)
+            if value is not None and not _equal(value, scale):
+                raise ModelError(f"{called(folder)}: {key} in {name} is {value!r:.60}, BLIP's is {list(scale)}")
+
+
+def _equal(value: Any, scale: tuple[float, ...]) -> bool:
+    if not isinstance(value, list) or not all(isinstance(number, float) for number in value):
+        return False
+    return len(value) == len(scale) and all(abs(a - b) < 1e-3 for a, b in zip(value, scale, strict=True))
 
 
 def make_processor(tokenizer: BertTokenizer, image_size: int) -> BlipProcessor:

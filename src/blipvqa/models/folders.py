@@ -1,0 +1,100 @@
+"""Model folders, which may come from strangers: where they lie, and what is read of them at all.
+
+Notable:
+- A folder and a name on the Hub end in the same place: a local folder of the few files named in `READ`. Nothing else
+  is opened, no code is run, and no other place is visited, whatever the files ask for.
+- `architecture`, `weights` and `tokenizer` read and check one kind of file each. What does not fit is a `ModelError`,
+  which names folder, file and entry, before a model is built.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+from blipvqa.config.knobs import ConfigError
+from blipvqa.config.paths import project_path, project_root
+
+READ = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-*-of-*.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
+LARGEST_JSON = 64 * 2**20  # bytes; BERT's tokenizer.json takes 0.7 MB
+
+
+class ModelError(ConfigError):
+    """A model folder that is damaged, or holds something else than BLIP for question answering."""
+
+
+def model_folder(name_or_path: str) -> Path:
+    """The local folder of a path from the project's root, or of a Hub id (owner/name), which is fetched if need be.
+
+    Raises ConfigError where there is neither.
+    """
+    folder = project_path(name_or_path)
+    if folder.is_dir():
+        return folder
+    if name_or_path.count("/") != 1 or name_or_path.startswith((".", "/", "~")):
+        raise ConfigError(
+            f"model '{name_or_path}': no such folder, and no Hub id (owner/name). "
+            "Give a folder, a Hub id, or 'scratch'."
+        )
+    try:
+        return Path(snapshot_download(name_or_path, allow_patterns=list(READ)))
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"model '{name_or_path}' is no folder, and the Hub gave none ({reason:.160}). Connect, or give a folder "
+            "with config.json and model.safetensors."
+        ) from None
+
+
+def called(folder: Path) -> str:
+    """What messages call a model folder: its path from the project's root, or its last name."""
+    try:
+        return f"model '{folder.relative_to(project_root())}'"
+    except ValueError:
+        return f"model '{folder.name}'"
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """The JSON object of a file in `folder`. Raises ModelError where it is missing, too large or something else."""
+    text = read_text(folder, name)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{called(folder)}: {name} is not JSON ({error!s:.120})") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{called(folder)}: {name} holds {_kind(content)}, expected a JSON object")
+    return content
+
+
+def read_text(folder: Path, name: str) -> str:
+    """The text of a file in `folder`; raises ModelError as `read_json`."""
+    path = folder / name
+    if not path.is_file():
+        raise ModelError(
+            f"{called(folder)} has no {name}: give a folder that save_model or transformers' save_pretrained wrote"
+        )
+    if path.stat().st_size > LARGEST_JSON:
+        raise ModelError(f"{called(folder)}: {name} has {path.stat().st_size / 2**20:.0f} MiB, expected at most 64")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ModelError(f"{called(folder)}: {name} cannot be read ({reason})") from None
+
+
+def _kind(content: Any) -> str:
+    return "nothing" if content is None else f"a {type(content).__name__}"
