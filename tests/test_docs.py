@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from test_floors import ROOT, tracked_files
+from test_floors import FLOORS, PACKAGE, ROOT, tracked_files
 
 FACTS = (ROOT / "docs" / "facts.md").read_text(encoding="utf-8")
 TEXTS = {".py", ".md", ".yaml", ".yml", ".toml", ".txt", ".ipynb", ".cff"}
@@ -69,3 +69,15 @@ def test_commands_in_the_pages_exist(texts):
             code = "\n".join(re.findall(r"^(?:    .*|```sh\n.*?```)|`[^`\n]+`", text, re.M | re.S))
             assert set(re.findall(r"(?<![\w-])make ([a-z][a-z-]+)", code)) <= targets, path
             assert set(re.findall(r"-m blipvqa ([a-z-]+)", code)) <= commands, path
+
+
+def test_the_plan_for_contributors_is_the_plan_that_is_tested():
+    """Each room that stands is named on its floor."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    shown = {
+        Path(room).stem: int(floor)
+        for floor, rooms in re.findall(r"^\| (\d) \| (.*) \|$", page, re.M)
+        for room in re.findall(r"`([\w.]+)/?`", rooms)
+    }
+    standing = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert shown == {room: floor for room, floor in FLOORS.items() if room in standing}
