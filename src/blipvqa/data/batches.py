@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
+from blipvqa.numbers.grouping import rows_by
 from blipvqa.runs.run import RunError
 
 
@@ -45,11 +45,8 @@ def epoch_order(
     if not shuffle:
         return list(range(len(image_ids)))
     draw = random.Random(f"{seed}/{epoch}")
-    by_image = defaultdict(list)
-    for i, image_id in enumerate(image_ids):
-        by_image[image_id].append(i)
     groups = []
-    for rows in by_image.values():
+    for rows in rows_by(image_ids).values():
         draw.shuffle(rows)
         groups += [rows[start : start + questions_per_image] for start in range(0, len(rows), questions_per_image)]
     draw.shuffle(groups)
@@ -80,11 +77,8 @@ def epoch_plan(
 
 def whole_image_batches(image_ids: list[str], batch_size: int) -> list[list[int]]:
     """Rows in batches of about `batch_size` for prediction: an image's questions stay together where they fit."""
-    by_image = defaultdict(list)
-    for i, image_id in enumerate(image_ids):
-        by_image[image_id].append(i)
     batches: list[list[int]] = [[]]
-    for rows in by_image.values():
+    for rows in rows_by(image_ids).values():
         for start in range(0, len(rows), batch_size):
             part = rows[start : start + batch_size]
             if len(batches[-1]) + len(part) > batch_size:

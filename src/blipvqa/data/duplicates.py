@@ -12,6 +12,8 @@ from itertools import combinations
 import numpy as np
 from PIL import Image
 
+from blipvqa.numbers.grouping import rows_by
+
 MOST_BITS = 16  # of 256: a picture saved anew differs in 0 to 11, two pictures of VQA-RAD in 24 and more
 MOST_PAIRS = 10_000  # pairs of two splits that are listed: where all pictures look alike, there are N x N
 
@@ -47,7 +49,7 @@ def near_duplicates(splits: Mapping) -> NearDuplicates:
     """
     images = {}
     for name, data in splits.items():
-        first = {row["image_id"]: i for i, row in reversed(list(enumerate(data.rows)))}
+        first = {image_id: rows[0] for image_id, rows in rows_by(row["image_id"] for row in data.rows).items()}
         hashes = np.stack([perceptual_hash(data.pixels(i).numpy()) for i in first.values()])
         images[name] = np.array(list(first)), np.array(list(first.values())), hashes.view(np.uint64)
     pairs, total, counts = [], 0, {}

@@ -1,6 +1,7 @@
 """Statistics of any counted thing; nothing here knows what was counted. In reading order:
 
 - `measures`: a measure as a function of column sums, and a collection of them
+- `grouping`: rows by what they share
 - `bootstrap`: 95 % intervals, by drawing groups of rows with replacement
 - `comparison`: which differences between two matrices of counts are real
 - `calibration`: whether a stated probability can be believed, and the fit that repairs it

@@ -21,7 +21,7 @@ class Prediction(TypedDict, total=False):
     withheld: str  # the answer that was not given, where `prediction` is "uncertain"
 
 
-NEEDED = ("id", "image_id", "question", "answer", "prediction")
+NEEDED = ("id", "image_id", "question", "answer", "prediction")  # to be scored
 
 
 def check_predictions(predictions: Sequence[Prediction]) -> None:

@@ -133,7 +133,7 @@ def _grounding_lines(scores: dict) -> list[str]:
         interval = "–" if gap["low"] is None else f"{gap['low']:.3f} to {gap['high']:.3f}"
         lines.append(
             f"| {words} | {_value(found[name]['overall']['exact_match'])} | {_value(gap, 'difference')} | {interval} | "
-            f"{found['changed'][name]:.0%} |"
+            f"{'–' if found['changed'][name] is None else format(found['changed'][name], '.0%')} |"
         )
     return [*lines, "", *_least_grounded(scores)]
 

@@ -16,6 +16,7 @@ from blipvqa.runs.files import write_json, write_lines
 from blipvqa.runs.run import Run, RunError
 from blipvqa.vqa.card import write_card
 from blipvqa.vqa.confidence import abstain, fit_temperature, score_confidence
+from blipvqa.vqa.grounding import exchangeable
 from blipvqa.vqa.grounding import grounding as grounding_of
 from blipvqa.vqa.notes import all_notes
 from blipvqa.vqa.scores import score
@@ -60,7 +61,8 @@ def evaluate(
     if config.generate.method == "rank":
         scores["generated"] = score(stored.answers(split, "generated"), bootstrap=bootstrap)["overall"]
     if grounding:
-        blank, exchanged = stored.answers(split, "blank"), stored.answers(split, "shuffled")
+        blank = stored.answers(split, "blank")
+        exchanged = stored.answers(split, "shuffled") if exchangeable(raw) else None
         scores["grounding"] = grounding_of(raw, blank, exchanged, bootstrap)
     scores["confidence"] = score_confidence(
         raw, calibration=calibration, threshold=config.generate.uncertain_below, bootstrap=bootstrap

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.vqa import IMAGE_MEAN
 from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import question_type, same_answer
 from blipvqa.vqa.answers import Prediction
 from blipvqa.vqa.comparison import compare_runs
@@ -26,25 +27,39 @@ def blanked(pixels: Tensor, _image_id: str) -> Tensor:
 
 def shuffled(dataset: VQADataset, seed: int) -> Callable[[Tensor, str], Tensor]:
     """For `dataset.altered`: every image gives way to another one of the split, each used once."""
-    row_of = {row["image_id"]: i for i, row in reversed(list(enumerate(dataset.rows)))}
-    images = sorted(row_of)
+    rows_of = rows_by(row["image_id"] for row in dataset.rows)
+    images = sorted(rows_of)
     random.Random(f"{seed}/exchange").shuffle(images)
     other = dict(zip(images, images[1:] + images[:1], strict=True))
-    return lambda _pixels, image_id: dataset.pixels(row_of[other[image_id]])
+    return lambda _pixels, image_id: dataset.pixels(rows_of[other[image_id]][0])
 
 
-def grounding(seen: list[Prediction], blank: list[Prediction], other: list[Prediction], bootstrap: Bootstrap) -> dict:
-    """The scores without the right picture, what that costs (paired, over images), and how often answers change."""
+def exchangeable(rows: Sequence[Mapping]) -> bool:
+    """Whether there is another image to exchange each one for."""
+    return len({row["image_id"] for row in rows}) > 1
+
+
+def grounding(
+    own: list[Prediction], blank: list[Prediction], exchanged: list[Prediction] | None, bootstrap: Bootstrap
+) -> dict:
+    """The scores without the right picture, what that costs (paired, over images), and how often answers change.
+
+    `exchanged` is None where the split has a single image: then its numbers are None, and nothing is counted.
+    Returns {"blank", "shuffled": {"overall", "by"} as of `score`, "gap": {"blank", "shuffled": Difference},
+    "changed": {…: share of answers}, "changed_by": {…: {question type: share}}}.
+    """
     scores_without: dict = {"gap": {}, "changed": {}, "changed_by": {}}
-    for name, predictions in (("blank", blank), ("shuffled", other)):
-        scores = score(predictions, bootstrap=bootstrap)
+    for name, predictions in (("blank", blank), ("shuffled", exchanged)):
+        before, after = (own, predictions) if predictions is not None else ([], [])
+        scores = score(after, bootstrap=bootstrap)
         scores_without[name] = {key: scores[key] for key in ("overall", "by")}
-        compared = compare_runs(predictions, seen, bootstrap=bootstrap)
+        compared = compare_runs(after, before, bootstrap=bootstrap)
         scores_without["gap"][name] = compared["overall"]["exact_match"]
-        kinds: dict[str, list[bool]] = {}
-        for one, another in zip(seen, predictions, strict=True):
-            differs = not same_answer(one["prediction"], another["prediction"])
-            kinds.setdefault(question_type(one["question"]), []).append(differs)
-        scores_without["changed"][name] = sum(map(sum, kinds.values())) / max(1, len(seen))
-        scores_without["changed_by"][name] = {kind: sum(d) / len(d) for kind, d in sorted(kinds.items())}
+        pairs = zip(before, after, strict=True)
+        changed = [not same_answer(one["prediction"], other["prediction"]) for one, other in pairs]
+        scores_without["changed"][name] = sum(changed) / len(changed) if changed else None
+        kinds = rows_by(question_type(row["question"]) for row in before)
+        scores_without["changed_by"][name] = {
+            kind: sum(changed[i] for i in rows) / len(rows) for kind, rows in sorted(kinds.items())
+        }
     return scores_without

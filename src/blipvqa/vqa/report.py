@@ -222,6 +222,7 @@ def _grounding(scores: Mapping) -> Html:
     changed = " ".join(
         f"With the picture {words}, {found['changed'][name]:.0%} of the answers change."
         for name, words in (("blank", "blanked"), ("shuffled", "exchanged for another"))
+        if found["changed"][name] is not None
     )
     return _section(
         "Does it look at the picture?",

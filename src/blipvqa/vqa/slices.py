@@ -5,12 +5,13 @@ intervals over images. Tables by answer leave out yes/no questions: their two an
 would fill the easiest row of each.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
+from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import is_yes_no, normalize, question_type, words
 from blipvqa.vqa.answers import Prediction
 from blipvqa.vqa.measures import MEASURES, counts
@@ -86,9 +87,7 @@ def axes(predictions: Sequence[Prediction], breakdown: Iterable[str] = ()) -> di
 
 def levels(values: Iterable[object]) -> dict[str, np.ndarray]:
     """The positions of each distinct value as text, the commonest first; None and "" stand under "(none)"."""
-    rows: dict[str, list[int]] = defaultdict(list)
-    for i, value in enumerate(values):
-        rows["(none)" if value in (None, "") else str(value)].append(i)
+    rows = rows_by("(none)" if value in (None, "") else str(value) for value in values)
     return {level: np.array(rows[level]) for level in sorted(rows, key=lambda level: (-len(rows[level]), level))}
 
 

@@ -14,6 +14,8 @@ from blipvqa.data.batches import batch_loader, whole_image_batches, workers_for
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.numbers.bootstrap import NO_INTERVALS
+from blipvqa.numbers.grouping import rows_by
+from blipvqa.vqa.answers import NEEDED
 from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.predictions import Answerer, in_halves, load_candidates
 from blipvqa.vqa.scores import score
@@ -42,11 +44,12 @@ class Validation:
         """Numbers (`loss`, the mean over questions of the answers' summed cross-entropy, and the scores; with
         `train.metric`), and the samples as answered now. Draws nothing at random."""
         answerer = Answerer(model.eval(), self.processor, self.config.generate, self.candidates)
-        asked = sorted({*self.rows, *self.sample_rows})
-        batches = whole_image_batches([self.data.rows[i]["image_id"] for i in asked], self.config.generate.batch_size)
-        batches = [[asked[k] for k in batch] for batch in batches]
+        questions = sorted({*self.rows, *self.sample_rows})
+        image_ids = [self.data.rows[i]["image_id"] for i in questions]
+        batches = whole_image_batches(image_ids, self.config.generate.batch_size)
+        batches = [[questions[k] for k in batch] for batch in batches]
         mine = batches[self.accelerator.process_index :: self.accelerator.num_processes]
-        found = []
+        answered: list[tuple[int, dict]] = []
         with torch.no_grad(), self.accelerator.autocast():
             loader = batch_loader(self.data, self.collator, mine, workers_for(self.config, self.accelerator.device))
             for rows, batch in zip(mine, loader, strict=True):
@@ -56,10 +59,10 @@ class Validation:
                     rows,
                     lambda part: self.collator(self.data.__getitems__(part)),
                 )
-                found += zip(rows, answers, strict=True)
+                answered += zip(rows, answers, strict=True)
         if self.accelerator.num_processes > 1:
-            found = gather_object(found)
-        return self._numbers(dict(found))
+            answered = gather_object(answered)
+        return self._numbers({i: {**self.data.rows[i], **answer} for i, answer in answered})
 
     def _answer(self, model: BlipForVQA, answerer: Answerer, batch: dict) -> list[dict]:
         """Loss and answer of each question; image and question are encoded once for both."""
@@ -70,24 +73,21 @@ class Validation:
         answers = answerer.answer(questions, batch["input_ids"])
         return [{**answer, "loss": loss} for answer, loss in zip(answers, losses, strict=True)]
 
-    def _numbers(self, found: dict[int, dict]) -> tuple[dict, list[dict]]:
-        predictions = [{**self.data.rows[i], **found[i]} for i in self.rows]
+    def _numbers(self, answered: dict[int, dict]) -> tuple[dict, list[dict]]:
+        """The numbers and the samples, from the answered rows by row number."""
+        predictions = [answered[i] for i in self.rows]
         scores = score(predictions, bootstrap=NO_INTERVALS)["overall"]
         loss = sum(p["loss"] for p in predictions) / len(predictions) if predictions else None
         names = dict.fromkeys((*SHOWN, self.config.train.metric))
         numbers = {"loss": loss} | {name: scores[name]["value"] for name in names if name in scores}
-        kept = ("id", "image_id", "question", "answer", "prediction")
-        samples = [{key: {**self.data.rows[i], **found[i]}[key] for key in kept} for i in self.sample_rows]
-        return numbers, samples
+        return numbers, [{key: answered[i][key] for key in NEEDED} for i in self.sample_rows]
 
 
 def choose_images(data: VQADataset, questions: int | None, seed: int) -> list[int]:
     """Rows of whole images, drawn until there are at least `questions` (None: every row), in the split's order."""
     if questions is None or questions >= len(data):
         return list(range(len(data)))
-    by_image: dict[str, list[int]] = {}
-    for i, row in enumerate(data.rows):
-        by_image.setdefault(row["image_id"], []).append(i)
+    by_image = rows_by(row["image_id"] for row in data.rows)
     images = sorted(by_image)
     random.Random(f"{seed}/validation").shuffle(images)
     chosen: list[int] = []
@@ -102,10 +102,9 @@ def choose_samples(data: VQADataset, rows: list[int], count: int, seed: int) -> 
     """`count` of `rows`, no two of one image and question types in turn as far as there are any."""
     rows = list(rows)
     random.Random(f"{seed}/samples").shuffle(rows)
-    by_type: dict[str, list[int]] = {}
-    for i in rows:
-        by_type.setdefault(data.rows[i]["question"].split(" ")[0].lower(), []).append(i)
-    queues, chosen, images = list(by_type.values()), [], set()
+    by_type = rows_by(data.rows[i]["question"].split(" ")[0].lower() for i in rows)
+    queues = [[rows[k] for k in positions] for positions in by_type.values()]
+    chosen, images = [], set()
     while len(chosen) < count and any(queues):
         for queue in queues:
             fresh = next((i for i in queue if data.rows[i]["image_id"] not in images), None)
