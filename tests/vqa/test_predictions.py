@@ -11,7 +11,7 @@ from blipvqa.data.images import ImageError
 from blipvqa.pages import tables
 from blipvqa.runs.run import RunError
 from blipvqa.text import asks_yes_no
-from blipvqa.vqa.batches import collator_for
+from blipvqa.vqa.batches import VQACollator, collator_for
 from blipvqa.vqa.grounding import blanked, shuffled
 from blipvqa.vqa.predictions import Answerer, Candidates, load_candidates
 
@@ -80,6 +80,27 @@ def test_ranking_picks_a_candidate_and_scores_all_of_a_full_shortlist(parts, don
         assert found[q]["prediction"] == candidates.texts[scores.argmax()]
     alone = predict(model, processor, data, changed(ranking, batch_size=1), candidates, progress=False)
     assert answers(found) == answers(alone)
+
+
+def test_answers_that_collapse_to_the_same_tokens_are_counted_beside_the_score(parts, done):
+    """Ranked, the first of them stands for all: it is right, and the others are wrong, whatever the model knows."""
+    config, data, _, processor = parts
+    cut = VQACollator(processor, max_answer_tokens=3)
+    candidates = Candidates.of(["Yes", "left lung", "left lobe", "yes", "肺", "肝"], cut)
+    assert candidates.texts == ["Yes", "left lung", "肺"]
+    assert candidates.collapsed == {"left lung", "left lobe", "肺", "肝"}  # "Yes" and "yes" are one answer
+    (warning,) = candidates.warnings([{"answer": answer} for answer in ("Left lobe.", "肝", "yes", "right")])
+    assert warning.startswith("2 of 4 reference answers are the same tokens as a different candidate")
+    assert candidates.warnings([{"answer": "yes"}]) == []
+
+    answer = data.rows[0]["answer"]
+    same = sum(row["answer"] == answer for row in data.rows)
+    (done.folder.parents[1] / "candidates.txt").write_text(f"{answer}\n{answer} 肺\n{answer} 肝\nno", encoding="utf-8")
+    ranking = changed(config, method="rank", candidates="candidates.txt")
+    ranking = ranking.model_copy(update={"data": ranking.data.model_copy(update={"max_answer_tokens": 3})})
+    run = evaluate(ranking, progress=False, grounding=False, start=False, resamples=0)
+    assert f"{same} of {len(data)} reference answers are the same tokens" in run.metrics("test")["warnings"][0]
+    evaluate(done, progress=False, resamples=50)  # other tests read the run as it was
 
 
 def test_ranking_beside_generation_with_yes_or_no_for_closed_questions(parts, done):

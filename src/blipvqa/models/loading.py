@@ -58,6 +58,13 @@ def load_model(
     return model.eval(), make_processor(tokenizer, size)
 
 
+def load_processor(name_or_path: str) -> BlipProcessor:
+    """The processor of a model that a folder or the Hub holds, without its weights."""
+    folder = model_folder(name_or_path)
+    architecture = read_architecture(folder)
+    return make_processor(read_tokenizer(folder, architecture), architecture.vision_config.image_size)
+
+
 def save_model(model: BlipForVQA, processor: BlipProcessor, folder: str | Path) -> Path:
     """Write `folder` (model.safetensors, config, processor) so that plain transformers loads it.
 

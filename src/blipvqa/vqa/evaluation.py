@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits, load_splits
+from blipvqa.models.loading import load_processor
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import write_json, write_lines
 from blipvqa.runs.run import Run, RunError
@@ -19,6 +20,7 @@ from blipvqa.vqa.confidence import abstain, fit_temperature, score_confidence
 from blipvqa.vqa.grounding import exchangeable
 from blipvqa.vqa.grounding import grounding as grounding_of
 from blipvqa.vqa.notes import all_notes
+from blipvqa.vqa.predictions import load_candidates
 from blipvqa.vqa.scores import score
 from blipvqa.vqa.slices import slices
 from blipvqa.vqa.stored_answers import StoredAnswers
@@ -59,6 +61,8 @@ def evaluate(
         began = stored.answers(split, "start")
         scores["start"] = score(began, bootstrap=bootstrap)["overall"]
     if config.generate.method == "rank":
+        candidates = load_candidates(config, splits, load_processor(str(run.model_folder)))
+        scores["warnings"] = candidates.warnings(raw) + scores["warnings"]
         scores["generated"] = score(stored.answers(split, "generated"), bootstrap=bootstrap)["overall"]
     if grounding:
         blank = stored.answers(split, "blank")

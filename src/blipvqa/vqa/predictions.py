@@ -10,8 +10,8 @@ Notable:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,31 +30,44 @@ from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
 from blipvqa.models.tokenizer import ANSWER_START, encode
 from blipvqa.models.vqa import BlipForVQA, Questions
-from blipvqa.text import asks_something, asks_yes_no
+from blipvqa.numbers.grouping import rows_by
+from blipvqa.text import asks_something, asks_yes_no, normalize
 from blipvqa.vqa.batches import VQACollator, collator_for
 from blipvqa.vqa.confidence import abstain, confidence
 
 
 @dataclass
 class Candidates:
-    """Answers to rank: `texts [C]`, `ids`, `mask` `[C, La]`, `[DEC] … [SEP]`; token sequences are distinct."""
+    """Answers to rank, `[DEC] … [SEP]`; token sequences are distinct."""
 
-    texts: list[str]
-    ids: Tensor
-    mask: Tensor
+    texts: list[str]  # [C]
+    ids: Tensor  # [C, La]
+    mask: Tensor  # [C, La]
+    collapsed: frozenset[str] = frozenset()  # normalized answers that are the tokens of a different answer, too
 
     @classmethod
     def of(cls, texts: list[str], collator: VQACollator) -> Candidates:
         """Distinct after tokenizing: 48 of PathVQA's 3,273 train answers are another's tokens (docs/facts.md 1.15)."""
         batch = collator.tokenize(texts, "answer")
-        first: dict[tuple, int] = {}
-        for i, row in enumerate(batch["input_ids"].tolist()):
-            first.setdefault(tuple(row), i)
-        kept = torch.tensor(list(first.values()))
-        return cls([texts[i] for i in kept], batch["input_ids"][kept], batch["attention_mask"][kept].bool())
+        rows_of = rows_by(map(tuple, batch["input_ids"].tolist())).values()
+        answers = [{normalize(texts[i]) for i in rows} for rows in rows_of]
+        collapsed = frozenset().union(*(different for different in answers if len(different) > 1))
+        first = torch.tensor([rows[0] for rows in rows_of])
+        ids, mask = batch["input_ids"][first], batch["attention_mask"][first].bool()
+        return cls([texts[i] for i in first], ids, mask, collapsed)
 
     def to(self, device) -> Candidates:
-        return Candidates(self.texts, self.ids.to(device), self.mask.to(device))
+        return replace(self, ids=self.ids.to(device), mask=self.mask.to(device))
+
+    def warnings(self, rows: Sequence[Mapping]) -> list[str]:
+        """A line on the rows whose reference cannot be told from another candidate; none where there is no such row."""
+        count = sum(normalize(row["answer"]) in self.collapsed for row in rows)
+        if not count:
+            return []
+        return [
+            f"{count:,} of {len(rows):,} reference answers are the same tokens as a different candidate, cut to "
+            "data.max_answer_tokens or with unknown letters: the ranking is right or wrong there by luck"
+        ]
 
 
 def load_candidates(config: Config, splits: dict, processor) -> Candidates | None:
