@@ -71,7 +71,13 @@ class Candidates:
 
 
 def load_candidates(config: Config, splits: dict, processor) -> Candidates | None:
-    """What `generate.method: rank` ranks: the train answers, or the lines of the file `generate.candidates`."""
+    """`candidate_texts` as tokens, or None."""
+    texts = candidate_texts(config, splits)
+    return None if texts is None else Candidates.of(texts, collator_for(processor, config))
+
+
+def candidate_texts(config: Config, splits: dict) -> list[str] | None:
+    """What `generate.method: rank` ranks, sorted: the train answers, or the lines of the file `generate.candidates`."""
     if config.generate.method != "rank":
         return None
     if config.generate.candidates == "train":
@@ -88,7 +94,7 @@ def load_candidates(config: Config, splits: dict, processor) -> Candidates | Non
             ) from None
         if not texts:
             raise ConfigError(f"generate.candidates '{config.generate.candidates}' holds no answer")
-    return Candidates.of(sorted(set(texts)), collator_for(processor, config))
+    return sorted(set(texts))
 
 
 def predict(

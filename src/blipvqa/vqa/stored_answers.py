@@ -13,12 +13,13 @@ import json
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits
+from blipvqa.data.images import DECODER
 from blipvqa.models.loading import load_model
+from blipvqa.models.weights import weights_digest
 from blipvqa.runs.files import read_lines, write_json, write_lines
 from blipvqa.runs.run import Run
-from blipvqa.training.checkpoints import digest
 from blipvqa.vqa.grounding import blanked, shuffled
-from blipvqa.vqa.predictions import load_candidates, predict
+from blipvqa.vqa.predictions import candidate_texts, load_candidates, predict
 
 
 class StoredAnswers:
@@ -27,7 +28,7 @@ class StoredAnswers:
     def __init__(self, config: Config, run: Run, splits: Splits, progress: bool):
         self.config, self.run, self.splits, self.progress = config, run, splits, progress
         self.models: dict[str, tuple] = {}
-        self.weights = digest(run.model_folder / "model.safetensors")
+        self.weights: dict[str, str] = {}  # digests, computed once an evaluation
 
     def answers(self, split: str, variant: str = "") -> list[dict]:
         """`variant`: "" as it is, "start" the weights training began with, "blank" and "shuffled" pictures, "generated"
@@ -58,24 +59,33 @@ class StoredAnswers:
 
     def _model(self, which: str) -> tuple:
         if which not in self.models:
-            source = self.config.model.name if which == "start" else str(self.run.model_folder)
-            self.models = {
-                which: load_model(source, self.config, self.splits["train"].texts)
-            }  # one at a time: they may be large
+            model = load_model(self._source(which), self.config, self.splits["train"].texts)
+            self.models = {which: model}  # one at a time: they may be large
         return self.models[which]
 
+    def _source(self, which: str) -> str:
+        return self.config.model.name if which == "start" else str(self.run.model_folder)
+
+    def _weights(self, which: str) -> str:
+        if which not in self.weights:
+            self.weights[which] = weights_digest(self._source(which), self.config, self.splits["train"].texts)
+        return self.weights[which]
+
     def _fingerprint(self, split: str, variant: str) -> dict:
-        settings = self._settings(variant).as_dict()
-        rows = json.dumps(self.splits[split].rows, default=str).encode()
-        generate = {
-            key: value for key, value in settings["generate"].items() if key not in ("batch_size", "uncertain_below")
-        }
-        data = {key: settings["data"][key] for key in ("max_question_tokens", "max_answer_tokens")}
-        weights = {"start": settings["model"], "seed": self.config.seed} if variant == "start" else self.weights
+        config = self._settings(variant)
+        settings = config.as_dict()
+        # The candidates stand in the fingerprint by their texts, whatever their file is called.
+        ignored = ("batch_size", "uncertain_below", "candidates")
         return {
-            "weights": weights,
-            "generate": generate,
-            "data": data,
-            "image_size": self.config.model.image_size,
-            "rows": hashlib.sha256(rows).hexdigest(),
+            "weights": self._weights("start" if variant == "start" else "trained"),
+            "generate": {key: value for key, value in settings["generate"].items() if key not in ignored},
+            "candidates": _digest(candidate_texts(config, self.splits)),
+            "data": {key: settings["data"][key] for key in ("max_question_tokens", "max_answer_tokens")},
+            "image_size": config.model.image_size,
+            "pictures": DECODER,
+            "rows": _digest(self.splits[split].rows),
         }
+
+
+def _digest(value) -> str:
+    return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()
