@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blipvqa import load_model, load_splits
+from blipvqa.config.knobs import ConfigError
 from blipvqa.data.augmentation import LightAugment
 from blipvqa.data.batches import batch_loader, epoch_order, epoch_plan, whole_image_batches
 from blipvqa.vqa.batches import VQACollator, collator_for, prepare_question
@@ -161,3 +162,12 @@ def test_workers_deliver_the_same_batches(parts):
     ):
         for key in one:
             torch.testing.assert_close(one[key], two[key])
+
+
+def test_a_breakdown_by_a_column_that_no_split_has_is_refused(tiny):
+    """Left out in silence, the axis would be missing from every table, and a typing error would pass for a choice."""
+    with pytest.raises(
+        ConfigError, match=r"data\.breakdown: no split has a further column 'organs'; there is only box, "
+    ):
+        load_splits(tiny(data__breakdown=["topic", "organs"]))
+    assert load_splits(tiny(data__breakdown=["topic"]))["test"].breakdown == ["topic"]

@@ -8,7 +8,7 @@ Notable:
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from blipvqa.config.knobs import Config
+from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.config.paths import project_path
 from blipvqa.data.formats import image_bytes
 from blipvqa.data.images import ImageStore, open_picture
@@ -126,4 +126,16 @@ def load_splits(config: Config) -> Splits:
     tables, notes = read_splits(config, store)
     folder, breakdown = project_path(config.data.source), config.data.breakdown
     datasets = {name: VQADataset(table, name, store, folder, breakdown) for name, table in tables.items()}
+    _check_breakdown(config, datasets)
     return Splits(datasets, notes + one_colour_notes(datasets))
+
+
+def _check_breakdown(config: Config, datasets: Mapping[str, VQADataset]) -> None:
+    """Raise ConfigError where `data.breakdown` names a column that no split has: its axis would be missing unsaid."""
+    columns = {column for data in datasets.values() for column in data.columns}
+    if unknown := [name for name in config.data.breakdown or () if name not in columns]:
+        there = f"only {', '.join(sorted(columns))}" if columns else "none beside question, answer and image"
+        raise ConfigError(
+            f"data.breakdown: no split has a further column {', '.join(map(repr, unknown))}; there is {there}. "
+            "Name one of these, or leave data.breakdown out"
+        )
