@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> int:
     if given.command == "compare":
         from blipvqa.runs.run import Run
-        from blipvqa.vqa.report import write_comparison
+        from blipvqa.vqa.comparison_page import write_comparison
 
         a, b = (Run(project_path("outputs") / name) for name in given.runs)
         print(f"open {write_comparison(a, b).relative_to(project_root())}")

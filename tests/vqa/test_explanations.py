@@ -12,8 +12,9 @@ from blipvqa import Run, load_model, load_splits
 from blipvqa.data.corruptions import CORRUPTIONS, corrupt
 from blipvqa.data.duplicates import MOST_BITS, duplicate_notes, near_duplicates, perceptual_hash
 from blipvqa.data.images import decode_image, resize_image
+from blipvqa.pages.maps import spread_over
 from blipvqa.runs.run import RunError
-from blipvqa.vqa.explanations import METHODS, explain, peak, pointing_game, pointing_rows, spread_over
+from blipvqa.vqa.explanations import METHODS, explain, peak, pointing_game, pointing_rows
 from blipvqa.vqa.stress import stress
 
 

@@ -8,9 +8,9 @@ from PIL import Image
 from blipvqa import Run, ask, evaluate, load_model, load_splits, predict
 from blipvqa.config.knobs import Config, ConfigError, GenerateConfig
 from blipvqa.data.images import ImageError
-from blipvqa.pages import tables
 from blipvqa.runs.run import RunError
 from blipvqa.text import asks_yes_no
+from blipvqa.vqa import tables
 from blipvqa.vqa.batches import VQACollator, collator_for
 from blipvqa.vqa.grounding import blanked, shuffled
 from blipvqa.vqa.predictions import Answerer, Candidates, load_candidates

@@ -10,8 +10,8 @@ from PIL import Image
 
 from blipvqa import Run, load_splits
 from blipvqa.numbers.bootstrap import Bootstrap
-from blipvqa.pages import tables
 from blipvqa.pages.spreadsheets import unguard
+from blipvqa.vqa import tables
 from blipvqa.vqa.review import VERDICTS, read_review, save_pictures, write_review
 
 

@@ -1,25 +1,29 @@
 """HTML of notebooks and the report: text from data is escaped, and pictures are small and carry nothing along.
 
-`Html` shows itself in a notebook; in the report it is pasted as it is.
+`Html` shows itself in a notebook; in the report it is pasted as it is. `Html("<b>{}</b>").format(text)` escapes what it
+is filled with, and so do the templates of `page`: one rule, `escape`, stands behind all of them.
 """
 
 from __future__ import annotations
 
 import base64
-import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+import markupsafe
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
-TABLE = "border-collapse:collapse;font-size:13px;margin:6px 0;background:#fff;color:#222"
-CELL = "padding:3px 10px;border-bottom:1px solid #e3e6e8;vertical-align:top;"
-TEXT, NUMBER = "text-align:left;min-width:4em;overflow-wrap:anywhere", "text-align:right;white-space:nowrap"
+LONGEST = 400  # characters of a text from data that a page shows
+# letters as outlines and ids by a salt: a figure looks the same wherever it is opened, and the same twice
+SVG = {"svg.fonttype": "path", "svg.hashsalt": "blipvqa"}
 
 
-class Html(str):
+class Html(markupsafe.Markup):
     """Markup that is safe to show. `repr` is short: a notebook stores it beside the markup."""
+
+    __slots__ = ()
 
     def _repr_html_(self) -> str:
         return f'<div class="tex2jax_ignore mathjax_ignore">{self!s}</div>'
@@ -27,30 +31,27 @@ class Html(str):
     def __repr__(self) -> str:
         return f"<{len(self):,} characters of HTML>"
 
-    def __str__(self) -> str:
-        return str.__str__(self)
+    @classmethod
+    def escape(cls, text) -> Html:
+        """As `escape`; what is markup already stays as it is."""
+        return cls(text) if hasattr(text, "__html__") else escape(text)
 
 
-def escape(text, longest: int = 400) -> str:
+def escape(text, longest: int = LONGEST) -> Html:
     """Text from data for HTML: no markup, and no `$` or backslash that MathJax would read across."""
-    text = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
-    text = text if len(text) <= longest else text[:longest] + "…"
     # a tag ends every formula
-    return html.escape(text).replace("$", "<span>&#36;</span>").replace("\\", "<span>&#92;</span>")
+    return Html(attribute(text, longest).replace("$", "<span>&#36;</span>").replace("\\", "<span>&#92;</span>"))
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence], left: int = 1) -> Html:
-    """A table; the first `left` columns are text, the rest numbers. Cells that are Html stay as they are."""
+def attribute(text, longest: int = LONGEST) -> str:
+    """Text from data inside an attribute or a title, where no tag may stand."""
+    text = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    return str(markupsafe.escape(text if len(text) <= longest else text[:longest] + "…"))
 
-    def row(cells: Sequence, tag: str) -> str:
-        styles = (CELL + (TEXT if i < left else NUMBER) for i in range(len(cells)))
-        return "".join(
-            f'<{tag} style="{style}">{cell if isinstance(cell, Html) else escape(cell)}</{tag}>'
-            for cell, style in zip(cells, styles, strict=True)
-        )
 
-    body = "".join(f"<tr>{row(cells, 'td')}</tr>" for cells in rows)
-    return Html(f'<table style="{TABLE}"><thead><tr>{row(head, "th")}</tr></thead><tbody>{body}</tbody></table>')
+def join(parts: Iterable) -> Html:
+    """Parts one after the other; what is not markup is escaped."""
+    return Html("").join(parts)
 
 
 def picture(image: Image.Image, side: int = 200, width: str = "100%") -> Html:
@@ -69,12 +70,13 @@ def picture(image: Image.Image, side: int = 200, width: str = "100%") -> Html:
 def drawing(figure: Figure, alt: str) -> Html:
     """A figure as an SVG inside the page."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    with rc_context(SVG):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     data = base64.b64encode(buffer.getvalue()).decode()
-    return Html(f'<img class="figure" alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}">')
+    return Html(f'<img class="figure" alt="{attribute(alt)}" src="data:image/svg+xml;base64,{data}">')
 
 
 def bullets(texts: Iterable[str], nothing: str = "Nothing to note.") -> Html:
     """A list of notes or warnings."""
-    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
-    return Html(f"<ul>{items}</ul>" if items else f"<p>{escape(nothing)}</p>")
+    items = join(Html("<li>{}</li>").format(text) for text in texts)
+    return Html("<ul>{}</ul>").format(items) if items else Html("<p>{}</p>").format(nothing)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
-
+from blipvqa.pages.cards import front_matter, markdown_table, plain, results
+from blipvqa.pages.wording import count, interval, last_part, number, share
 from blipvqa.runs.files import write_text
 from blipvqa.runs.run import Run
+from blipvqa.vqa.titles import HEADLINE
 
-HEADLINE = {
-    "exact_match": "exact match",
-    "yes_no_accuracy": "yes/no accuracy",
-    "open_exact_match": "open exact match",
-    "open_token_f1": "open token F1",
-    "bleu_1": "BLEU-1",
-}
+TASK = "visual-question-answering"
+SHOWN = {name: title for name, title in HEADLINE.items() if name not in ("bleu_2", "bleu_3", "bleu_4")}
 
 
 def write_card(run: Run) -> None:
@@ -22,7 +18,7 @@ def write_card(run: Run) -> None:
     splits = [split for split in ("test", "validation") if (run.folder / f"metrics-{split}.json").exists()]
     scores = run.metrics(splits[0]) if splits else None
     parts = [
-        _head(config),
+        _head(config, scores),
         _data(config, environment, scores),
         _settings(config, environment),
         _numbers(scores, run),
@@ -32,26 +28,14 @@ def write_card(run: Run) -> None:
     write_text(run.model_folder / "README.md", "\n\n".join(parts) + "\n")
 
 
-def last_part(path: str) -> str:
-    """A Hub id or word as it is, a path's last part: where files lay is nobody's business."""
-    text = str(path)
-    is_path = text.startswith((".", "/", "~")) or text.count("/") > 1 or "\\" in text
-    return PurePath(text.replace("\\", "/")).name if is_path else text
+def _head(config: dict, scores: dict | None) -> str:
+    source, split = config["data"]["source"], scores["split"] if scores else ""
+    measured = results(scores["overall"], SHOWN, task=TASK, source=source, split=split) if scores else []
+    tags = ("medical", "vqa", "blip")
+    matter = front_matter(config["name"], task=TASK, tags=tags, start=config["model"]["name"], results=measured)
+    return f"""{matter}
 
-
-def plain(text) -> str:
-    """Text from data or settings as Markdown that is only text: in code, on one line."""
-    return "`" + " ".join(str(text).replace("`", "'").split()) + "`"
-
-
-def _head(config: dict) -> str:
-    return f"""---
-library_name: transformers
-pipeline_tag: visual-question-answering
-tags: [medical, vqa, blip]
----
-
-# {config["name"]}: BLIP, fine-tuned for visual question answering on {plain(last_part(config["data"]["source"]))}
+# {config["name"]}: BLIP, fine-tuned for visual question answering on {plain(last_part(source))}
 
 **This is no medical device.** It answers questions about pictures as the answers in its training data would have it,
 is often wrong, and must not be used for diagnosis, for treatment, or on anyone's behalf. Use it for research on
@@ -85,57 +69,58 @@ def _settings(config: dict, environment: dict) -> str:
         "device": environment.get("device", "unknown"),
         "precision": environment.get("precision", "unknown"),
     }
-    return "## Training\n\n| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return "## Training\n\n" + markdown_table(["", ""], rows.items())
 
 
 def _numbers(scores: dict | None, run: Run) -> str:
     if scores is None:
         best = run.state.get("best")
-        known = f"Best validation {best['metric']}: {best['value']:.3f} (epoch {best['epoch']}). " if best else ""
-        return f"## Numbers\n\n{known}Not evaluated on a held-out split yet."
+        so_far = f"Best validation {best['metric']}: {best['value']:.3f} (epoch {best['epoch']}). " if best else ""
+        return f"## Numbers\n\n{so_far}Not evaluated on a held-out split yet."
+    blind = scores.get("baseline", {})
+    rows = [
+        (
+            title,
+            number(entry),
+            interval(entry),
+            count(entry),
+            number(scores["ceiling"].get(name)),
+            number(blind.get(name)),
+        )
+        for name, title in SHOWN.items()
+        if (entry := scores["overall"].get(name)) and entry["value"] is not None
+    ]
     lines = [
         f"## Numbers on {scores['split']}",
         "",
         "95 % intervals are bootstrapped over images. The ceiling is what repeated questions with several answers "
         "allow; the baseline is the majority answer per question type, which sees no picture.",
         "",
-        "| | value | 95 % interval | questions | ceiling | baseline |",
-        "|---|---|---|---|---|---|",
+        markdown_table(["", "value", "95 % interval", "questions", "ceiling", "baseline"], rows),
+        "",
+        *_grounding_lines(scores),
+        *_confidence_lines(scores),
     ]
-    for name, title in HEADLINE.items():
-        entry = scores["overall"].get(name)
-        if entry and entry["value"] is not None:
-            interval = "–" if entry["low"] is None else f"{entry['low']:.3f} to {entry['high']:.3f}"
-            lines.append(
-                f"| {title} | {entry['value']:.3f} | {interval} | {entry['n']} | "
-                f"{_value(scores['ceiling'].get(name))} | {_value(scores.get('baseline', {}).get(name))} |"
-            )
-    lines += ["", *_grounding_lines(scores), *_confidence_lines(scores)]
     return "\n".join(lines).rstrip()
-
-
-def _value(entry: dict | None, key: str = "value") -> str:
-    return "–" if not entry or entry[key] is None else f"{entry[key]:.3f}"
 
 
 def _grounding_lines(scores: dict) -> list[str]:
     if "grounding" not in scores:
         return []
-    found = scores["grounding"]
-    lines = [
-        "How much of exact match needs the picture:",
-        "",
-        "| | exact match | lost | 95 % interval | answers that change |",
-        "|---|---|---|---|---|",
-    ]
-    for name, words in (("blank", "picture blanked"), ("shuffled", "another picture in its place")):
-        gap = found["gap"][name]
-        interval = "–" if gap["low"] is None else f"{gap['low']:.3f} to {gap['high']:.3f}"
-        lines.append(
-            f"| {words} | {_value(found[name]['overall']['exact_match'])} | {_value(gap, 'difference')} | {interval} | "
-            f"{'–' if found['changed'][name] is None else format(found['changed'][name], '.0%')} |"
+    grounding = scores["grounding"]
+    rows = [
+        (
+            words,
+            number(grounding[name]["overall"]["exact_match"]),
+            number(grounding["gap"][name], "difference"),
+            interval(grounding["gap"][name]),
+            share(grounding["changed"][name]),
         )
-    return [*lines, "", *_least_grounded(scores)]
+        for name, words in (("blank", "picture blanked"), ("shuffled", "another picture in its place"))
+    ]
+    head = ["", "exact match", "lost", "95 % interval", "answers that change"]
+    heading = "How much of exact match needs the picture:"
+    return [heading, "", markdown_table(head, rows), "", *_least_grounded(scores)]
 
 
 def _least_grounded(scores: dict, fewest: int = 30) -> list[str]:
@@ -157,11 +142,11 @@ def _least_grounded(scores: dict, fewest: int = 30) -> list[str]:
 
 
 def _confidence_lines(scores: dict) -> list[str]:
-    found = scores.get("confidence")
-    if not found or found["before"]["ece"]["value"] is None:
+    confidence = scores.get("confidence")
+    if not confidence or confidence["before"]["ece"]["value"] is None:
         return []
-    after = found["after"] and f", {found['after']['ece']['value']:.3f} after calibration on validation"
-    return [f"- Expected calibration error {found['before']['ece']['value']:.3f}{after or ''}."]
+    after = confidence["after"] and f", {number(confidence['after']['ece'])} after calibration on validation"
+    return [f"- Expected calibration error {number(confidence['before']['ece'])}{after or ''}."]
 
 
 def _use() -> str:

@@ -17,6 +17,7 @@ from blipvqa.runs.files import write_json, write_lines
 from blipvqa.runs.run import Run, RunError
 from blipvqa.vqa.card import write_card
 from blipvqa.vqa.confidence import abstain, fit_temperature, score_confidence
+from blipvqa.vqa.explained import store_explanations
 from blipvqa.vqa.grounding import exchangeable
 from blipvqa.vqa.grounding import grounding as grounding_of
 from blipvqa.vqa.notes import all_notes
@@ -52,6 +53,7 @@ def evaluate(
     raw = stored.answers(split)
     calibration = fit_temperature(calibration_rows) if calibration_rows else None
     predictions = abstain(raw, config.generate.uncertain_below or 0.0, calibration)
+    store_explanations(stored, split, predictions)
     bootstrap = Bootstrap(config.data.group, resamples, config.seed)
     train, axes = splits["train"].rows, splits[split].breakdown
     scores = score(predictions, train=train, breakdown=axes, bootstrap=bootstrap)

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from blipvqa.data.dataset import VQADataset
@@ -49,15 +48,15 @@ def explain(
         raise ValueError(f"method: '{method}' is none of {', '.join(METHODS)}")
     item = {"image_id": "", "question": question, "answer": answer or "", "pixels": pixels}
     batch = {key: value.to(model.device) for key, value in VQACollator(processor)([item]).items()}
-    asked = {key: batch[key] for key in ("input_ids", "attention_mask", "pixel_values", "image_index")}
+    question_batch = {key: batch[key] for key in ("input_ids", "attention_mask", "pixel_values", "image_index")}
     model.eval()
     if answer is None:
-        ids = model.generate_answers(**asked, max_new_tokens=40)
+        ids = model.generate_answers(**question_batch, max_new_tokens=40)
         answer = processor.batch_decode(ids, skip_special_tokens=True)[0].strip()
         batch = VQACollator(processor)([item | {"answer": answer}])
     attention: list[Tensor] = []  # of each vision layer [1,H,N,N], then of each text layer to the picture [1,H,L,N]
     with torch.enable_grad():
-        questions = model.encode(**asked, maps=attention)
+        questions = model.encode(**question_batch, maps=attention)
         looks = attention[len(model.vision_model.encoder.layers) :]
         if method == "gradient":
             labels = batch["labels"].to(model.device)
@@ -86,15 +85,10 @@ def _rollout(layers: Sequence[Tensor]) -> Tensor:
     return traced
 
 
-def peak(found: Tensor) -> tuple[float, float]:
+def peak(patches: Tensor) -> tuple[float, float]:
     """(x, y) of the middle of a map's highest patch, as fractions of width and height."""
-    row, column = divmod(int(found.argmax()), found.shape[1])
-    return (column + 0.5) / found.shape[1], (row + 0.5) / found.shape[0]
-
-
-def spread_over(found: Tensor, width: int, height: int) -> Tensor:
-    """The map, interpolated to `[height, width]`."""
-    return F.interpolate(found[None, None], (height, width), mode="bicubic", align_corners=False)[0, 0].clamp(0, 1)
+    row, column = divmod(int(patches.argmax()), patches.shape[1])
+    return (column + 0.5) / patches.shape[1], (row + 0.5) / patches.shape[0]
 
 
 def pointing_rows(dataset: VQADataset, most: int = 120, seed: int = 0) -> list[int]:

@@ -9,23 +9,29 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from matplotlib import colormaps
 from PIL import Image
 
 from blipvqa.data.corruptions import CORRUPTIONS, corrupt
 from blipvqa.data.dataset import VQADataset
-from blipvqa.pages.html import Html, escape, picture, table
+from blipvqa.pages.html import Html, escape, join, picture
+from blipvqa.pages.maps import beside_its_map
+from blipvqa.pages.tables import table
 from blipvqa.text import answered_right, question_type
-from blipvqa.vqa.explanations import explain, spread_over
-from blipvqa.vqa.predictions import Answer
+from blipvqa.vqa.explained import StoredExplanation
 
-RIGHT, WRONG = ("#1f6e52", "✓"), ("#b3321f", "✗")
+if TYPE_CHECKING:  # a picture of an answer needs nothing of what answers
+    from blipvqa.vqa.predictions import Answer
+
+# a report that is dark sets the variables; elsewhere a card is dark on white
+RIGHT, WRONG = ("var(--right,#1f6e52)", "✓"), ("var(--wrong,#b3321f)", "✗")
 CARD = (
-    "border:1px solid #d9dde0;border-radius:6px;padding:8px;background:#fff;color:#222;font-size:13px;line-height:1.35"
+    "border:1px solid var(--line,#d9dde0);border-radius:6px;padding:8px;background:var(--paper,#fff);"
+    "color:var(--ink,#222);font-size:13px;line-height:1.35"
 )
+FAINT = "color:var(--faint,#707070)"
 GRID = "display:grid;grid-template-columns:repeat({columns},minmax(0,1fr));gap:10px;align-items:start"
 
 
@@ -37,10 +43,12 @@ def sample_grid(dataset: VQADataset, count: int = 8, columns: int = 4, seed: int
     for image_id in chosen:
         rows = by_image[image_id]
         lines = [
-            f"{escape(dataset.rows[i]['question'])}<br><b>{escape(dataset.rows[i]['answer'])}</b>" for i in rows[:4]
+            _line(Html("{}<br><b>{}</b>").format(dataset.rows[i]["question"], dataset.rows[i]["answer"]))
+            for i in rows[:4]
         ]
-        more = f"<div style='color:#777'>and {len(rows) - 4} more</div>" if len(rows) > 4 else ""
-        cards.append(_card(dataset.image(rows[0]), [_line(line) for line in lines], more))
+        if len(rows) > 4:
+            lines.append(Html("<div style='{}'>and {} more</div>").format(Html(FAINT), len(rows) - 4))
+        cards.append(_card(dataset.image(rows[0]), lines))
     return _grid(cards, columns)
 
 
@@ -56,16 +64,15 @@ def gallery(
 ) -> Html:
     """Predicted against actual answers with their pictures.
 
-    Args:
-        ranges: positions in the split, end excluded: "0:100,500:600". What lies beyond the split is left out.
-        indices: single positions, in this order. Without both, the first 40 that `only` lets through.
-        only: "wrong", "right", or a question type such as "where".
-        most: questions shown at most; the rest is counted.
+    `ranges` are positions in the split, end excluded: "0:100,500:600"; what lies beyond the split is left out.
+    `indices` are single positions, in this order. Without both, the first 40 that `only` lets through are shown:
+    "wrong", "right", or a question type such as "where". At most `most` questions are shown, and the rest is counted.
 
     Raises ValueError for ranges, indices or a type that cannot be.
     """
+    _check_only(only, predictions)
     chosen, notes = choose(len(predictions), ranges, indices)
-    chosen = [i for i in chosen if _passes(predictions[i], _known(only, predictions))]
+    chosen = [i for i in chosen if _passes(predictions[i], only)]
     if ranges is None and indices is None:
         chosen, most = chosen[:most], min(most, 40)
     if len(chosen) > most:
@@ -77,25 +84,40 @@ def gallery(
         prediction_card(dataset, [predictions[i] for i in rows], numbers=rows)
         for rows in _by_image(chosen, predictions).values()
     ]
-    return Html(f"<p style='margin:4px 0'>{escape('; '.join(notes))}</p>{_grid(cards, columns)}")
+    return Html("<p style='margin:4px 0'>{}</p>{}").format("; ".join(notes), _grid(cards, columns))
 
 
 def prediction_card(dataset: VQADataset, predictions: Sequence[Mapping], numbers: Sequence[int] = ()) -> Html:
     """One picture with predictions about it; `numbers` are their positions in the split."""
     lines = []
     for k, row in enumerate(predictions):
-        colour, sign = RIGHT if answered_right(row) else WRONG
-        number = f"<span style='color:#888'>{numbers[k]} · </span>" if len(numbers) else ""
-        sure = (
-            f" <span style='color:#777'>{row['confidence']:.0%} sure</span>"
-            if row.get("confidence") is not None
-            else ""
-        )
-        said = f"<b style='color:{colour}'>{sign} {escape(row['prediction'] or '(empty)', 120)}</b>{sure}"
-        withheld = f"<br>withheld: {escape(row['withheld'], 120)}" if row.get("withheld") else ""
-        actual = "" if answered_right(row) else f"<br>actual: <b>{escape(row['answer'], 120)}</b>"
-        lines.append(_line(f"{number}{escape(row['question'])}<br>{said}{withheld}{actual}", colour))
+        number = Html("<span style='{}'>{} · </span>").format(Html(FAINT), numbers[k]) if len(numbers) else ""
+        lines.append(_answer_line(row, number, sure=True))
     return _card(dataset.image(dataset.index(predictions[0]["id"])), lines)
+
+
+def _answer_line(row: Mapping, number: Html | str = "", sure: bool = False) -> Html:
+    """The question, what was said and, where that is wrong, what the data set says."""
+    parts = [Html("{}{}<br>").format(number, row["question"]), _said(row, 120, bold=True)]
+    if sure and row.get("confidence") is not None:
+        parts.append(_sure(row["confidence"]))
+    if row.get("withheld"):
+        parts.append(Html("<br>withheld: {}").format(escape(row["withheld"], 120)))
+    if not answered_right(row):
+        parts.append(Html("<br>actual: <b>{}</b>").format(escape(row["answer"], 120)))
+    return _line(join(parts), (RIGHT if answered_right(row) else WRONG)[0])
+
+
+def _said(row: Mapping, longest: int, bold: bool = False) -> Html:
+    """The predicted answer in the colour and with the sign of right or wrong."""
+    colour, sign = RIGHT if answered_right(row) else WRONG
+    tag = "b" if bold else "span"
+    markup = Html(f"<{tag} style='color:{colour}'>{sign} {{}}</{tag}>")
+    return markup.format(escape(row["prediction"] or "(empty)", longest))
+
+
+def _sure(confidence: float) -> Html:
+    return Html(" <span style='{}'>{:.0%} sure</span>").format(Html(FAINT), confidence)
 
 
 def sample_progress(run, dataset: VQADataset, most: int = 6) -> Html:
@@ -116,10 +138,10 @@ def sample_progress(run, dataset: VQADataset, most: int = 6) -> Html:
         first = next(iter(answers.values()))
         cells = [
             picture(dataset.image(dataset.index(row_id)), 84, "84px"),
-            Html(escape(first["question"])),
-            Html(f"<b>{escape(first['answer'])}</b>"),
+            first["question"],
+            Html("<b>{}</b>").format(first["answer"]),
         ]
-        rows.append(cells + [_said(answers[epoch]) if epoch in answers else "" for epoch in shown])
+        rows.append(cells + [_said(answers[epoch], 40) if epoch in answers else "" for epoch in shown])
     head = ["", "question", "actual", *(f"epoch {e}" if e else "before" for e in shown)]
     return table(head, rows, left=len(head))
 
@@ -144,61 +166,34 @@ def batch_look(batch: Mapping[str, torch.Tensor], processor, most: int = 6) -> H
                 decode(labels[labels != -100]),
             )
         )
-    return Html(shapes + table(["image", "question", "decoder input", "labels, without -100"], rows, left=4))
+    return shapes + table(["image", "question", "decoder input", "labels, without -100"], rows, left=4)
 
 
 def explanations(
-    dataset: VQADataset, predictions: Sequence[Mapping], model, processor, indices: Sequence[int], columns: int = 3
+    dataset: VQADataset, predictions: Sequence[Mapping], stored: Sequence[StoredExplanation], columns: int = 3
 ) -> Html:
-    """What of the picture moved each answer, drawn over it: warm is where; beside the picture as it is."""
+    """What of the picture moved each answer, drawn over it: warm is where; beside the picture as it is.
+
+    `stored` comes from `explained.stored_explanations`; a map of another answer than the prediction's is left out.
+    """
+    row_of = {row["id"]: row for row in predictions}
     cards = []
-    for i in indices:
-        row = predictions[i]
-        place = dataset.index(row["id"])
-        found = explain(
-            model, processor, dataset.pixels(place), row["question"], row.get("withheld", row["prediction"])
-        )
-        image = dataset.image(place)
-        image.thumbnail((260, 260))
-        both = Image.new("RGB", (2 * image.width, image.height))
-        both.paste(image)
-        both.paste(_warmed(image, found.map), (image.width, 0))
-        colour, sign = RIGHT if answered_right(row) else WRONG
-        actual = "" if answered_right(row) else f"<br>actual: <b>{escape(row['answer'], 120)}</b>"
-        said = f"<b style='color:{colour}'>{sign} {escape(row['prediction'] or '(empty)', 120)}</b>"
-        line = _line(f"{escape(row['question'])}<br>{said}{actual}", colour)
-        cards.append(Html(f"<div class='card' style='{CARD}'>{picture(both, 320)}{line}</div>"))
+    for explanation in stored:
+        row = row_of.get(explanation.id)
+        if row and row.get("withheld", row["prediction"]) == explanation.answer:
+            both = beside_its_map(dataset.image(dataset.index(row["id"])), explanation.map)
+            cards.append(_card(both, [_answer_line(row)], side=320))
+    if not cards:
+        return Html("<p>No explanation is stored for these predictions: run notebook 03_evaluate again.</p>")
     return _grid(cards, columns)
-
-
-def telling(predictions: Sequence[Mapping], count: int = 6) -> list[int]:
-    """Positions of predictions worth explaining: of different pictures and types, wrong ones among them."""
-    chosen, images, kinds = [], set(), set()
-    wrong = [i for i, row in enumerate(predictions) if not answered_right(row)][: count // 3]
-    for i in (*wrong, *range(len(predictions))):
-        row = predictions[i]
-        kind = (question_type(row["question"]), answered_right(row))
-        if row["image_id"] not in images and kind not in kinds and len(chosen) < count:
-            chosen.append(i)
-            images.add(row["image_id"])
-            kinds.add(kind)
-    return chosen
-
-
-def _warmed(image: Image.Image, found: torch.Tensor) -> Image.Image:
-    """The picture in grey, with the map over it in colour."""
-    heat = spread_over(found, *image.size).numpy()
-    colours = colormaps["inferno"](heat)[..., :3] * 255
-    grey = np.asarray(image.convert("L"), np.float32)[..., None]
-    share = 0.25 + 0.55 * heat[..., None]
-    return Image.fromarray((grey * (1 - share) + colours * share).astype(np.uint8))
 
 
 def answer_card(answer: Answer) -> Html:
     """What `ask` found."""
-    sure = f"<span style='color:#777'>{answer.confidence:.0%} sure</span>"
-    said = f"<b style='font-size:16px'>{escape(answer.answer)}</b> {sure}"
-    return _grid([_card(answer.image, [_line(f"{escape(answer.question)}<br>{said}")])], 3)
+    said = Html("{}<br><b style='font-size:16px'>{}</b>{}").format(
+        answer.question, answer.answer, _sure(answer.confidence)
+    )
+    return _grid([_card(answer.image, [_line(said)])], 3)
 
 
 def choose(count: int, ranges: str | None, indices: Sequence[int] | None) -> tuple[list[int], list[str]]:
@@ -226,44 +221,38 @@ def choose(count: int, ranges: str | None, indices: Sequence[int] | None) -> tup
     return list(dict.fromkeys(wanted)), notes
 
 
-def _known(only: str | None, predictions: Sequence[Mapping]) -> str | None:
-    kinds = {question_type(row["question"]) for row in predictions}
-    if only not in (None, "", "wrong", "right") and only not in kinds:
-        raise ValueError(f"only: '{only}' is none of wrong, right, {', '.join(sorted(kinds))}")
-    return only or None
+def _check_only(only: str | None, predictions: Sequence[Mapping]) -> None:
+    types = {question_type(row["question"]) for row in predictions}
+    if only not in (None, "", "wrong", "right") and only not in types:
+        raise ValueError(f"only: '{only}' is none of wrong, right, {', '.join(sorted(types))}")
 
 
 def _passes(row: Mapping, only: str | None) -> bool:
     if only in ("wrong", "right"):
         return answered_right(row) == (only == "right")
-    return only is None or question_type(row["question"]) == only
-
-
-def _said(row: Mapping) -> Html:
-    colour, sign = RIGHT if answered_right(row) else WRONG
-    return Html(f"<span style='color:{colour}'>{sign} {escape(row['prediction'] or '(empty)', 40)}</span>")
+    return not only or question_type(row["question"]) == only
 
 
 def _by_image(positions: Iterable[int], rows: Sequence[Mapping]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
+    positions_of: dict[str, list[int]] = {}
     for i in positions:
-        found.setdefault(rows[i]["image_id"], []).append(i)
-    return found
+        positions_of.setdefault(rows[i]["image_id"], []).append(i)
+    return positions_of
 
 
-def _line(content: str, colour: str = "#d9dde0") -> str:
-    return (
-        f"<div style='margin-top:6px;padding-left:7px;border-left:3px solid {colour};overflow-wrap:anywhere' "
-        f"dir='auto'>{content}</div>"
-    )
+def _line(content: Html, colour: str = "var(--line,#d9dde0)") -> Html:
+    style = f"margin-top:6px;padding-left:7px;border-left:3px solid {colour};overflow-wrap:anywhere"
+    return Html("<div style='{}' dir='auto'>{}</div>").format(Html(style), content)
 
 
-def _card(image: Image.Image, lines: Sequence[str], more: str = "") -> Html:
-    return Html(f"<div class='card' style='{CARD}'>{picture(image)}{''.join(lines)}{more}</div>")
+def _card(image: Image.Image, lines: Sequence[Html], side: int = 200) -> Html:
+    card = Html("<div class='card' style='{}'>{}{}</div>")
+    return card.format(Html(CARD), picture(image, side), join(lines))
 
 
 def _grid(cards: Sequence[Html], columns: int) -> Html:
-    return Html(f"<div style='{GRID.format(columns=max(1, int(columns)))}'>{''.join(cards)}</div>")
+    style = GRID.format(columns=max(1, int(columns)))
+    return Html("<div class='grid' style='{}'>{}</div>").format(Html(style), join(cards))
 
 
 def corrupted(dataset: VQADataset, kinds: Sequence[str] | None = None, strengths: Sequence[int] = (1, 3, 5)) -> Html:
@@ -276,10 +265,10 @@ def corrupted(dataset: VQADataset, kinds: Sequence[str] | None = None, strengths
     return table(["", *(f"strength {strength}" for strength in strengths)], rows, left=1 + len(strengths))
 
 
-def pairs(splits: Mapping[str, VQADataset], found: Sequence[Mapping]) -> Html:
+def pairs(splits: Mapping[str, VQADataset], look_alikes: Sequence[Mapping]) -> Html:
     """Pairs of `duplicates.near_duplicates`, side by side."""
     rows = []
-    for pair in found:
+    for pair in look_alikes:
         sides = [
             picture(splits[name].image(row), 160, "160px")
             for name, row in zip(pair["splits"], pair["rows"], strict=True)

@@ -35,14 +35,14 @@ class StoredAnswers:
         where the config ranks."""
         name = f"{split}-{variant}" if variant else split
         file, made_by = (self.run.folder / "answers" / f"{name}{ending}" for ending in (".jsonl", ".json"))
-        fingerprint = self._fingerprint(split, variant)
+        fingerprint = self.fingerprint(split, variant)
         if made_by.exists() and file.exists() and json.loads(made_by.read_text(encoding="utf-8")) == fingerprint:
             return read_lines(file)
         made_by.unlink(missing_ok=True)
         dataset = self.splits[split]
         if variant in ("blank", "shuffled"):
             dataset = dataset.altered(blanked if variant == "blank" else shuffled(dataset, self.config.seed))
-        model, processor = self._model("start" if variant == "start" else "trained")
+        model, processor = self.model("start" if variant == "start" else "trained")
         config = self._settings(variant)
         candidates = load_candidates(config, self.splits, processor)
         predictions = predict(model, processor, dataset, config, candidates, self.progress)
@@ -57,7 +57,8 @@ class StoredAnswers:
             update={"generate": self.config.generate.model_copy(update={"method": "generate"})}
         )
 
-    def _model(self, which: str) -> tuple:
+    def model(self, which: str) -> tuple:
+        """Model and processor: `trained`, or `start` for the weights that training began with."""
         if which not in self.models:
             model = load_model(self._source(which), self.config, self.splits["train"].texts)
             self.models = {which: model}  # one at a time: they may be large
@@ -71,7 +72,8 @@ class StoredAnswers:
             self.weights[which] = weights_digest(self._source(which), self.config, self.splits["train"].texts)
         return self.weights[which]
 
-    def _fingerprint(self, split: str, variant: str) -> dict:
+    def fingerprint(self, split: str, variant: str) -> dict:
+        """What these answers depend on, by content."""
         config = self._settings(variant)
         settings = config.as_dict()
         # The candidates stand in the fingerprint by their texts, whatever their file is called.

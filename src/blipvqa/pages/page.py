@@ -1,0 +1,97 @@
+"""Whole pages: a title, warnings and sections, put into the templates beside this file.
+
+Notable:
+- A page loads nothing: its policy forbids every request, its one script is known by its digest, and whatever a template
+  is filled with is escaped by `html.escape`.
+- A page is light or dark as the reader's system is.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from blipvqa.pages.html import Html, attribute, bullets, join
+
+TEMPLATES = Path(__file__).parent / "templates"
+_environment = Environment(
+    loader=FileSystemLoader(TEMPLATES),
+    autoescape=True,
+    finalize=Html.escape,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters["attribute"] = lambda text: Html(attribute(text))
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it: notes, figures, tables, cards."""
+
+    title: str
+    parts: tuple[Html, ...]
+
+
+def section(title: str, *parts: Html) -> Section:
+    """A section of these parts, in this order."""
+    return Section(title, parts)
+
+
+def write_page(
+    title: str,
+    sections: Sequence[Section],
+    *,
+    heading: str | None = None,
+    subtitle: str = "",
+    warnings: Sequence[str] = (),
+    searchable: bool = False,
+) -> str:
+    """A self-contained page; without a `heading` it shows its title, `searchable` where it has a `search_gallery`."""
+    script = _file("page.js") if searchable else ""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = f"; script-src 'sha256-{digest}'" if searchable else ""
+    return _environment.get_template("page.html").render(
+        title=title,
+        heading=title if heading is None else heading,
+        subtitle=subtitle,
+        warnings=bullets(warnings) if warnings else "",
+        sections=sections,
+        style=Html(_file("page.css")),
+        script=Html(script),
+        policy=Html(f"default-src 'none'; img-src data:; style-src 'unsafe-inline'{allowed}"),
+    )
+
+
+def _file(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def search_gallery(cards: Iterable[tuple[Html, bool]], placeholder: str) -> Html:
+    """Cards below a search box; each with whether all that it shows is right. One a page."""
+    return Html(_environment.get_template("search.html").render(cards=cards, placeholder=placeholder))
+
+
+def remark(text: str) -> Html:
+    """A line in small grey letters."""
+    return Html('<p class="sub">{}</p>').format(text)
+
+
+def paragraph(text: str) -> Html:
+    """A line of text."""
+    return Html("<p>{}</p>").format(text)
+
+
+def wide(*parts: Html) -> Html:
+    """What may be wider than a telephone: it scrolls by itself, not the page."""
+    return Html('<div class="wide">{}</div>').format(join(parts))
+
+
+def folded(summary: str, *parts: Html) -> Html:
+    """What is shown when the reader asks for it."""
+    return Html("<details><summary>{}</summary>{}</details>").format(summary, join(parts))

@@ -1,0 +1,38 @@
+"""How a value reads as text, in tables, figures and cards alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+
+NOTHING = "–"
+
+
+def number(entry: Mapping | None, key: str = "value", sign: bool = False) -> str:
+    """Three digits, with a plus where `sign` asks for one; a dash where there is no number."""
+    value = entry.get(key) if entry else None
+    return NOTHING if value is None else f"{value:+.3f}" if sign else f"{value:.3f}"
+
+
+def interval(entry: Mapping | None, sign: bool = False) -> str:
+    """ "0.812 to 0.874", or a dash."""
+    low, high = number(entry, "low", sign), number(entry, "high", sign)
+    return NOTHING if NOTHING in (low, high) else f"{low} to {high}"
+
+
+def count(entry: Mapping | None, key: str = "n") -> str:
+    """A number of things, with commas; a dash where it is not known."""
+    value = entry.get(key) if entry else None
+    return NOTHING if value is None else f"{value:,}"
+
+
+def share(value: float | None) -> str:
+    """A share in whole percent, or a dash."""
+    return NOTHING if value is None else f"{value:.0%}"
+
+
+def last_part(path: str) -> str:
+    """A Hub id or word as it is, a path's last part: a page that travels does not tell where files lay."""
+    text = str(path)
+    is_path = text.startswith((".", "/", "~")) or text.count("/") > 1 or "\\" in text
+    return PurePath(text.replace("\\", "/")).name if is_path else text

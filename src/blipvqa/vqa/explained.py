@@ -1,0 +1,92 @@
+"""Explanations kept in the run folder: `evaluate` makes a few, the report and notebook 04 read them.
+
+Notable:
+- Writing a page runs no model. `explanations-<split>.json` holds the maps of some telling predictions, a few kilobytes
+  each, with a fingerprint of what made them: they are made again only when that changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from blipvqa.data.dataset import VQADataset
+from blipvqa.runs.files import write_json
+from blipvqa.runs.run import Run
+from blipvqa.text import answered_right, question_type
+
+if TYPE_CHECKING:  # who reads stored maps needs no model
+    from blipvqa.vqa.stored_answers import StoredAnswers
+
+
+@dataclass(frozen=True)
+class StoredExplanation:
+    """The map `[g, g]` from 0 to 1 for the prediction with this `id`, when it answered `answer`."""
+
+    id: str
+    answer: str
+    map: Tensor
+
+
+def worth_explaining(predictions: Sequence[Mapping], count: int = 6) -> list[int]:
+    """Positions of predictions worth explaining: of different pictures and types, wrong ones among them."""
+    chosen, images, kinds = [], set(), set()
+    wrong = [i for i, row in enumerate(predictions) if not answered_right(row)][: count // 3]
+    for i in (*wrong, *range(len(predictions))):
+        row = predictions[i]
+        kind = (question_type(row["question"]), answered_right(row))
+        if row["image_id"] not in images and kind not in kinds and len(chosen) < count:
+            chosen.append(i)
+            images.add(row["image_id"])
+            kinds.add(kind)
+    return chosen
+
+
+def explain_predictions(
+    model, processor, dataset: VQADataset, predictions: Sequence[Mapping], indices: Sequence[int]
+) -> list[StoredExplanation]:
+    """What of the picture moved each of these answers; positions beyond the predictions are left out."""
+    from blipvqa.vqa.explanations import explain
+
+    explanations = []
+    for row in (predictions[i] for i in indices if i < len(predictions)):
+        answer = row.get("withheld", row["prediction"])
+        pixels = dataset.pixels(dataset.index(row["id"]))
+        patches = explain(model, processor, pixels, row["question"], answer).map
+        explanations.append(StoredExplanation(row["id"], answer, patches))
+    return explanations
+
+
+def store_explanations(stored: StoredAnswers, split: str, predictions: Sequence[Mapping]) -> None:
+    """Write `explanations-<split>.json`, unless it is there and of the same weights, settings, rows and pictures."""
+    indices = worth_explaining(predictions)
+    fingerprint = stored.fingerprint(split, "") | {"explained": [predictions[i]["id"] for i in indices]}
+    file = _file(stored.run, split)
+    if file.exists() and json.loads(file.read_text(encoding="utf-8"))["made_by"] == fingerprint:
+        return
+    model, processor = stored.model("trained")
+    explanations = explain_predictions(model, processor, stored.splits[split], predictions, indices)
+    rows = [{"id": e.id, "answer": e.answer, "map": _rounded(e.map)} for e in explanations]
+    write_json(file, {"made_by": fingerprint, "explanations": rows})
+
+
+def _rounded(patches: Tensor) -> list[list[float]]:
+    return [[round(value, 3) for value in row] for row in patches.tolist()]
+
+
+def stored_explanations(run: Run, split: str) -> list[StoredExplanation]:
+    """What `evaluate` stored; empty for a run that an older version evaluated."""
+    file = _file(run, split)
+    if not file.exists():
+        return []
+    rows = json.loads(file.read_text(encoding="utf-8"))["explanations"]
+    return [StoredExplanation(row["id"], row["answer"], torch.tensor(row["map"])) for row in rows]
+
+
+def _file(run: Run, split: str):
+    return run.folder / f"explanations-{split}.json"

@@ -1,0 +1,142 @@
+"""Tables of questions, answers and measures; what a table is stands in `pages.tables`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from blipvqa.pages.html import Html, join
+from blipvqa.pages.tables import differences_table as table_of_differences
+from blipvqa.pages.tables import measures_table, table, titled
+from blipvqa.pages.wording import NOTHING, count, interval, number
+from blipvqa.vqa.measures import MEASURES
+from blipvqa.vqa.titles import HEADLINE, spoken
+
+
+def split_table(splits: Mapping) -> Html:
+    """Questions, images and columns of each split."""
+    rows = [
+        (
+            name,
+            ", ".join(data.columns) or NOTHING,
+            f"{len(data):,}",
+            f"{len({row['image_id'] for row in data.rows}):,}",
+        )
+        for name, data in splits.items()
+    ]
+    return table(["split", "further columns", "questions", "images"], rows, left=2)
+
+
+def metrics_table(scores: Mapping) -> Html:
+    """The headline: each number with its 95 % interval and count, the ceiling, and what needs no picture."""
+    columns = {
+        "generated": scores.get("generated"),
+        "ceiling": scores["ceiling"],
+        "majority answer": scores.get("baseline"),
+        "picture blanked": scores.get("grounding", {}).get("blank", {}).get("overall"),
+        "before training": scores.get("start"),
+    }
+    others = {title: _by_title(entries) for title, entries in columns.items() if entries}
+    return measures_table(_by_title(scores["overall"]), others)
+
+
+def _by_title(entries: Mapping[str, Mapping]) -> dict[str, Mapping]:
+    return {HEADLINE[name]: entry for name, entry in entries.items() if name in HEADLINE}
+
+
+def variants_table(scores: Mapping) -> Html:
+    """Every further measure under its own name, with what it counts."""
+    rows = [
+        (
+            spoken(name),
+            Html('<span style="color:var(--faint,#555)">{}</span>').format(MEASURES[name].meaning),
+            number(entry),
+            interval(entry),
+            count(entry),
+        )
+        for name, entry in scores["overall"].items()
+        if name not in HEADLINE and entry["value"] is not None
+    ]
+    return table(["measure", "what it is", "value", "95 % interval", "questions"], rows, left=2)
+
+
+def by_table(scores: Mapping, axis: str = "question_type") -> Html:
+    """Every level of an axis: exact match with interval and count, the blanked picture's, yes/no and open."""
+    blank = scores.get("grounding", {}).get("blank", {}).get("by", {}).get(axis, {})
+    rows = [
+        (
+            level,
+            number(entries["exact_match"]),
+            interval(entries["exact_match"]),
+            count(entries["exact_match"]),
+            number(blank.get(level, {}).get("exact_match")),
+            *(number(entries.get(name)) for name in ("yes_no_accuracy", "open_exact_match", "open_token_f1")),
+        )
+        for level, entries in scores["by"].get(axis, {}).items()
+    ]
+    head = [spoken(axis), "exact match", "95 % interval", "questions", "blanked", "yes/no", "open exact", "open F1"]
+    return table(head, rows)
+
+
+def slice_table(rows: Sequence[Mapping], title: str) -> Html:
+    """A table of `metrics["slices"]`; levels without a question are left out."""
+    shown = [(row["slice"], number(row, "exact_match"), interval(row), count(row)) for row in rows if row["n"]]
+    return table([title, "exact match", "95 % interval", "questions"], shown)
+
+
+def mistakes_table(rows: Sequence[Mapping]) -> Html:
+    """The commonest wrong answers."""
+    shown = [(row["answer"], row["prediction"] or "(empty)", f"{row['n']:,} of {row['of']:,}") for row in rows]
+    return table(["actual", "predicted", "times"], shown, left=2)
+
+
+def review_table(review: Mapping) -> Html:
+    """What a pathologist's verdicts (`review.read_review`) say, beside exact match on the same answers."""
+    titles = {
+        "expert_accuracy": "accepted by the expert",
+        "expert_accuracy_with_partly": "… or partly right",
+        "exact_match": "exact match of the same answers",
+    }
+    rows = [
+        (title, number(review[name]), interval(review[name]), count(review[name])) for name, title in titles.items()
+    ]
+    rows.append(("without a verdict", "", "", f"{review['pending']:,}"))
+    return table(["", "value", "95 % interval", "questions"], rows)
+
+
+def more_tables(scores: Mapping) -> Html:
+    """What is worth a look after the headline: variants, axes, slices, mistakes."""
+    slices = scores["slices"]
+    parts = [titled("Further measures", variants_table(scores))]
+    parts += [titled(f"By {spoken(axis)}", by_table(scores, axis)) for axis in scores["by"] if axis != "question_type"]
+    parts += [
+        titled("Worst slices of ten questions and more", slice_table(slices["worst"], "slice")),
+        titled("Open answers by length", slice_table(slices["answer_length"], "reference has")),
+    ]
+    if "answer_frequency" in slices:
+        by_frequency = slice_table(slices["answer_frequency"], "in train")
+        parts.append(titled("Open answers by how often train has them", by_frequency))
+    return join([*parts, titled("Commonest mistakes", mistakes_table(slices["mistakes"]))])
+
+
+def differences_table(compared: Mapping, names: tuple[str, str]) -> Html:
+    """Every measure of two runs side by side (`numbers.bootstrap.compare_runs`)."""
+    differences = {name.replace("_", " "): entry for name, entry in compared["overall"].items()}
+    return table_of_differences({t: e for t, e in differences.items() if e["difference"] is not None}, names)
+
+
+def stress_table(scores: Mapping) -> Html:
+    """Exact match of every corruption and strength (`stress.stress`)."""
+    strengths = list(next(iter(scores["scores"].values()), {}))
+    clean = [number(scores["clean"]), *[""] * len(strengths)]
+    rows = [("as it is", *clean[: len(strengths)])]
+    rows += [(kind, *(number(levels[strength]) for strength in strengths)) for kind, levels in scores["scores"].items()]
+    return table(["corruption", *(f"strength {strength}" for strength in strengths)], rows)
+
+
+def pointing_table(games: Mapping) -> Html:
+    """The pointing game of each (model, method): how often the peak lies in the box, and how often by chance."""
+    rows = [
+        (name, method, count(game), number(game, "rate"), number(game, "chance"))
+        for (name, method), game in games.items()
+    ]
+    return table(["model", "method", "questions", "peak in the box", "chance"], rows, left=2)
