@@ -288,3 +288,17 @@ def test_what_is_broken_in_a_deep_file_is_named(change):
         data = tiff(np.zeros((2, 2, 17), np.uint16))
     with pytest.raises(ImageError, match=r"^row train/7: "):
         open_picture(data, "row train/7")
+
+
+@pytest.mark.parametrize("rows", [1, 3, None])
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_a_large_tiff_is_unpacked_in_bands(monkeypatch, rows, planar, tile):
+    monkeypatch.setattr("blipvqa.data.deep_tiff.BAND", 300)
+    monkeypatch.setattr("blipvqa.data.depth.STRIP", 150)
+    values = np.random.default_rng(0).integers(0, 4096, (61, 20, 3)).astype(np.uint16)
+    values[0, 0] = 4095
+    expected = (values.astype(int) * 255 // 4095).astype(np.uint8)
+    for compression in (None, "deflate"):
+        data = tiff(values, rows=None if tile else rows, planar=planar, tile=tile, compression=compression)
+        np.testing.assert_array_equal(pixels(data), expected)

@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from blipvqa.data.depth import Refused
+
 BICUBIC_SUPPORT = 2.0  # of Pillow's filter, in pixels of the smaller picture
 TABLE_BYTES = 8  # of a weight in Pillow's table
 
@@ -24,11 +26,11 @@ class MemoryBudget:
 
     @contextmanager
     def take(self, amount: int) -> Iterator[None]:
-        """Within, `amount` bytes are this thread's; waits for them. Raises ValueError for more than there are."""
+        """Within, `amount` bytes are this thread's; waits for them. Raises Refused for more than there are."""
         if amount > self.total:
-            raise ValueError(
-                f"decoding it would take {amount / 1e9:,.1f} GB of memory, at most {self.total / 1e9:.1f} GB are used. "
-                "Scale it down, or cut it into tiles"
+            raise Refused(
+                f"the image is too large (decoding takes {amount / 1e9:,.1f} GB of memory, at most "
+                f"{self.total / 1e9:.1f} GB are used): scale it down, or cut it into tiles"
             )
         with self._changed:
             self._changed.wait_for(lambda: self.taken + amount <= self.total)

@@ -24,6 +24,10 @@ from PIL import Image
 STRIP = 1_000_000  # pixels that are turned into RGB at once: temporary copies stay small beside the picture
 
 
+class Refused(ValueError):
+    """A picture that is understood and not taken; the message says why, and what to do."""
+
+
 @dataclass
 class DeepPicture:
     """Numbers that are not 8-bit colours yet, read in strips."""
@@ -39,7 +43,7 @@ class DeepPicture:
     def strips(self) -> Iterator[Image.Image]:
         """The picture as RGB, alpha over white, from top to bottom.
 
-        Raises ValueError for pixels that are no numbers.
+        Raises Refused for pixels that are no numbers.
         """
         low, high, whole = self._range()
         for top, bottom in spans(self.size):
@@ -57,10 +61,10 @@ class DeepPicture:
             colours, alpha = values[..., : self.colours], self._alpha(values)
             if colours.dtype.kind == "f":
                 if not np.isfinite(values[..., : self.colours + bool(self.alpha)]).all():
-                    raise ValueError("it holds pixels that are no numbers (NaN or infinity)")
+                    raise Refused("it holds pixels that are no numbers (NaN or infinity)")
                 whole, integers = whole and bool((colours == np.floor(colours)).all()), False
             elif colours.dtype.kind not in "iu":
-                raise ValueError(f"its pixels are of type {colours.dtype}, expected numbers")
+                raise Refused(f"its pixels are of type {colours.dtype}, expected numbers")
             if alpha is not None:
                 colours = colours[alpha > 0]
             if colours.size:
@@ -80,6 +84,15 @@ class DeepPicture:
         return None
 
 
+@dataclass
+class DeepFile:
+    """A deep picture in a file, from its header."""
+
+    size: tuple[int, int]
+    memory: int  # bytes that `unpack` and its picture hold
+    unpack: Callable[[], tuple[DeepPicture, int]]  # and its orientation as in EXIF: a PNG may have it at the end
+
+
 def value_range(lowest: float, highest: float, whole: bool) -> tuple[float, float]:
     """The values that become 0 and 255; `whole`: whether all are whole numbers."""
     if lowest < 0:
@@ -88,10 +101,20 @@ def value_range(lowest: float, highest: float, whole: bool) -> tuple[float, floa
     return (lowest, highest) if not whole and highest < white / 16 else (0, white)
 
 
+def strip_memory(size: tuple[int, int]) -> int:
+    """Bytes that turning a strip into RGB takes: RGBA as numbers of 64 bits, three times."""
+    return 3 * 4 * 8 * max(size[0], min(STRIP, size[0] * size[1]))
+
+
 def spans(size: tuple[int, int], pixels: int = STRIP) -> Iterator[tuple[int, int]]:
     """Rows (from, up to) of strips of about so many pixels that cover a picture of this width and height."""
     rows = max(1, pixels // max(1, size[0]))
     return ((top, min(top + rows, size[1])) for top in range(0, size[1], rows))
+
+
+def rows_of(image: Image.Image, top: int, bottom: int) -> np.ndarray:
+    """Pixels [rows, width, bands], or [rows, width] of a grey image."""
+    return np.asarray(image.crop((0, top, image.width, bottom)))
 
 
 def _scaled(values: np.ndarray, low: float, high: float, whole: bool) -> np.ndarray:

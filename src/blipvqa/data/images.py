@@ -24,7 +24,8 @@ from PIL import Image
 
 from blipvqa.config.paths import project_path
 from blipvqa.data.decoding_memory import MEMORY, SILENCE, image_memory, resize_memory
-from blipvqa.data.picture_sources import FORMATS, Refused, Source, picture_source
+from blipvqa.data.depth import Refused
+from blipvqa.data.picture_sources import FORMATS, Source, picture_source
 from blipvqa.errors import UserError
 from blipvqa.runs.files import replacing
 
@@ -111,6 +112,8 @@ def _guarded(where: str) -> Iterator[None]:
             reason = f"it is none of {', '.join(FORMATS)}"
         if isinstance(error, MemoryError):
             reason = "memory ran out"
+        if isinstance(error, Image.DecompressionBombError):
+            raise ImageError(f"{where}: the image is too large: scale it down, or cut it into tiles") from None
         raise ImageError(f"{where}: the image does not decode ({reason or type(error).__name__})") from None
 
 

@@ -3,7 +3,7 @@
 Notable:
 - Only the decoders of FORMATS are reached, by their names; Pillow's list has more, and some start other programs.
 - The size and the memory that decoding takes are known from the header, before anything is unpacked.
-- 8-bit pictures are Pillow's own pixels; deeper ones go through `deep_files.py` and `depth.py`.
+- 8-bit pictures are Pillow's own pixels; deeper ones go through `deep_png.py`, `deep_tiff.py` and `depth.py`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFile
 
 from blipvqa.data.decoding_memory import MEMORY, image_memory
-from blipvqa.data.deep_files import DeepFile, deep_png, deep_tiff
-from blipvqa.data.depth import DeepPicture, spans
+from blipvqa.data.deep_png import deep_png
+from blipvqa.data.deep_tiff import deep_tiff
+from blipvqa.data.depth import DeepFile, DeepPicture, Refused, rows_of, spans, strip_memory
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")  # decoders a stranger's file may reach
 LARGEST = 100_000_000  # pixels: 400 MB as Pillow holds RGB
 STRIP = 4_000_000  # pixels that are turned into RGB at once
+STRIP_BYTES = 16  # that a pixel takes meanwhile: as it was, as RGBA, over white, as RGB
 TURNS = {  # EXIF orientation: what makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -33,10 +35,6 @@ TURNS = {  # EXIF orientation: what makes the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-class Refused(ValueError):
-    """A picture that is understood and not taken; the message says why, and what to do."""
 
 
 @dataclass
@@ -89,8 +87,8 @@ def picture_source(picture) -> Source:
 def _check_size(width: int, height: int) -> None:
     if width * height > LARGEST:
         raise Refused(
-            f"the image has {width} x {height} pixels, at most {LARGEST:,} are read. "
-            "Scale it down, or cut it into tiles."
+            f"the image is too large ({width} x {height} pixels, at most {LARGEST:,} are read): scale it down, or cut "
+            "it into tiles"
         )
     if not width or not height:
         raise Refused("the image has no pixels")
@@ -118,7 +116,7 @@ def _of_bytes(data: bytes) -> Source:
 
 def _check_frames(image: Image.Image) -> None:
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a camera's JPEG with a preview behind it
-        raise Refused(f"the file holds {image.n_frames} pictures (animated or many pages); give one")
+        raise Refused(f"the file holds several pictures ({image.n_frames}, animated or pages): give one")
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
@@ -154,7 +152,7 @@ def _of_deep_file(file: DeepFile) -> Source:
         picture, orientation = file.unpack()
         return orientation, picture.strips()
 
-    return Source(file.size, file.memory, True, unpack)
+    return Source(file.size, file.memory + strip_memory(file.size), True, unpack)
 
 
 # ------------------------------------------------------------------------------------------------ Pillow, arrays
@@ -201,23 +199,18 @@ def _of_pillow(image: Image.Image, memory: int) -> Source:
     def unpack() -> tuple[int, Iterable[Image.Image]]:
         image.load()
         orientation = image.getexif().get(274, 1)  # after loading: a PNG may have it behind its pixels
-        if image.mode.startswith("I") or image.mode == "F":
-            return orientation, _deep_grey(image).strips()
-        return orientation, _rgb_strips(image)
+        return orientation, _deep_grey(image).strips() if deep else _rgb_strips(image)
 
-    size = image.size
+    size, deep = image.size, image.mode.startswith("I") or image.mode == "F"
+    memory += strip_memory(size) if deep else STRIP_BYTES * min(STRIP, size[0] * size[1])
     may_turn = image.format == "PNG" or image.getexif().get(274, 1) in TURNS
     return Source(size, memory, may_turn, unpack)
 
 
 def _deep_grey(image: Image.Image) -> DeepPicture:
-    width, height = image.size
     key = image.info.get("transparency")
-
-    def read(top: int, bottom: int) -> np.ndarray:
-        return np.asarray(image.crop((0, top, width, bottom)))[..., None]
-
-    return DeepPicture((width, height), read, 1, clear=(key,) if isinstance(key, int) else None)
+    clear = (key,) if isinstance(key, int) else None
+    return DeepPicture(image.size, lambda top, bottom: rows_of(image, top, bottom)[..., None], 1, clear=clear)
 
 
 def _rgb_strips(image: Image.Image) -> Iterable[Image.Image]:
@@ -256,4 +249,4 @@ def _of_array(values: np.ndarray) -> Source:
     full = 1.0 if values.dtype.kind == "f" else np.iinfo(values.dtype).max
     alpha = "straight" if samples in (2, 4) else ""
     deep = DeepPicture((width, height), lambda top, bottom: values[top:bottom], 3 if samples > 2 else 1, alpha, full)
-    return Source((width, height), 0, False, lambda: (1, deep.strips()))
+    return Source((width, height), strip_memory((width, height)), False, lambda: (1, deep.strips()))
