@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CONFIG ?= configs/demo.yaml
+CONFIG ?=
 NAME ?=
 SET ?=
 GIVEN = $(if $(NAME),--name $(NAME)) $(if $(SET),--set $(SET))
@@ -27,7 +27,7 @@ demo: $(READY)  ## the whole workflow on the embedded data, from nothing to repo
 	$(BIN)/python -m blipvqa run configs/demo.yaml
 
 run: $(READY)  ## make run CONFIG=configs/x.yaml [NAME=x] [SET="train.epochs=3 data.source=folder"]
-	$(BIN)/python -m blipvqa run $(CONFIG) $(GIVEN)
+	$(BIN)/python -m blipvqa run $(or $(CONFIG),configs/demo.yaml) $(GIVEN)
 
 test: $(READY)  ## every fast test
 	$(BIN)/python -m pytest -q

@@ -4,12 +4,13 @@ from blipvqa.config.knobs import Config
 from blipvqa.config.reading import load_config
 from blipvqa.data.dataset import VQADataset, load_splits
 from blipvqa.models.loading import save_model
-from blipvqa.runs.run import Run
+from blipvqa.runs.run import Run, run_config
 from blipvqa.tasks import fine_tune, load_model
 from blipvqa.vqa.batches import VQACollator
 from blipvqa.vqa.evaluation import evaluate
 from blipvqa.vqa.predictions import ask, predict
 from blipvqa.vqa.scores import score
+from blipvqa.vqa.trained import load_results
 
 __all__ = [
     "Config",
@@ -21,8 +22,10 @@ __all__ = [
     "fine_tune",
     "load_config",
     "load_model",
+    "load_results",
     "load_splits",
     "predict",
+    "run_config",
     "save_model",
     "score",
 ]

@@ -13,22 +13,30 @@ from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path, project_root
 from blipvqa.config.reading import load_config, parse_overrides
 
+TRAINING = {"train": "fine-tune, or go on with a run", "run": "the notebooks in order, then the report"}
+LOOKING = {  # at a trained run, by its name
+    "evaluate": "predict and score",
+    "report": "write report.html",
+    "stress": "notebook 05: the score against corrupted pictures",
+}
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; bad input is one message on stderr and exit code 2."""
     parser = argparse.ArgumentParser(prog="blipvqa", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, meaning in (
-        ("train", "fine-tune, or go on with a run"),
-        ("evaluate", "predict and score"),
-        ("report", "write report.html"),
-        ("run", "the notebooks in order, then the report"),
-        ("stress", "notebook 05: the score against corrupted pictures"),
-    ):
+    for name, meaning in TRAINING.items():
         command = commands.add_parser(name, help=meaning)
         command.add_argument("config", help="a file of configs/")
         command.add_argument("--name", help="the run's name; by default the config's")
         command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. train.epochs=3")
+    for name, meaning in LOOKING.items():
+        command = commands.add_parser(name, help=meaning)
+        command.add_argument("config", nargs="?", help="a file of configs/; by default the run's own settings")
+        command.add_argument("--name", help="the run's name; by default the config's")
+        command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. generate.num_beams=3")
+        if name == "evaluate":
+            command.add_argument("--new-data", action="store_true", help="the data is not as it was in training")
     compare = commands.add_parser("compare", help="two runs side by side")
     compare.add_argument("runs", nargs=2)
     commands.add_parser("clean-cache", help="remove resized images and drawn data").add_argument("config", nargs="?")
@@ -51,14 +59,27 @@ def _run(given: argparse.Namespace) -> int:
         a, b = (Run(project_path("outputs") / name) for name in given.runs)
         print(f"open {write_comparison(a, b).relative_to(project_root())}")
         return 0
-    overrides, name = parse_overrides(getattr(given, "set", [])), getattr(given, "name", None)
-    config = load_config(given.config, overrides, name)
-    if given.command in ("run", "stress"):
-        return _notebooks(config, given.command, given.config, name, overrides)
-    return _COMMANDS[given.command](config)
+    from blipvqa.runs.run import run_config
+
+    if given.command == "clean-cache":
+        return _clean_cache(load_config(given.config))
+    overrides = parse_overrides(given.set)
+    if given.command in TRAINING:
+        config = load_config(given.config, overrides, given.name)
+    else:
+        config = run_config(given.name, given.config, overrides)
+    match given.command:
+        case "run" | "stress":
+            return _notebooks(config, given.command, given.config, given.name, overrides)
+        case "train":
+            return _train(config)
+        case "evaluate":
+            return _evaluate(config, given.new_data)
+        case _:
+            return _report(config)
 
 
-def _notebooks(config: Config, command: str, config_path: str, name: str | None, overrides: dict) -> int:
+def _notebooks(config: Config, command: str, config_path: str | None, name: str | None, overrides: dict) -> int:
     from papermill import PapermillExecutionError
 
     from blipvqa.workflow import NOTEBOOKS, run_notebooks
@@ -80,10 +101,10 @@ def _train(config: Config) -> int:
     return 0
 
 
-def _evaluate(config: Config) -> int:
+def _evaluate(config: Config, new_data: bool) -> int:
     from blipvqa.vqa.evaluation import evaluate
 
-    run = evaluate(config)
+    run = evaluate(config, new_data=new_data)
     print(f"{run.folder.name}: see metrics-*.json and notebook 03")
     return 0
 
@@ -104,8 +125,6 @@ def _clean_cache(config: Config) -> int:
     print(clean_cache(project_path(config.data.cache_dir)))
     return 0
 
-
-_COMMANDS = {"train": _train, "evaluate": _evaluate, "report": _report, "clean-cache": _clean_cache}
 
 if __name__ == "__main__":
     sys.exit(main())

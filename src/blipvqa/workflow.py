@@ -14,7 +14,7 @@ NOTEBOOKS = ("01_explore_data", "02_finetune", "03_evaluate", "04_inspect_predic
 
 
 def run_notebooks(
-    config: Config, config_path: str, name: str | None, overrides: dict, notebooks: tuple[str, ...] = NOTEBOOKS
+    config: Config, config_path: str | None, name: str | None, overrides: dict, notebooks: tuple[str, ...] = NOTEBOOKS
 ) -> list[Path]:
     """Execute `notebooks` with these parameters; the executed ones lie in `outputs/<name>/notebooks/`.
 
@@ -35,7 +35,7 @@ def run_notebooks(
                     kernel_name="python3",
                     progress_bar=False,
                     cwd=str(project_root()),
-                    parameters={"config_path": str(config_path), "name": name, "overrides": overrides},
+                    parameters={"config_path": config_path and str(config_path), "name": name, "overrides": overrides},
                     extra_arguments=["--IPKernelApp.log_level=40"],  # its warning of TCP: kernels listen on loopback
                 )
             finally:

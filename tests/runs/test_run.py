@@ -16,7 +16,7 @@ def settings(root, change):
 
 
 def test_an_older_folder_opens_and_a_newer_one_is_refused_by_key(root):
-    run = open_run(load_config())
+    run = open_run(load_config(), {})
     assert isinstance(run.config, Config)
     settings(root, lambda tree: tree["train"].pop("nonfinite"))
     assert run.config == load_config()
@@ -28,9 +28,9 @@ def test_an_older_folder_opens_and_a_newer_one_is_refused_by_key(root):
 
 
 def test_a_start_that_made_nothing_does_not_block_its_correction(root):
-    open_run(load_config(overrides={"data.source": "mispelt"}))
-    run = open_run(load_config(overrides={"data.source": "synthetic"}))
+    open_run(load_config(overrides={"data.source": "mispelt"}), {})
+    run = open_run(load_config(overrides={"data.source": "synthetic"}), {})
     assert run.config.data.source == "synthetic"
     (run.folder / "state.json").write_text("{}")
     with pytest.raises(ConfigError, match="exists with other settings"):
-        open_run(load_config(overrides={"data.source": "another"}))
+        open_run(load_config(overrides={"data.source": "another"}), {})

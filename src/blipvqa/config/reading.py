@@ -112,10 +112,14 @@ def load_config(
         if not isinstance(tree, dict):
             raise ConfigError(f"config '{path}' must be a mapping of keys to values, found {type(tree).__name__}")
         tree.setdefault("name", re.sub(r"[^A-Za-z0-9._-]", "-", file.stem))
-    tree = merge_overrides(merge_overrides({}, tree), overrides or {})
     if name:
-        tree["name"] = name
-    return checked_config(tree, f"config '{path}'" if path else "config")
+        overrides = {**(overrides or {}), "name": name}
+    return with_overrides(tree, overrides, f"config '{path}'" if path else "config")
+
+
+def with_overrides(tree: dict, overrides: dict[str, Any] | None, where: str = "config") -> Config:
+    """The config of a tree of settings with overrides, dotted or nested. Raises ConfigError as `load_config`."""
+    return checked_config(merge_overrides(merge_overrides({}, tree), overrides or {}), where)
 
 
 def _flatten(tree: dict, prefix: str = "") -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """The run folder.
 
-In reading order: `files` (written whole or not at all), `lock` (one process a folder), `run` (what a folder holds, and
-opening it), `environment` (what a run depended on).
+In reading order: `files` (written whole or not at all), `lock` (one process a folder), `identity` (which rows a
+run was made of), `run` (what a folder holds, and opening it), `environment` (what a run depended on).
 """

@@ -6,16 +6,21 @@ Notebooks, the report and other machines read the same thing.
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.config.knobs import NAME_PATTERN, Config, ConfigError
+from blipvqa.config.paths import project_path
 from blipvqa.config.plain_yaml import write_yaml
-from blipvqa.config.reading import read_yaml, settings_difference
+from blipvqa.config.reading import load_config, read_yaml, settings_difference, with_overrides
 from blipvqa.errors import UserError
 from blipvqa.runs.files import flush_folder, move, read_lines, sweep, write_text
+from blipvqa.runs.identity import Rows, read_rows, row_changes, write_rows
+
+NEW_NAME = "Give another name, or fresh: true, which moves the old folder aside."
 
 
 class RunError(UserError, RuntimeError):
@@ -59,7 +64,9 @@ class Run:
         """
         file = self.folder / "config.yaml"
         if not file.exists():
-            raise RunError(f"there is no run '{self.name}': its config.yaml is missing. Train it first.")
+            raise RunError(
+                f"there is no run '{self.name}', only a name: run notebook 02_finetune, then 03_evaluate, or make run."
+            )
         settings = read_yaml(file.read_text(encoding="utf-8"), f"{self.name}/config.yaml")
         try:
             return Config.model_validate(settings)
@@ -95,6 +102,19 @@ class Run:
         """The export: loads in plain transformers."""
         return self.folder / "model"
 
+    def settings_changes(self, config: Config) -> list[str]:
+        """A line `key: old -> new` for every setting of `config` that differs and is not safe to change."""
+        changed = settings_difference(self.config.as_dict(), config.as_dict())
+        return [f"{key}: {old!r} -> {new!r}" for key, (old, new) in changed.items()]
+
+    def row_changes(self, rows: Rows) -> list[str]:
+        """A line for every kind of difference between the data that made this run and `rows`.
+
+        None for a run of an older version, which did not keep what its data was.
+        """
+        before = read_rows(self.folder)
+        return [] if before is None else row_changes(before, rows)
+
     def has_predictions(self, split: str) -> bool:
         return (self.folder / f"predictions-{split}.jsonl").exists()
 
@@ -116,35 +136,87 @@ class Run:
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
-def open_run(config: Config) -> Run:
-    """The run folder for `config`: a new one, or the one of the same settings, to resume or to read.
+def open_run(config: Config, rows: Rows) -> Run:
+    """The run folder for `config` and the data's `rows`: a new one, or the one of the same settings and data.
 
-    Changed settings raise ConfigError that shows the difference, unless `config.fresh` moves the old folder aside. A
-    folder whose start failed before anything was made is taken over. What killed writers left is swept up.
+    Other settings raise ConfigError, other data RunError that counts what changed, unless `config.fresh` moves the old
+    folder aside. A folder whose start failed before anything was made is taken over. What killed writers left is swept.
     """
     run = Run(config.folder)
     sweep(run.folder)
-    if run.exists and run.started and _differs(run, config):
+    if run.exists and run.started and (has_other_settings(config) or _has_other_data(run, config, rows)):
         aside = run.folder.with_name(f"{run.name}.{time.strftime('%Y%m%d-%H%M%S')}")
         move(run.folder, aside)
         flush_folder(run.folder.parent)
-        print(f"{run.name}: the folder of other settings is now {aside.name}")
+        print(f"{run.name}: the folder of other settings or other data is now {aside.name}")
+    write_rows(run.folder, rows)
     write_text(run.folder / "config.yaml", write_yaml(config.as_dict()))
     return run
 
 
-def _differs(run: Run, config: Config) -> bool:
-    """Whether the settings differ and `config.fresh` allows it. Raises ConfigError or RunError where it does not."""
+def has_other_settings(config: Config) -> bool:
+    """Whether a run of this name was started with other settings and `config.fresh` lets it be moved aside.
+
+    Raises ConfigError with the difference, or RunError for a run of another version, where it does not.
+    """
+    run = Run(config.folder)
+    if not (run.exists and run.started):
+        return False
     try:
-        changed = settings_difference(run.config.as_dict(), config.as_dict())
+        changed = run.settings_changes(config)
     except RunError:
         if config.fresh:
             return True
         raise
     if changed and not config.fresh:
-        lines = "\n".join(f"  {key}: {old!r} -> {new!r}" for key, (old, new) in changed.items())
-        raise ConfigError(
-            f"run '{run.name}' exists with other settings:\n{lines}\n"
-            "Give another name, or fresh: true, which moves the old folder aside."
+        raise ConfigError(f"run '{run.name}' exists with other settings:\n{indented(changed)}\n{NEW_NAME}")
+    return bool(changed)
+
+
+def _has_other_data(run: Run, config: Config, rows: Rows) -> bool:
+    changed = run.row_changes(rows)
+    if changed and not config.fresh:
+        raise RunError(
+            f"run '{run.name}' was made with other data:\n{indented(changed)}\nPut the data back as it was. To train "
+            f"with the data as it is now: {NEW_NAME[0].lower()}{NEW_NAME[1:]}"
         )
     return bool(changed)
+
+
+def run_config(name: str | None, path: str | Path | None = None, overrides: dict | None = None) -> Config:
+    """The settings of the run `name` (None: that of the config, or "demo"), to evaluate it or to look at it.
+
+    With `path` (a config file) they must be those of the run, but for what is safe to change. `overrides` change what
+    is safe, such as `generate`. Raises RunError where there is no such run, ConfigError with the difference.
+    """
+    if path is None and name is None:
+        name = "demo"
+    if path is not None:
+        config = load_config(path, overrides, name)
+    elif re.fullmatch(NAME_PATTERN, name):
+        own = Run(project_path("outputs") / name).config
+        config = with_overrides(
+            own.as_dict(), {**(overrides or {}), "name": name}
+        )  # its folder may have been renamed since
+    else:
+        raise ConfigError(f"name: {name!r} is no run's name. Give the name of a folder in outputs/, or a config.")
+    refuse_other_settings(config)
+    return config
+
+
+def refuse_other_settings(config: Config) -> Run:
+    """The run of `config`, which must have these settings, but for what is safe to change and where the data lies: its
+    rows are compared one by one. Raises RunError where there is no run, ConfigError with the difference."""
+    run = Run(config.folder)
+    changed = [line for line in run.settings_changes(config) if not line.startswith("data.source: ")]
+    if changed:
+        raise ConfigError(
+            f"run '{run.name}' was trained with other settings:\n{indented(changed)}\nGive its name alone: its own "
+            "settings are used then. What it may differ in is `generate` and where its data lies."
+        )
+    return run
+
+
+def indented(lines: list[str]) -> str:
+    """The lines of an error's list."""
+    return "\n".join(f"  {line}" for line in lines)

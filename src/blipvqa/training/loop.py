@@ -20,12 +20,13 @@ from tqdm.auto import tqdm
 from blipvqa.config.knobs import Config
 from blipvqa.data.augmentation import LightAugment
 from blipvqa.data.batches import batch_loader, epoch_order, epoch_plan, loader_deaths_explained, workers_for
-from blipvqa.data.dataset import load_splits
+from blipvqa.data.dataset import Splits, load_splits
+from blipvqa.data.fingerprint import fingerprint
 from blipvqa.models.adapters import add_lora
 from blipvqa.models.loading import load_model
 from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.runs.lock import lock
-from blipvqa.runs.run import Run, open_run
+from blipvqa.runs.run import Run, has_other_settings, open_run
 from blipvqa.training.accelerator import make_accelerator
 from blipvqa.training.interrupts import Interrupts, Stopped
 from blipvqa.training.optimizer import learning_rate, make_optimizer
@@ -59,13 +60,16 @@ def _fine_tune(config: Config, task: Task) -> Run:
     started = time.monotonic()
     with lock(config.folder) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
-            open_run(config)
+            has_other_settings(config)  # refused before the data is read
+        splits = load_splits(config)
+        if accelerator.is_main_process:
+            open_run(config, fingerprint(splits))
         accelerator.wait_for_everyone()
         run = Run(config.folder)
         if run.finished and not _more_epochs(run, config):
             accelerator.print(f"{run.name}: finished earlier, after {run.state['epoch']} epochs; nothing to train")
             return run
-        loop = FineTuning(config, task, accelerator, run)
+        loop = FineTuning(config, task, splits, accelerator, run)
         with Interrupts() as interrupts, loader_deaths_explained():
             loop.train(Stopping(accelerator, interrupts, config.train.max_minutes, started))
     return run
@@ -78,10 +82,9 @@ def _more_epochs(run: Run, config: Config) -> bool:
 class FineTuning:
     """One run under way: the objects of the loop, and its parts as short methods."""
 
-    def __init__(self, config: Config, task: Task, accelerator: Accelerator, run: Run):
+    def __init__(self, config: Config, task: Task, splits: Splits, accelerator: Accelerator, run: Run):
         self.config, self.task, self.accelerator, self.run = config, task, accelerator, run
-        self.splits = load_splits(config)
-        self.data = self.splits["train"]
+        self.splits, self.data = splits, splits["train"]
         self.model, self.processor = load_model(config.model.name, config, self._texts())
         add_lora(self.model, config.model.lora)
         if config.train.gradient_checkpointing:

@@ -8,6 +8,7 @@
 - `measures`: what is counted of each answer
 - `scores`: predictions to numbers with intervals
 - `validation`: the numbers of an epoch
+- `trained`: the doors to a trained run: its settings and its data are what made it
 - `evaluation`: every number of a run
 - `grounding`: how much of a score needs the picture
 - `confidence`: how sure, and how rightly

@@ -13,7 +13,7 @@ from blipvqa.runs.files import write_text
 from blipvqa.runs.run import Run
 from blipvqa.vqa import figures, tables
 from blipvqa.vqa.comparison import compare_runs
-from blipvqa.vqa.report import evaluated_split
+from blipvqa.vqa.trained import evaluated_split
 
 MOST = 200  # questions listed for each run
 

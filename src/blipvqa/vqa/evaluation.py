@@ -10,11 +10,10 @@ Notable:
 from __future__ import annotations
 
 from blipvqa.config.knobs import Config
-from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.models.loading import load_processor
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import write_json, write_lines
-from blipvqa.runs.run import Run, RunError
+from blipvqa.runs.run import Run
 from blipvqa.vqa.card import write_card
 from blipvqa.vqa.confidence import abstain, fit_temperature, score_confidence
 from blipvqa.vqa.explained import store_explanations
@@ -25,6 +24,7 @@ from blipvqa.vqa.predictions import load_candidates
 from blipvqa.vqa.scores import score
 from blipvqa.vqa.slices import slices
 from blipvqa.vqa.stored_answers import StoredAnswers
+from blipvqa.vqa.trained import Trained, trained_run
 
 
 def evaluate(
@@ -34,20 +34,23 @@ def evaluate(
     grounding: bool = True,
     start: bool = True,
     resamples: int = 1000,
+    new_data: bool = False,
     progress: bool = True,
 ) -> Run:
     """Answer `split` (None: test, or validation where there is no test) and write its predictions and metrics.
 
     `grounding` asks again with blanked and with shuffled pictures, `start` asks the weights training began with.
-    Raises RunError when the run has no model yet or the split does not exist.
+    `new_data` allows data that is not as it was in training; scores and report then say so first.
+    Raises RunError where the run has no model yet, the split does not exist or the data changed, and ConfigError where
+    the settings are not the run's.
     """
-    run = Run(config.folder)
-    if not (run.model_folder / "config.json").exists():
-        raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
-    splits = load_splits(config)
-    split = split or held_out(splits)
-    if split not in splits:
-        raise RunError(f"there is no split '{split}', only {', '.join(splits)}")
+    with trained_run(config, split, new_data) as trained:
+        _evaluate(config, trained, grounding, start, resamples, progress)
+        return trained.run
+
+
+def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, resamples: int, progress: bool) -> None:
+    run, splits, split = trained.run, trained.splits, trained.split
     stored = StoredAnswers(config, run, splits, progress)
     calibration_rows = stored.answers("validation") if split != "validation" else None
     raw = stored.answers(split)
@@ -57,8 +60,8 @@ def evaluate(
     bootstrap = Bootstrap(config.data.group, resamples, config.seed)
     train, axes = splits["train"].rows, splits[split].breakdown
     scores = score(predictions, train=train, breakdown=axes, bootstrap=bootstrap)
-    scores["data"] = all_notes(splits)
-    scores["warnings"] = scores["data"]["leaks"] + scores["warnings"]
+    scores["data"] = all_notes(splits) | {"digest": trained.digest, "changes": trained.changes}
+    scores["warnings"] = _new_data(trained.changes) + scores["data"]["leaks"] + scores["warnings"]
     if start:
         began = stored.answers(split, "start")
         scores["start"] = score(began, bootstrap=bootstrap)["overall"]
@@ -78,9 +81,9 @@ def evaluate(
     write_lines(run.folder / f"predictions-{split}.jsonl", predictions)
     write_json(run.folder / f"metrics-{split}.json", scores)
     write_card(run)
-    return run
 
 
-def held_out(splits: Splits) -> str:
-    """The split to score: test, or validation where there is none."""
-    return "test" if "test" in splits else "validation"
+def _new_data(changes: list[str]) -> list[str]:
+    if not changes:
+        return []
+    return [f"Evaluated as new data: it is not as it was in training ({'; '.join(changes)})."]

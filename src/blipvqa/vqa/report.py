@@ -20,12 +20,14 @@ from blipvqa.pages.page import Section, folded, paragraph, remark, search_galler
 from blipvqa.pages.tables import confidence_table, settings_table
 from blipvqa.pages.wording import last_part
 from blipvqa.runs.files import write_text
+from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
 from blipvqa.text import answered_right
 from blipvqa.vqa import figures, tables
 from blipvqa.vqa.explained import stored_explanations
 from blipvqa.vqa.pictures import explanations, prediction_card, sample_progress
 from blipvqa.vqa.review import read_review
+from blipvqa.vqa.trained import evaluated_split, refuse_other_pictures
 
 PICTURES = 300
 QUESTIONS_A_CARD = 8
@@ -38,8 +40,14 @@ def write_report(run: Run, splits: Splits) -> Path:
     """
     if not run.exists:
         raise RunError(f"run '{run.name}' does not exist: run notebook 02_finetune first")
+    with lock(run.folder):
+        return _write_report(run, splits)
+
+
+def _write_report(run: Run, splits: Splits) -> Path:
     split = evaluated_split(run)
     scores, predictions = run.metrics(split), run.predictions(split)
+    refuse_other_pictures(run, scores, splits)
     sections = [
         _numbers(scores),
         _curves(run, splits),
@@ -64,14 +72,6 @@ def write_report(run: Run, splits: Splits) -> Path:
     path = run.folder / "report.html"
     write_text(path, page)
     return path
-
-
-def evaluated_split(run: Run) -> str:
-    """The split that notebook 03 scored: test, or validation. Raises RunError, naming what to run."""
-    for split in ("test", "validation"):
-        if run.has_predictions(split) and (run.folder / f"metrics-{split}.json").exists():
-            return split
-    raise RunError(f"run '{run.name}' has no predictions yet: run notebook 03_evaluate first")
 
 
 def _facts(run: Run) -> str:

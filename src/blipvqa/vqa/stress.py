@@ -6,14 +6,12 @@ from functools import partial
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.corruptions import CORRUPTIONS, corrupt
-from blipvqa.data.dataset import load_splits
 from blipvqa.models.loading import load_model
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import write_json
-from blipvqa.runs.run import Run, RunError
-from blipvqa.vqa.evaluation import held_out
 from blipvqa.vqa.predictions import load_candidates, predict
 from blipvqa.vqa.scores import score
+from blipvqa.vqa.trained import Trained, trained_run
 from blipvqa.vqa.validation import choose_images
 
 STRENGTHS = (1, 3, 5)
@@ -29,17 +27,25 @@ def stress(
     """Scores of a run on its held-out split, as it is and corrupted; written to `stress-<split>.json`.
 
     `questions`: only whole pictures with about so many questions. Returns {"split", "n", "clean": entry,
-    "scores": {kind: {strength: entry}}} with exact match and its interval. Raises RunError without a model, ValueError
-    for a kind that there is not.
+    "scores": {kind: {strength: entry}}} with exact match and its interval. Raises ValueError for a kind that there is
+    not, and what `trained_run` raises.
     """
     unknown = sorted(set(kinds or ()) - set(CORRUPTIONS))
     if unknown:
         raise ValueError(f"corruptions: {', '.join(unknown)} is none of {', '.join(CORRUPTIONS)}")
-    run = Run(config.folder)
-    if not (run.model_folder / "config.json").exists():
-        raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
-    splits = load_splits(config)
-    split = held_out(splits)
+    with trained_run(config) as trained:
+        return _stress(config, trained, kinds, strengths, questions, progress)
+
+
+def _stress(
+    config: Config,
+    trained: Trained,
+    kinds: list[str] | None,
+    strengths: tuple[int, ...],
+    questions: int | None,
+    progress: bool,
+) -> dict:
+    run, splits, split = trained.run, trained.splits, trained.split
     data = splits[split].chosen(choose_images(splits[split], questions, config.seed))
     model, processor = load_model(str(run.model_folder), config)
     answer = partial(

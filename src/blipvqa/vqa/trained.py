@@ -1,0 +1,108 @@
+"""The doors to a trained run: to answer with its model, and to look at what it answered.
+
+Notable:
+- A run is more than its name. Both doors compare settings and data with those that made it, so that nobody's numbers
+  are replaced by those of other data, and no question is shown under another's picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from blipvqa.config.knobs import Config
+from blipvqa.data.dataset import Splits, load_splits
+from blipvqa.data.fingerprint import fingerprint
+from blipvqa.runs.files import sweep
+from blipvqa.runs.identity import rows_digest
+from blipvqa.runs.lock import lock
+from blipvqa.runs.run import Run, RunError, indented, refuse_other_settings
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run with a model, and the data to ask it about."""
+
+    run: Run
+    splits: Splits
+    split: str  # the one to answer
+    changes: list[str]  # what of the data is not as it was in training; empty, but where new data was asked for
+    digest: str  # of all rows, as they are now
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run answered on one split, with the data that it answered."""
+
+    run: Run
+    splits: Splits
+    split: str
+    scores: dict  # metrics-<split>.json
+    predictions: list[dict]  # predictions-<split>.jsonl
+
+
+@contextmanager
+def trained_run(config: Config, split: str | None = None, new_data: bool = False) -> Iterator[Trained]:
+    """The run of `config` to answer `split` (None: the held-out one), held by its lock: nobody trains it meanwhile.
+
+    Raises RunError where there is no model or no such split, where another process writes to the run, and where the
+    data is not as it was in training, unless `new_data`; ConfigError where the settings differ.
+    """
+    run = Run(config.folder)
+    if not (run.model_folder / "config.json").exists():
+        raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
+    refuse_other_settings(config)
+    with lock(run.folder):
+        sweep(run.folder)
+        splits = load_splits(config)
+        split = split or held_out(splits)
+        if split not in splits:
+            raise RunError(f"there is no split '{split}', only {', '.join(splits)}")
+        rows = fingerprint(splits)
+        changes = run.row_changes(rows)
+        if changes and not new_data:
+            raise RunError(
+                f"the data is not as it was when run '{run.name}' was trained:\n{indented(changes)}\nPut it back, "
+                "train anew with fresh: true, or evaluate it as new data, which the report then says: new_data=True in "
+                "Python and in notebook 03, --new-data in a shell."
+            )
+        yield Trained(run, splits, split, changes, rows_digest(rows))
+
+
+def held_out(splits: Splits) -> str:
+    """The split to score: test, or validation where there is none."""
+    return "test" if "test" in splits else "validation"
+
+
+def evaluated_split(run: Run) -> str:
+    """The split that was scored: test, or validation. Raises RunError, naming what to run."""
+    for split in ("test", "validation"):
+        if run.has_predictions(split) and (run.folder / f"metrics-{split}.json").exists():
+            return split
+    raise RunError(f"run '{run.name}' has no predictions yet: run notebook 03_evaluate first")
+
+
+def load_results(config: Config, split: str | None = None) -> Results:
+    """What the run of `config` answered on `split` (None: the one that was scored), to look at it.
+
+    Raises RunError where nothing was scored, or other data than there is now; ConfigError where the settings differ.
+    """
+    run = refuse_other_settings(config)
+    split = split or evaluated_split(run)
+    scores, predictions = run.metrics(split), run.predictions(split)
+    splits = load_splits(config)
+    refuse_other_pictures(run, scores, splits)
+    return Results(run, splits, split, scores, predictions)
+
+
+def refuse_other_pictures(run: Run, scores: dict, splits: Splits) -> None:
+    """Raises RunError where `splits` are not the data that was scored: pictures would stand at others' questions."""
+    scored = scores["data"].get("digest")
+    rows = fingerprint(splits)
+    if scored is not None and scored != rows_digest(rows):
+        changes = run.row_changes(rows) or ["it is as it was in training, but other data was evaluated"]
+        raise RunError(
+            f"run '{run.name}' was scored on other data than there is now:\n{indented(changes)}\nPut it back, or "
+            "evaluate again."
+        )
