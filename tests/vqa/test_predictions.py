@@ -1,5 +1,7 @@
 """Predictions: what a question gets alone it gets in any batch, generated or ranked; and one's own picture."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -256,3 +258,13 @@ def test_an_uncertain_answer_is_withheld(done):
 def test_a_run_without_a_model_says_what_to_run(tiny):
     with pytest.raises(RunError, match="02_finetune"):
         evaluate(tiny("nothing"))
+
+
+def test_a_model_whose_probabilities_are_no_numbers_gives_none_not_nan(parts):
+    config, data, model, processor = parts
+    with torch.no_grad():
+        for parameter in model.text_decoder.parameters():
+            parameter.fill_(torch.nan)
+    for prediction in predict(model, processor, data, config, progress=False):
+        assert (prediction["score"], prediction["yes_probability"], prediction["confidence"]) == (None, None, None)
+        json.dumps(prediction, allow_nan=False)

@@ -10,6 +10,7 @@ Notable:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,8 +128,8 @@ def predict(
             disable=not progress,
             leave=False,
         ):
-            found = in_halves(answerer, batch, rows, lambda part: collator(dataset.__getitems__(part)))
-            answers |= dict(zip(rows, found, strict=True))
+            of_batch = in_halves(answerer, batch, rows, lambda part: collator(dataset.__getitems__(part)))
+            answers |= dict(zip(rows, of_batch, strict=True))
     return [{**dataset.rows[i], **answers[i]} for i in range(len(dataset))]
 
 
@@ -157,22 +158,22 @@ class Answerer:
 
     @torch.no_grad()
     def __call__(self, batch: dict[str, Tensor]) -> list[dict]:
-        given = {
+        inputs = {
             key: batch[key].to(self.model.device, non_blocking=True)
             for key in ("input_ids", "attention_mask", "pixel_values", "image_index")
         }
-        return self.answer(self.model.encode(**given), batch["input_ids"])
+        return self.answer(self.model.encode(**inputs), batch["input_ids"])
 
     @torch.no_grad()
     def answer(self, questions: Questions, input_ids: Tensor) -> list[dict]:
         """From questions `input_ids [Q,Lq]` that are encoded already."""
-        found = self._ranked(questions, input_ids) if self.candidates else self._generated(questions)
+        answers = self._ranked(questions, input_ids) if self.candidates else self._generated(questions)
         yes = self._yes_probabilities(questions)
-        answers = []
-        for (text, score), p in zip(found, yes.tolist(), strict=True):
-            known = {"prediction": text, "score": round(score, 6), "yes_probability": round(p, 6)}
-            answers.append(known | {"confidence": round(confidence(known), 6)})
-        return answers
+        predictions = []
+        for (text, score), p in zip(answers, yes.tolist(), strict=True):
+            prediction = {"prediction": text, "score": _rounded(score), "yes_probability": _rounded(p)}
+            predictions.append(prediction | {"confidence": _rounded(confidence(prediction))})
+        return predictions
 
     def _generated(self, questions: Questions) -> list[tuple[str, float]]:
         ids = self.model.generate_answers(
@@ -190,14 +191,14 @@ class Answerer:
     def _ranked(self, questions: Questions, input_ids: Tensor) -> list[tuple[str, float]]:
         if not self.settings.closed_yes_no:
             return self._best(questions, self.candidates)
-        asked = self.tokenizer.batch_decode(input_ids, skip_special_tokens=True)
-        closed = [i for i, question in enumerate(asked) if asks_yes_no(question)]
-        others = sorted(set(range(len(asked))) - set(closed))
-        found = {}
+        texts = self.tokenizer.batch_decode(input_ids, skip_special_tokens=True)
+        closed = [i for i, question in enumerate(texts) if asks_yes_no(question)]
+        others = sorted(set(range(len(texts))) - set(closed))
+        best: dict[int, tuple[str, float]] = {}
         for rows, candidates in ((closed, self.yes_no), (others, self.candidates)):
             if rows:
-                found |= dict(zip(rows, self._best(questions.chosen(rows), candidates), strict=True))
-        return [found[i] for i in range(len(asked))]
+                best |= dict(zip(rows, self._best(questions.chosen(rows), candidates), strict=True))
+        return [best[i] for i in range(len(texts))]
 
     def _best(self, questions: Questions, candidates: Candidates) -> list[tuple[str, float]]:
         best, scores = self.model.rank_answers(
@@ -217,18 +218,23 @@ class Answerer:
         return scores.view(count, 2).softmax(1)[:, 0]
 
 
+def _rounded(value: float | None) -> float | None:
+    """Six digits; None for what is no number: NaN is no JSON, and would end the writing of all predictions."""
+    return round(value, 6) if value is not None and math.isfinite(value) else None
+
+
 @dataclass
 class Answer:
     """What `ask` returns: the answer ("uncertain" where it was withheld), how sure the model is of what it would say
     (0 to 1), the picture and the question."""
 
     answer: str
-    confidence: float
+    confidence: float | None  # None where the model's probabilities are no numbers
     question: str
     image: Image.Image
 
     def __str__(self) -> str:
-        return f"{self.answer} ({self.confidence:.0%})"
+        return self.answer if self.confidence is None else f"{self.answer} ({self.confidence:.0%})"
 
 
 def ask(
@@ -260,5 +266,6 @@ def ask(
     positions = model.config.text_config.max_position_embeddings
     batch = VQACollator(processor, max_question_tokens=min(positions, 512))([item])
     settings = settings or GenerateConfig()
-    found = abstain(Answerer(model.eval(), processor, settings)(batch), settings.uncertain_below or 0.0, calibration)[0]
-    return Answer(found["prediction"], found["confidence"], question, picture)
+    answered = Answerer(model.eval(), processor, settings)(batch)
+    (prediction,) = abstain(answered, settings.uncertain_below or 0.0, calibration)
+    return Answer(prediction["prediction"], prediction["confidence"], question, picture)
