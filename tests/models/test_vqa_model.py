@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from transformers import BlipForQuestionAnswering
 
 from blipvqa.models import cpu
-from blipvqa.models.vqa import IMAGE_MEAN, IMAGE_STD, BlipForVQA
+from blipvqa.models.towers import IMAGE_MEAN, IMAGE_STD
+from blipvqa.models.vqa import BlipForVQA
 
 TINY_VQA = REFERENCE / "blip-tiny"
 DEC, ENC, SEP = 209, 210, 3

@@ -1,6 +1,7 @@
 """BLIP's models, their weights, and the devices that compute them. In reading order:
 
 - `vqa`: questions about images to answers; loss, generation and ranking
+- `language`: a decoder that continues texts, and the loss of a text
 - `towers`: how BLIP's towers are wired, over tokens without padding
 - `attention`: one function for every attention
 - `tokenizer`: words to numbers, and with which token a text begins

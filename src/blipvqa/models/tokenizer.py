@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import BertTokenizer, BlipConfig, BlipImageProcessorPil, BlipProcessor
 
 from blipvqa.models.folders import ModelError, called, read_json, read_text
-from blipvqa.models.vqa import IMAGE_MEAN, IMAGE_STD
+from blipvqa.models.towers import IMAGE_MEAN, IMAGE_STD
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 QUESTION_START, ANSWER_START = "[ENC]", "[DEC]"

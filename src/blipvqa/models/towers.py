@@ -8,7 +8,7 @@ Notable:
   queries into one row of the grid, so keys and values are projected, and read, once for all of them.
 - Every mask is ours and reaches every attention; transformers drops the question's mask (docs/facts.md 1.4).
 
-Reference: salesforce/BLIP `models/med.py` and `models/vit.py`, whose numbers `tests/test_model.py` reproduces.
+Reference: salesforce/BLIP `models/med.py` and `models/vit.py`; `tests/models/test_vqa_model.py` compares the numbers.
 """
 
 from __future__ import annotations
@@ -74,6 +74,18 @@ def checkpointed(enabled: bool, function: Callable, *arguments):
 
 
 # ---------------------------------------------------------------------------------------------- vision tower
+
+
+IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of every published BLIP (preprocessor_config.json)
+IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def normalized(pixels: Tensor) -> Tensor:
+    """uint8 pixels `[I,3,H,W]` scaled as BLIP wants them; floats are scaled already."""
+    if pixels.dtype != torch.uint8:
+        return pixels
+    mean, std = (torch.tensor(c, device=pixels.device).view(3, 1, 1) for c in (IMAGE_MEAN, IMAGE_STD))
+    return (pixels.float() / 255 - mean) / std
 
 
 def image_states(vision, pixels: Tensor, maps: list | None = None) -> Tensor:

@@ -1,13 +1,13 @@
-"""`BlipForVQA`: BLIP for visual question answering with the authors' numerics, and no work done twice.
+"""`BlipForVQA`: BLIP for questions about images, with the authors' numbers, and nothing computed twice.
 
 Notable:
 - A subclass of `transformers.BlipForQuestionAnswering` with the same modules and state dict: `from_pretrained`,
-  `save_pretrained`, the Hub and PEFT work as people expect. Only the wiring is ours (`wiring.py`).
+  `save_pretrained`, the Hub and PEFT work as people expect. Only the wiring is ours (`towers`).
 - Images travel once: `pixel_values [I,3,H,W]` are the distinct images, `image_index [Q]` says which one a question
-  asks about. uint8 pixels are scaled and normalized here, on the device.
+  asks about. uint8 pixels are normalized here, on the device.
 - The loss is the paper's: per answer the sum of its tokens' cross-entropies, averaged over the questions.
-- The true masks reach every attention, in training, generation and ranking: an answer does not depend on the
-  company its question keeps in a batch.
+- The true masks reach every attention, in training, generation and ranking: an answer does not depend on which other
+  questions are in the batch.
 """
 
 from __future__ import annotations
@@ -15,19 +15,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import BlipForQuestionAnswering
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
-from transformers.models.blip.modeling_blip import BlipTextLMHeadModel, BlipTextModel, BlipVisionModel
+from transformers.models.blip.modeling_blip import BlipTextModel, BlipVisionModel
 from transformers.utils import ModelOutput
 
 from blipvqa.models.cpu import speed_up
-from blipvqa.models.towers import Grid, Memory, image_states, next_token_states, text_states
+from blipvqa.models.language import TextDecoder, text_losses
+from blipvqa.models.towers import Grid, Memory, image_states, normalized, text_states
 
-IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of every published BLIP (preprocessor_config.json)
-IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 RANK_SMOOTHING = 0.1  # the authors' decoder scores candidates with its training loss, smoothing included (med.py)
 ANSWERS_AT_ONCE = 512  # scored together when ranking: their logits, [tokens, 30524] in fp32, are what fills memory
 
@@ -54,23 +51,11 @@ class Questions:
 
     def chosen(self, rows: list[int]) -> Questions:
         """These rows only, in rising order."""
-        wanted = torch.tensor(sorted(rows), device=self.states.device)
-        kept = torch.isin(self.grid.row, wanted)
-        row, column = torch.searchsorted(wanted, self.grid.row[kept]), self.grid.column[kept]
-        return Questions(self.states[kept], Grid(row, column, torch.bincount(row, minlength=len(wanted)).tolist()))
-
-
-class AnswerDecoder(BlipTextLMHeadModel):
-    """The answer decoder as `generate` calls it; its cross-attention sees the question's mask (docs/facts.md 1.4)."""
-
-    def forward(
-        self, input_ids=None, encoder_hidden_states=None, encoder_attention_mask=None, past_key_values=None, **_unused
-    ) -> CausalLMOutputWithCrossAttentions:
-        """`input_ids [B,L]` continue what `past_key_values` holds; logits `[B,1,V]` of the last token."""
-        if not isinstance(past_key_values, EncoderDecoderCache):
-            past_key_values = EncoderDecoderCache(past_key_values or DynamicCache(), DynamicCache())
-        states = next_token_states(self.bert, input_ids, encoder_hidden_states, encoder_attention_mask, past_key_values)
-        return CausalLMOutputWithCrossAttentions(logits=self.cls(states[:, -1:]), past_key_values=past_key_values)
+        old_rows = torch.tensor(sorted(rows), device=self.states.device)
+        is_chosen = torch.isin(self.grid.row, old_rows)  # [T]
+        row, column = torch.searchsorted(old_rows, self.grid.row[is_chosen]), self.grid.column[is_chosen]
+        lengths = torch.bincount(row, minlength=len(old_rows)).tolist()
+        return Questions(self.states[is_chosen], Grid(row, column, lengths))
 
 
 class BlipForVQA(BlipForQuestionAnswering):
@@ -87,7 +72,7 @@ class BlipForVQA(BlipForQuestionAnswering):
         super(BlipForQuestionAnswering, self).__init__(config)  # the parent would build a decoder for nothing
         self.vision_model = BlipVisionModel(config.vision_config)
         self.text_encoder = BlipTextModel(config.text_config, add_pooling_layer=False)
-        self.text_decoder = AnswerDecoder(config.text_config)
+        self.text_decoder = TextDecoder(config.text_config)
         self.decoder_pad_token_id = config.text_config.pad_token_id
         self.decoder_start_token_id = config.text_config.bos_token_id
         speed_up(self)
@@ -131,9 +116,12 @@ class BlipForVQA(BlipForQuestionAnswering):
         image_index: Tensor | None = None,
         maps: list | None = None,
     ) -> Questions:
-        """Questions in the light of their images; `maps` collects attention: each vision layer's to itself `[I,H,N,N]`,
-        then each question layer's to the image `[I,H,tokens,N]`."""
-        pixels = self._normalized(pixel_values)
+        """Questions encoded together with their images.
+
+        `maps` collects attention: each vision layer's to itself `[I,H,N,N]`, then each question layer's to the image
+        `[I,H,tokens,N]`.
+        """
+        pixels = normalized(pixel_values)
         if maps is None:
             images = self._compiled_image_states(self.vision_model, pixels)  # [I, N, D]
         else:
@@ -148,7 +136,7 @@ class BlipForVQA(BlipForQuestionAnswering):
         image_index: Tensor | None = None,
         maps: list | None = None,
     ) -> Questions:
-        """As `encode`, from image states `[I,N,D]` that are known already."""
+        """As `encode`, from image states `[I,N,D]` that are computed already."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         if image_index is None:
@@ -163,19 +151,12 @@ class BlipForVQA(BlipForQuestionAnswering):
     def _answer_losses(
         self, questions: Questions, question_index: Tensor, ids: Tensor, real: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor]:
-        """Summed cross-entropy `[A]` of A answers `ids`, `real` `[A,La]`, and the logits `[K,V]` behind it.
+        """`text_losses` of A answers `ids`, `real` `[A,La]`; `question_index [A]` says which question each answers."""
 
-        `question_index [A]` says which question each answers. An answer's last token predicts nothing, and as no token
-        looks ahead, none needs it: it is not computed.
-        """
-        place = real.cumsum(1)  # 1 for an answer's first token
-        given, wanted = real & (place < place[:, -1:]), real & (place > 1)
-        grid = Grid.of_mask(given)
-        memory = Memory(questions.states, grid.regrouped(question_index, questions.grid.rows), questions.grid)
-        states = text_states(self.text_decoder.bert, ids[given], grid, memory, causal=True)
-        logits = self.text_decoder.cls(states).float()  # [K, V]
-        losses = F.cross_entropy(logits, ids[wanted], reduction="none", label_smoothing=smoothing)
-        return losses.new_zeros(len(ids)).index_add(0, grid.row, losses), logits
+        def memory(grid: Grid) -> Memory:
+            return Memory(questions.states, grid.regrouped(question_index, questions.grid.rows), questions.grid)
+
+        return text_losses(self.text_decoder, ids, real, memory, smoothing)
 
     @torch.no_grad()
     def generate(
@@ -259,9 +240,11 @@ class BlipForVQA(BlipForQuestionAnswering):
         first = self.first_token_logits(questions).softmax(1)[:, candidate_ids[:, 1]]  # [Q, C]
         shortlist = first.argsort(dim=1, descending=True, stable=True)[:, :k]  # [Q, k]
         chosen = shortlist.flatten()
-        asked = each.repeat_interleave(shortlist.shape[1])
-        score = self.answer_log_probabilities(questions, asked, candidate_ids[chosen], real[chosen], RANK_SMOOTHING)
-        best = shortlist[each, score.view(shortlist.shape).argmax(1)]
+        question_index = each.repeat_interleave(shortlist.shape[1])
+        scores = self.answer_log_probabilities(
+            questions, question_index, candidate_ids[chosen], real[chosen], RANK_SMOOTHING
+        )
+        best = shortlist[each, scores.view(shortlist.shape).argmax(1)]
         return best, self.answer_log_probabilities(questions, each, candidate_ids[best], real[best])
 
     def first_token_logits(self, questions: Questions) -> Tensor:
@@ -275,9 +258,3 @@ class BlipForVQA(BlipForQuestionAnswering):
     def compile_vision(self) -> None:
         """Compile the vision tower, three quarters of the arithmetic; packed text of ever new lengths stays eager."""
         self._compiled_image_states = torch.compile(image_states, dynamic=True)
-
-    def _normalized(self, pixels: Tensor) -> Tensor:
-        if pixels.dtype != torch.uint8:
-            return pixels
-        mean, std = (torch.tensor(c, device=pixels.device).view(3, 1, 1) for c in (IMAGE_MEAN, IMAGE_STD))
-        return (pixels.float() / 255 - mean) / std

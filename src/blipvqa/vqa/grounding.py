@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from blipvqa.data.dataset import VQADataset
-from blipvqa.models.vqa import IMAGE_MEAN
+from blipvqa.models.towers import IMAGE_MEAN
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import question_type, same_answer
