@@ -206,6 +206,23 @@ def test_one_s_own_picture(parts, done):
         ask(model, processor, picture, " ?")
 
 
+def test_asking_sees_what_the_loader_sees_in_whatever_form(parts, done):
+    _, data, model, processor = parts
+    root = done.folder.parents[1]
+    exif = Image.Exif()
+    exif[274] = 6
+    file = root / "turned.jpg"
+    data.image(0).resize((40, 30)).save(file, exif=exif.tobytes())
+    expected = ask(model, processor, "turned.jpg", "is there a gland?")
+    assert expected.image.size == (30, 40)
+    for form in (file, file.read_bytes(), Image.open(file), Image.open(file).copy(), np.asarray(expected.image)):
+        answer = ask(model, processor, form, "is there a gland?")
+        assert answer.image.tobytes() == expected.image.tobytes()
+        assert (answer.answer, answer.confidence) == (expected.answer, expected.confidence)
+    deep = np.asarray(expected.image).astype(np.uint16) * 257
+    assert ask(model, processor, deep, "is there a gland?").image.tobytes() == expected.image.tobytes()
+
+
 def test_evaluating_twice_asks_once_and_writes_the_same_bytes(done, monkeypatch):
     file = done.folder / "predictions-test.jsonl"
     before = file.read_bytes()

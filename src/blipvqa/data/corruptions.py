@@ -21,7 +21,7 @@ from torch import Tensor
 def _jpeg(image: Image.Image, strength: int, _draw) -> Image.Image:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=(60, 35, 20, 10, 5)[strength - 1])
-    return Image.open(buffer).convert("RGB")
+    return Image.open(buffer, formats=("JPEG",)).convert("RGB")
 
 
 def _blur(image: Image.Image, strength: int, _draw) -> Image.Image:

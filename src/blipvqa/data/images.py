@@ -88,7 +88,7 @@ def _source(picture) -> Source:
         return picture_source(picture)
     file = project_path(picture)
     if not file.exists():
-        raise FileNotFoundError(f"no picture '{picture}'")
+        raise FileNotFoundError(f"there is no picture {str(picture)!r}")
     if not file.is_file():
         raise Refused("it is no file")
     if file.stat().st_size > LARGEST_FILE:
