@@ -104,7 +104,7 @@ def noisy_folder(root, count=8):
 def test_a_picture_that_vanishes_is_named(tiny, root):
     folder = noisy_folder(root)
     splits = load_splits(tiny(data__source="mine"))
-    name = splits["train"].table[0]["image"]
+    name = splits["train"].rows[0]["id"].removeprefix("train/") + ".png"
     (folder / name).unlink()
     with pytest.raises(ValueError, match=rf"image '{name}': No such file"):
         splits["train"].image(0)

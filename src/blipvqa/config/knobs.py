@@ -79,8 +79,9 @@ class DataConfig(_Section):
 
     @property
     def group(self) -> str:
-        """The column whose values never straddle two splits, and are drawn for the intervals."""
-        return self.group_column or "image_id"
+        """The column that says which rows belong together: they never straddle two splits, and intervals draw them
+        together. `group_id` is made of `group_column` and the pictures (`data/groups.py`)."""
+        return "group_id" if self.group_column else "image_id"
 
     @model_validator(mode="after")
     def _columns_are_distinct(self):

@@ -8,7 +8,7 @@ Notable:
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
-from blipvqa.data.formats import image_bytes
+from blipvqa.data.checking import read_splits
+from blipvqa.data.image_files import cell_bytes
 from blipvqa.data.images import ImageStore, open_picture
 from blipvqa.data.one_colour import one_colour_notes
-from blipvqa.data.rows import read_splits
+from blipvqa.data.rows import CheckedSplit
 
 
 class Splits(dict):
@@ -36,19 +37,23 @@ class VQADataset(Dataset):
     """One split: rows of image, question and answer.
 
     `dataset[i]` is a dict of `id`, `image_id`, `question`, `answer`, the further columns, and `pixels`, the image as
-    uint8 `[3, S, S]`. `image(i)` is the picture as it came, `rows` everything but pictures.
+    uint8 `[3, S, S]`; with `data.group_column` also `group_id`. `image(i)` is the picture as it came, `rows` everything
+    but pictures.
     """
 
-    def __init__(self, table, split: str, store: ImageStore, folder: Path, breakdown: list[str] | None = None):
-        self.table, self.split, self.store, self.folder = table, split, store, folder
-        self.rows: list[dict] = table.remove_columns("image").to_list()
+    def __init__(
+        self,
+        checked: CheckedSplit,
+        split: str,
+        store: ImageStore,
+        folder: Path,
+        breakdown: list[str] | None = None,
+    ):
+        self.rows, self.columns = checked.rows, checked.columns  # columns: the source's further ones
+        self.split, self.store, self.folder = split, store, folder
+        self._pictures, self._source_rows = checked.pictures, checked.source_rows
         self.breakdown = self._axes() if breakdown is None else [c for c in breakdown if c in self.columns]
         self._change = None
-
-    @property
-    def columns(self) -> list[str]:
-        """The source's further columns."""
-        return [c for c in self.table.column_names if c not in ("id", "image_id", "image", "question", "answer")]
 
     def _axes(self, most_values: int = 20) -> list[str]:
         """Text columns with at most `most_values` values: worth a breakdown."""
@@ -95,7 +100,7 @@ class VQADataset(Dataset):
     def chosen(self, rows: list[int]) -> VQADataset:
         """These rows only."""
         other = copy.copy(self)
-        other.table, other.rows = self.table.select(rows), [self.rows[i] for i in rows]
+        other.rows, other._source_rows = [self.rows[i] for i in rows], [self._source_rows[i] for i in rows]
         other.__dict__.pop("_by_id", None)
         return other
 
@@ -104,7 +109,7 @@ class VQADataset(Dataset):
         return open_picture(self._bytes(i), f"row {self.rows[i]['id']}")
 
     def _bytes(self, i: int) -> bytes:
-        return image_bytes(self.table[int(i)]["image"], self.folder)
+        return bytes(cell_bytes(self._pictures.cell(self._source_rows[int(i)]), self.folder))
 
     @cached_property
     def _by_id(self) -> dict[str, int]:
@@ -123,19 +128,7 @@ def load_splits(config: Config) -> Splits:
     store = ImageStore(
         project_path(config.data.cache_dir) / "images", config.model.image_size, config.data.cache_gigabytes
     )
-    tables, notes = read_splits(config, store)
-    folder, breakdown = project_path(config.data.source), config.data.breakdown
-    datasets = {name: VQADataset(table, name, store, folder, breakdown) for name, table in tables.items()}
-    _check_breakdown(config, datasets)
-    return Splits(datasets, notes + one_colour_notes(datasets))
-
-
-def _check_breakdown(config: Config, datasets: Mapping[str, VQADataset]) -> None:
-    """Raise ConfigError where `data.breakdown` names a column that no split has: its axis would be missing unsaid."""
-    columns = {column for data in datasets.values() for column in data.columns}
-    if unknown := [name for name in config.data.breakdown or () if name not in columns]:
-        there = f"only {', '.join(sorted(columns))}" if columns else "none beside question, answer and image"
-        raise ConfigError(
-            f"data.breakdown: no split has a further column {', '.join(map(repr, unknown))}; there is {there}. "
-            "Name one of these, or leave data.breakdown out"
-        )
+    checked, breakdown, notes = read_splits(config, store)
+    folder = project_path(config.data.source)
+    splits = {name: VQADataset(split, name, store, folder, breakdown) for name, split in checked.items()}
+    return Splits(splits, notes + one_colour_notes(splits))

@@ -1,9 +1,10 @@
-"""From a config to checked splits: every row has a question, an answer and a picture that decodes, or is named.
+"""One split's rows, checked: each has a question, an answer and a picture that decodes, or is named.
 
 Notable:
 - `image_id` is the digest of the image's bytes: equal pictures are one image whatever the files say.
 - Each distinct picture is decoded once, into the image store; what lies there has been seen to decode.
-- How the splits overlap, and what was left out, goes into notes that notebooks, metrics and the report repeat.
+- A value of another kind than the rest of its column (a number among texts) is named by file, line and column; with
+  `data.on_error: skip` its row is left out and counted, as every broken row.
 """
 
 from __future__ import annotations
@@ -11,219 +12,267 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-from datasets import Dataset
 from tqdm.auto import tqdm
 
-from blipvqa.config.knobs import Config, DataConfig
+from blipvqa.config.knobs import DataConfig
 from blipvqa.config.paths import project_path
-from blipvqa.data.formats import ERROR, SourceError, image_bytes, open_source, read_image_file, safe_path
+from blipvqa.data.columns import ColumnNames
+from blipvqa.data.image_files import cell_bytes
 from blipvqa.data.images import ImageError, ImageStore
-from blipvqa.data.splitting import cut_validation, regroup, shared_notes
+from blipvqa.data.raw import ListedPictures, Pictures, RawSplit
+from blipvqa.data.split_names import SourceError
+from blipvqa.data.values import encodable, kind_of, plain_value
 from blipvqa.text import asks_something, normalize
 
 LONGEST_TEXT = 20_000  # characters of a question or an answer
-OURS = ("id", "image_id", "pixels", "prediction", "score", "yes_probability", "confidence")
+TOGETHER = 64  # pictures in memory at a time
 
 
-def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, Dataset], list[str]]:
-    """Tables by split with columns `id`, `image_id`, `image`, `question`, `answer` and the source's further ones; and
-    notes for people. Fills `store`.
+@dataclass
+class CheckedSplit:
+    """`rows` with `id`, `image_id`, `question`, `answer` and the source's further `columns`; the picture of
+    `rows[i]` is `pictures.cell(source_rows[i])`."""
+
+    rows: list[dict]
+    source_rows: list[int]
+    columns: list[str]
+    pictures: Pictures
+
+    def chosen(self, rows: Iterable[int]) -> CheckedSplit:
+        """These rows only."""
+        rows = list(rows)
+        return replace(self, rows=[self.rows[i] for i in rows], source_rows=[self.source_rows[i] for i in rows])
+
+
+def check_split(raw: RawSplit, split: str, data: DataConfig, store: ImageStore) -> tuple[CheckedSplit, list[str]]:
+    """The rows of a split that can be used, and notes on the others. Fills `store`.
 
     Raises SourceError or ImageError that name the row; with `data.on_error: skip` such rows are left out and counted.
     """
-    data, notes, tables = config.data, [], {}
-    for split, raw in open_source(config).items():
-        kept = _Checked(raw, split, data, store)
-        tables[split] = kept.table
-        notes += kept.notes
-    group = data.group
-    for split, table in tables.items():
-        if group not in table.column_names:
-            raise SourceError(f"data.group_column '{group}': {split} has only {', '.join(table.column_names)}")
-    if data.split == "regroup":
-        tables, more = regroup(tables, group)
-        notes += more
-    notes += shared_notes(tables, group)
-    if "validation" not in tables:
-        tables, more = cut_validation(tables, group, data.validation_share, config.seed)
-        notes += more
-    if "test" not in tables:
-        notes.append("there is no test split: scores are on validation, which also chose the best weights")
-    tables = {
-        split: table.select(range(min(len(table), data.limit.get(split, len(table)))))
-        for split, table in tables.items()
-    }
-    return tables, notes
+    return _Check(raw, split, data, store).result()
 
 
-class _Checked:
-    """One split on its way: `table`, with ids and without what was skipped, and `notes` on that."""
+class _Check:
+    """One split on its way: `problems` are what is wrong, by row of the source."""
 
-    def __init__(self, raw: Dataset, split: str, data: DataConfig, store: ImageStore):
+    def __init__(self, raw: RawSplit, split: str, data: DataConfig, store: ImageStore):
         self.raw, self.split, self.data, self.store = raw, split, data, store
-        self.folder = project_path(data.source)
         self.problems: dict[int, str] = {}
-        self.sources: dict[str, int] = {}  # a row that holds each image
-        rows = self._wanted()
-        if not rows:
-            found = "no row where data.where holds" if data.where else "no row"
-            raise SourceError(f"data.source '{data.source}', {split}: {found}")
-        self._check_texts(rows)
-        image_ids = self._image_ids([row for row in rows if row not in self.problems])
-        self._check_images(image_ids)
-        kept = [row for row in rows if row not in self.problems]
-        if not kept:
-            raise SourceError(
-                f"data.source '{data.source}', {split}: every row is broken, e.g. "
-                f"{self._name(rows[0])}: {self.problems[rows[0]]}"
-            )
-        self.table = self._with_ids(image_ids).select(kept)
-        self.notes = [
-            f"{split}: {count} of {len(rows)} rows left out: {reason}"
-            for reason, count in Counter(map(_kind, self.problems.values())).items()
-        ]
+        self.nonfinite: Counter = Counter()
+        self.values: dict[int, dict] = {}  # each row's texts and further values, by our names
+        self.rows = list(range(len(raw.rows)))
 
-    def _name(self, row: int) -> str:
-        return f"row {self.split}/{row}"
+    def result(self) -> tuple[CheckedSplit, list[str]]:
+        for row, problem in self.raw.broken.items():
+            self._refuse(row, problem)
+        if len(self.raw.broken) == len(self.raw.rows):
+            self._refuse_all()
+        self.names = ColumnNames(self.raw.columns, self.split, self.data)
+        self._convert()
+        self._filter()
+        self._check_texts()
+        self._check_kinds()
+        image_ids = self._image_ids([row for row in self.rows if row not in self.problems])
+        usable = [row for row in self.rows if row not in self.problems]
+        if not usable:
+            self._refuse_all()
+        columns = [name for name in self.names.final.values() if name not in ("image", "question", "answer")]
+        rows = [self._row(row, image_ids[row], columns) for row in usable]
+        return CheckedSplit(rows, usable, columns, self.raw.pictures), self._notes()
+
+    def _row(self, row: int, image_id: str, columns: list[str]) -> dict:
+        values = self.values[row]
+        return {"id": f"{self.split}/{row}", "image_id": image_id} | {
+            name: values.get(name) for name in ("question", "answer", *columns)
+        }
+
+    def _notes(self) -> list[str]:
+        first: dict[str, int] = {}
+        for row, problem in sorted(self.problems.items()):
+            first.setdefault(_kind_of_problem(problem), row)
+        counts = Counter(map(_kind_of_problem, self.problems.values()))
+        left_out = [
+            f"{self.split}: {count} of {len(self.rows)} rows left out: {kind} (first: {self.raw.place(first[kind])})"
+            for kind, count in counts.items()
+        ]
+        nulls = [
+            f"{self.split}: column {name}: {count} values that are NaN or infinite became null"
+            for name, count in self.nonfinite.items()
+        ]
+        return [*self.raw.notes, *self.names.notes, *left_out, *nulls]
 
     def _refuse(self, row: int, problem: str, kind: type = SourceError) -> None:
         if self.data.on_error == "raise":
-            raise kind(f"{self._name(row)}: {problem}. Mend it, or set data.on_error: skip.")
+            where = f"row {self.split}/{row}: {self.raw.place(row)}"
+            raise kind(f"{where}: {problem}. Mend it, or set data.on_error: skip.")
         self.problems[row] = problem
 
-    def _wanted(self) -> list[int]:
-        """Rows that `data.where` keeps."""
-        rows = range(len(self.raw))
-        for column, wanted in self.data.where.items():
-            if column not in self.raw.column_names:
-                raise SourceError(
-                    f"data.where: {self.split} has no column '{column}', only {', '.join(self.raw.column_names)}"
-                )
-            allowed = wanted if isinstance(wanted, list) else [wanted]
-            values = self.raw.data.column(column).to_pylist() if self.raw._indices is None else self.raw[column][:]
-            rows = [row for row in rows if values[row] in allowed]
-        return list(rows)
+    def _refuse_all(self) -> None:
+        row, problem = min(self.problems.items())
+        where = f"data.source '{self.data.source}', {self.split}"
+        raise SourceError(f"{where}: every row is broken, e.g. {self.raw.place(row)}: {problem}")
 
-    def _check_texts(self, rows: list[int]) -> None:
-        texts = self.raw.remove_columns("image")
-        columns = {name: texts[name][:] for name in ("question", "answer", ERROR) if name in texts.column_names}
-        for row in rows:
-            if columns.get(ERROR) and columns[ERROR][row]:
-                self._refuse(row, columns[ERROR][row])
+    # -------------------------------------------------------------------------------------------- values
+
+    def _convert(self) -> None:
+        """Every cell as a plain value, under our name of its column."""
+        texts = {"question", "answer"}
+        for row in self.rows:
+            if row in self.problems:
+                continue
+            values: dict[str, Any] = {}
+            for theirs, value in self.raw.rows[row].items():
+                name = self.names.final[theirs]
+                if name in texts:  # checked as they came: a date is no answer
+                    values[name] = encodable(value) if isinstance(value, str) else value
+                    continue
+                try:
+                    values[name] = plain_value(value, self.nonfinite, name)
+                except (ValueError, RecursionError) as error:
+                    self._refuse(row, f"column {theirs}: {error or 'nested too deeply'}")
+                    break
+            else:
+                self.values[row] = values
+
+    def _filter(self) -> None:
+        """Leave the rows that `data.where` keeps, and broken ones, of which nobody knows."""
+        for column, wanted in self.data.where.items():
+            name = self.names.ours(column, "data.where")
+            allowed = wanted if isinstance(wanted, list) else [wanted]
+            before = self.rows
+            self.rows = [row for row in before if row in self.problems or self._value(row, name) in allowed]
+            if not [row for row in self.rows if row not in self.problems]:
+                seen = Counter(str(self._value(row, name))[:40] for row in before if row not in self.problems)
+                common = ", ".join(value for value, _ in seen.most_common(5))
+                kinds = {kind_of(self._value(row, name)) for row in before if row not in self.problems}
+                raise SourceError(
+                    f"data.source '{self.data.source}', {self.split}: no row where data.where holds: column '{column}' "
+                    f"is none of {allowed!r:.80}. It holds {' and '.join(sorted(kinds))}, most often {common}"
+                )
+
+    def _value(self, row: int, name: str) -> Any:
+        if name == "image" and isinstance(self.raw.pictures, ListedPictures):
+            return self.raw.pictures.cell(row)
+        return self.values[row].get(name)
+
+    def _check_texts(self) -> None:
+        for row in self.rows:
+            if row in self.problems:
                 continue
             for name in ("question", "answer"):
-                if problem := _text_problem(name, columns[name][row]):
+                if problem := text_problem(name, self.values[row].get(name)):
                     self._refuse(row, problem)
                     break
 
-    # -------------------------------------------------------------------------------------------- images
+    def _check_kinds(self) -> None:
+        """The further values of a column are of one kind, the most frequent one, or nothing."""
+        kinds: dict[str, Counter] = {}
+        for row in self.rows:
+            if row not in self.problems:
+                for name, value in self.values[row].items():
+                    kinds.setdefault(name, Counter())[kind_of(value)] += value is not None
+        expected = {name: counts.most_common(1)[0][0] for name, counts in kinds.items()}
+        mixed = [name for name, counts in kinds.items() if sum(count > 0 for count in counts.values()) > 1]
+        for row in self.rows if mixed else ():
+            if row in self.problems:
+                continue
+            for name in mixed:
+                value = self.values[row].get(name)
+                if value is not None and kind_of(value) != expected[name]:
+                    rest = f"the column holds {expected[name]}"
+                    self._refuse(row, f"column {name}: found {kind_of(value)} ({value!r:.40}), {rest} elsewhere")
+                    break
+
+    # -------------------------------------------------------------------------------------------- pictures
 
     def _image_ids(self, rows: list[int]) -> dict[int, str]:
-        """The digest of each row's image; a path that comes again is not looked up again."""
-        found: dict[int, str] = {}
-        known: dict[str, str] = {}
-        for row, (data, path) in zip(rows, self._images(rows), strict=True):
-            try:
-                if data is not None:
-                    found[row] = _digest(data)
-                elif path:
-                    if path not in known:
-                        known[path] = _digest(read_image_file(safe_path(self.folder, path), path))
-                    found[row] = known[path]
+        """The digest of each row's image, by row; new ones are decoded into the store, on all cores."""
+        looks = _Looks(self.store, project_path(self.data.source))
+        image_ids: dict[int, str] = {}
+        bar = tqdm(total=len(rows), desc=f"read images of {self.split}", unit="row", leave=False, delay=2)
+        with bar:
+            for row, outcome in looks.at(zip(rows, self.raw.pictures.cells(rows), strict=True)):
+                bar.update()
+                if isinstance(outcome, ImageError):
+                    self._refuse(row, str(outcome), ImageError)
                 else:
-                    raise ValueError("there is no image")
-            except ValueError as error:
-                self._refuse(row, str(error), ImageError)
-                continue
-            self.sources.setdefault(found[row], row)
-        return found
+                    image_ids[row] = outcome
+        return image_ids
 
-    def _images(self, rows: list[int]) -> Iterator[tuple]:
-        """(bytes or None, path or None) of each row, without a copy of the bytes."""
-        column = self.raw.select(rows).select_columns("image").with_format("arrow") if rows else []
-        kind = self.raw.data.schema.field("image").type
-        for start in range(0, len(rows), 256):
-            values = column[start : start + 256]["image"]
-            if pa.types.is_struct(kind):
-                values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-                yield from zip(map(_buffer, values.field("bytes")), values.field("path").to_pylist(), strict=True)
-            elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-                yield from ((_buffer(value), None) for value in values)
-            elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
-                yield from ((None, path) for path in values.to_pylist())
-            else:
-                raise SourceError(
-                    f"data.source '{self.data.source}', {self.split}: column image holds {kind}, expected "
-                    "pictures, their bytes, or paths"
-                )
 
-    def _read(self, row: int) -> bytes:
-        return image_bytes(self.raw[row]["image"], self.folder)
+class _Looks:
+    """Cells of column `image` to image ids, each picture looked at once, `TOGETHER` of them in memory."""
 
-    def _check_images(self, image_ids: dict[int, str]) -> None:
-        """Decode what the store does not hold yet, on all cores."""
-        new = [image_id for image_id in self.sources if not self.store.has(image_id)]
-        broken: dict[str, str] = {}
+    def __init__(self, store: ImageStore, folder: Path):
+        self.store, self.folder = store, folder
+        self.by_path: dict[str, str | ImageError] = {}
+        self.by_id: dict[str, ImageError | None] = {}
 
-        def decode(image_id: str) -> None:
-            try:
-                self.store.get(image_id, lambda: self._read(self.sources[image_id]), "")
-            except ImageError as error:
-                broken[image_id] = str(error).removeprefix(": ")
-
+    def at(self, cells: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, str | ImageError]]:
+        """(row, image id, or what is wrong) of each (row, cell), in about their order."""
+        waiting: dict[str | int, tuple[Any, list[int]]] = {}
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            list(
-                tqdm(
-                    threads.map(decode, new),
-                    total=len(new),
-                    desc=f"read images of {self.split}",
-                    unit="image",
-                    disable=len(new) < 2000,
-                    leave=False,
-                )
-            )
-        for row, image_id in image_ids.items():
-            if image_id in broken:
-                self._refuse(row, broken[image_id], ImageError)
+            for row, cell in cells:
+                if isinstance(cell, str) and cell in self.by_path:
+                    yield row, self.by_path[cell]
+                    continue
+                same = cell if isinstance(cell, str) else id(cell)  # a repeated value of a dictionary is one object
+                waiting.setdefault(same, (cell, []))[1].append(row)
+                if len(waiting) == TOGETHER:
+                    yield from self._outcomes(threads, waiting)
+                    waiting = {}
+            yield from self._outcomes(threads, waiting)
 
-    def _with_ids(self, image_ids: dict[int, str]) -> Dataset:
-        table = self.raw.remove_columns(ERROR) if ERROR in self.raw.column_names else self.raw
-        table = table.rename_columns({name: f"{name} (data)" for name in OURS if name in table.column_names})
-        if (
-            table._indices is not None
-        ):  # a shuffled or filtered set from save_to_disk: columns can be added to whole ones
-            table = table.flatten_indices()
-        table = table.add_column("id", [f"{self.split}/{row}" for row in range(len(table))])
-        table = table.add_column("image_id", [image_ids.get(row, "") for row in range(len(table))])
-        first = ["id", "image_id", "image", "question", "answer"]
-        return table.select_columns(first + [name for name in table.column_names if name not in first])
+    def _outcomes(self, threads: ThreadPoolExecutor, waiting: dict) -> Iterator[tuple[int, str | ImageError]]:
+        outcomes = threads.map(self._look, [cell for cell, _ in waiting.values()])
+        for (cell, rows), outcome in zip(waiting.values(), outcomes, strict=True):
+            if isinstance(cell, str):
+                self.by_path[cell] = outcome
+            yield from ((row, outcome) for row in rows)
+
+    def _look(self, cell: Any) -> str | ImageError:
+        try:
+            content = cell_bytes(cell, self.folder)
+        except ValueError as error:
+            return ImageError(str(error))
+        image_id = image_digest(content)
+        if image_id not in self.by_id:
+            self.by_id[image_id] = self._decode(image_id, content)
+        return self.by_id[image_id] or image_id
+
+    def _decode(self, image_id: str, content: bytes | memoryview) -> ImageError | None:
+        if not self.store.has(image_id):
+            try:
+                self.store.get(image_id, lambda: bytes(content), "")
+            except ImageError as error:
+                return ImageError(str(error).removeprefix(": "))
+        return None
 
 
-def _digest(data) -> str:
+def image_digest(content: bytes | memoryview) -> str:
     """16 hex digits of the sha256 of an image file's bytes."""
-    return hashlib.sha256(data).hexdigest()[:16]
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _buffer(value: pa.Scalar):
-    return value.as_buffer() if value.is_valid else None
-
-
-def _text_problem(name: str, text) -> str | None:
+def text_problem(name: str, text: Any) -> str | None:
+    """What is wrong with a question or an answer; None where nothing is."""
     if text is None:
-        return f"there is no {name}"
+        return f"column {name}: there is no {name}"
     if not isinstance(text, str):
-        return f"the {name} is {type(text).__name__} ({text!r:.40}), expected text"
+        return f"column {name}: found {kind_of(text)} ({text!r:.40}), expected text"
     if len(text) > LONGEST_TEXT:
-        return f"the {name} has {len(text):,} characters, at most {LONGEST_TEXT:,} are read"
-    if not normalize(text) or (name == "question" and not asks_something(text)):
-        return f"the {name} is empty"
+        return f"column {name}: the text has {len(text):,} characters, at most {LONGEST_TEXT:,} are read"
+    if not asks_something(text) and (name == "question" or not normalize(text)):
+        return f"column {name}: the text is empty"
     return None
 
 
-def _kind(problem: str) -> str:
+def _kind_of_problem(problem: str) -> str:
     """A problem without its particulars, to count by."""
-    return problem.split("(")[0].split("'")[0].strip(" :")[:60]
+    return problem.split("(")[0].split("'")[0].strip(" :")[:80]

@@ -5,38 +5,42 @@ from __future__ import annotations
 import random
 from itertools import combinations
 
-from datasets import Dataset
+from blipvqa.data.rows import CheckedSplit
+from blipvqa.data.split_names import SourceError
 
-from blipvqa.data.formats import SourceError
-
-Tables = dict[str, Dataset]
+Tables = dict[str, CheckedSplit]
 
 
 def cut_validation(tables: Tables, group: str, share: float, seed: int) -> tuple[Tables, list[str]]:
-    """Move whole groups, drawn from `seed`, from train to a new validation split: `share` of them, at least one."""
-    groups = tables["train"][group][:]
-    names = sorted(set(groups), key=str)
+    """Move whole groups, drawn from `seed`, from train to a new validation split: `share` of them, at least one.
+
+    `group` is the column of rows that names their group, `image_id` or `group_id`.
+    """
+    groups = [row[group] for row in tables["train"].rows]
+    names = sorted(set(groups))
     if len(names) < 2:
-        raise SourceError(f"train has a single {group}: no validation split can be cut from it without sharing it")
+        raise SourceError(
+            f"train has a single {_singular(group)}: no validation split can be cut from it without sharing it"
+        )
     random.Random(f"{seed}/validation cut").shuffle(names)
     chosen = set(names[: min(len(names) - 1, max(1, round(share * len(names))))])
-    train = tables["train"].select([i for i, name in enumerate(groups) if name not in chosen])
-    validation = tables["train"].select([i for i, name in enumerate(groups) if name in chosen])
+    train = tables["train"].chosen([i for i, name in enumerate(groups) if name not in chosen])
+    validation = tables["train"].chosen([i for i, name in enumerate(groups) if name in chosen])
     note = (
         f"there was no validation split: {len(chosen)} of train's {len(names)} {_plural(group)} were cut for it, "
-        f"{len(validation)} questions"
+        f"{len(validation.rows)} questions"
     )
     return {"train": train, "validation": validation} | {k: t for k, t in tables.items() if k != "train"}, [note]
 
 
 def regroup(tables: Tables, group: str) -> tuple[Tables, list[str]]:
     """Drop from train what validation or test holds too, and from validation what test holds too."""
-    notes, taken, kept = [], set(), {}
+    notes, held_out, remaining = [], set(), {}
     for split in ("test", "validation", "train"):
         if split not in tables:
             continue
-        groups = tables[split][group][:]
-        rows = [i for i, name in enumerate(groups) if name not in taken]
+        groups = [row[group] for row in tables[split].rows]
+        rows = [i for i, name in enumerate(groups) if name not in held_out]
         if not rows:
             raise SourceError(f"data.split: regroup leaves nothing of {split}: all of it is held out elsewhere too")
         if len(rows) < len(groups):
@@ -44,16 +48,16 @@ def regroup(tables: Tables, group: str) -> tuple[Tables, list[str]]:
                 f"regrouped: {len(groups) - len(rows)} of {len(groups)} {split} questions were dropped, their "
                 f"{_plural(group)} are held out"
             )
-        taken |= set(groups)
-        kept[split] = tables[split].select(rows)
-    return {split: kept[split] for split in tables}, notes
+        held_out |= set(groups)
+        remaining[split] = tables[split].chosen(rows)
+    return {split: remaining[split] for split in tables}, notes
 
 
 def shared_notes(tables: Tables, group: str) -> list[str]:
     """One line for each pair of splits that share images, or groups; none where all is well."""
     notes = []
     for column in dict.fromkeys(("image_id", group)):
-        sets = {split: set(table[column][:]) for split, table in tables.items()}
+        sets = {split: {row[column] for row in table.rows} for split, table in tables.items()}
         for one, other in combinations(sets, 2):
             shared = sets[one] & sets[other]
             if shared:
@@ -64,5 +68,9 @@ def shared_notes(tables: Tables, group: str) -> list[str]:
     return notes
 
 
+def _singular(group: str) -> str:
+    return "image" if group == "image_id" else "group"
+
+
 def _plural(group: str) -> str:
-    return "images" if group == "image_id" else f"groups ({group})"
+    return f"{_singular(group)}s"

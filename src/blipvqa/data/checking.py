@@ -1,0 +1,98 @@
+"""From a config to checked splits: which rows there are, which belong together, and which of them are held out.
+
+How the splits overlap, and what was left out, goes into notes that notebooks, metrics and the report repeat.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from blipvqa.config.knobs import Config, ConfigError, DataConfig
+from blipvqa.data.columns import NEEDED, ColumnNames, shown
+from blipvqa.data.formats import open_source
+from blipvqa.data.groups import group_ids, group_notes
+from blipvqa.data.images import ImageStore
+from blipvqa.data.raw import RawSplit
+from blipvqa.data.rows import CheckedSplit, check_split
+from blipvqa.data.splitting import Tables, cut_validation, regroup, shared_notes
+
+
+def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSplit], list[str] | None, list[str]]:
+    """Checked splits, the columns of `data.breakdown` as rows call them, and notes for people. Fills `store`.
+
+    Raises SourceError or ImageError that name the row; with `data.on_error: skip` such rows are left out and counted.
+    """
+    data = config.data
+    raw_splits, notes = open_source(config)
+    group_columns = _group_columns(raw_splits, data)
+    breakdown = _breakdown(raw_splits, data)
+    tables: Tables = {}
+    for split, raw in raw_splits.items():
+        tables[split], more = check_split(raw, split, data, store)
+        notes += more
+    notes += _add_group_ids(tables, group_columns, data)
+    if data.split == "regroup":
+        tables, more = regroup(tables, data.group)
+        notes += more
+    notes += shared_notes(tables, data.group)
+    if "validation" not in tables:
+        tables, more = cut_validation(tables, data.group, data.validation_share, config.seed)
+        notes += more
+    if "test" not in tables:
+        notes.append("there is no test split: scores are on validation, which also chose the best weights")
+    return {split: _limited(table, data.limit.get(split)) for split, table in tables.items()}, breakdown, notes
+
+
+def _limited(table: CheckedSplit, most: int | None) -> CheckedSplit:
+    return table if most is None else table.chosen(range(min(most, len(table.rows))))
+
+
+def _names(raw: RawSplit, split: str, data: DataConfig) -> ColumnNames | None:
+    """None for a split without a readable row: checking its rows says so."""
+    return ColumnNames(raw.columns, split, data) if raw.columns else None
+
+
+def _group_columns(raw_splits: dict[str, RawSplit], data: DataConfig) -> dict[str, str]:
+    """What rows of each split call the group column, before any picture is read."""
+    if data.group_column is None:
+        return {}
+    names = {split: _names(raw, split, data) for split, raw in raw_splits.items()}
+    return {split: one.ours(data.group_column, "data.group_column") for split, one in names.items() if one}
+
+
+def _breakdown(raw_splits: dict[str, RawSplit], data: DataConfig) -> list[str] | None:
+    """`data.breakdown` by our names.
+
+    Raises ConfigError for a column that no split has: its axis would be missing unsaid.
+    """
+    names = [one for split, raw in raw_splits.items() if (one := _names(raw, split, data))]
+    if data.breakdown is None or not names:
+        return data.breakdown
+    axes: dict[str, None] = {}
+    unknown = []
+    for column in data.breakdown:
+        ours = {one.ours(column, "data.breakdown") for one in names if one.has(column)} - set(NEEDED)
+        axes |= dict.fromkeys(sorted(ours))
+        unknown += [column] if not ours else []
+    if unknown:
+        further = list(dict.fromkeys(name for one in names for name in one.final.values() if name not in NEEDED))
+        there = shown(sorted(further)) if further else "none beside question, answer and image"
+        close = difflib.get_close_matches(unknown[0], further, 1, 0.6)
+        raise ConfigError(
+            f"data.breakdown: no split has a further column {', '.join(map(repr, unknown))}; there is only {there}. "
+            f"{f'Did you mean {close[0]}? ' if close else ''}Name one of these, or leave data.breakdown out"
+        )
+    return list(axes)
+
+
+def _add_group_ids(tables: Tables, columns: dict[str, str], data: DataConfig) -> list[str]:
+    """Give every row its `group_id`, where the config has a group column; notes on what belongs together."""
+    if data.group_column is None:
+        return []
+    values = {split: [row[columns[split]] for row in table.rows] for split, table in tables.items()}
+    rows = [row for table in tables.values() for row in table.rows]
+    cells = [cell for split in tables for cell in values[split]]
+    ids = group_ids(zip(cells, (row["image_id"] for row in rows), strict=True))
+    for row, group_id in zip(rows, ids, strict=True):
+        row["group_id"] = group_id
+    return group_notes(data.group_column, values, ids)

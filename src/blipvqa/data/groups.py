@@ -1,0 +1,84 @@
+"""Which rows belong together: the one definition that cuts, leak notes, intervals and breakdowns use.
+
+Notable:
+- Rows are of one group when they share the value of `data.group_column` (a patient, a slide) or the picture, over all
+  splits, and so are rows that a chain of these connects.
+- A row whose group is unknown stands alone, by its picture.
+- Every row gets its group's name as `group_id`. Without `data.group_column`, groups are pictures, and rows need none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+UNKNOWN = ("", "nan", "none", "null", "<na>")  # what tables write for nothing
+
+
+def group_name(value: Any) -> str | None:
+    """A cell of the group column as text; None where the group is unknown. 7.0 is 7: a gap makes floats of a column."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    name = str(value).strip()
+    return None if name.lower() in UNKNOWN else name
+
+
+class _Sets:
+    """Disjoint sets that are joined (union-find with path halving)."""
+
+    def __init__(self):
+        self.parent: dict = {}
+
+    def root(self, node):
+        parent = self.parent
+        parent.setdefault(node, node)
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    def join(self, one, other) -> None:
+        self.parent[self.root(one)] = self.root(other)
+
+
+def group_ids(rows: Iterable[tuple[Any, str]]) -> list[str]:
+    """The group of each row, given as (cell of the group column, image_id).
+
+    A group is called by the first in order of its names; one without a name by the first of its pictures.
+    """
+    rows = [(group_name(value), image_id) for value, image_id in rows]
+    sets = _Sets()
+    for name, image_id in rows:
+        if name is None:
+            sets.root(("image", image_id))
+        else:
+            sets.join(("name", name), ("image", image_id))
+    first: dict = {}
+    for name, image_id in rows:
+        node = ("image", image_id)
+        label = (name is None, image_id if name is None else name)  # names before pictures
+        root = sets.root(node)
+        first[root] = min(first.get(root, label), label)
+    return [first[sets.root(("image", image_id))][1] for _, image_id in rows]
+
+
+def group_notes(column: str, values: dict[str, list[Any]], ids: list[str]) -> list[str]:
+    """What a person should know of the groups: `values` of the column by split, `ids` of all rows."""
+    notes = []
+    for split, cells in values.items():
+        unknown = sum(group_name(cell) is None for cell in cells)
+        if unknown:
+            notes.append(
+                f"{split}: {unknown} of {len(cells)} rows have no {column}: each of them counts by its picture alone"
+            )
+    names = {group_name(cell) for cells in values.values() for cell in cells} - {None}
+    joined = len(names) - len(names & set(ids))
+    if joined:
+        notes.append(
+            f"pictures that stand under several values of {column} join them: {len(names)} of these make "
+            f"{len(names) - joined} groups"
+        )
+    return notes

@@ -1,0 +1,64 @@
+"""A split as its source has it, before anything is checked: rows under the source's names, and undecoded pictures."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Pictures(Protocol):
+    """Column `image`, undecoded. A cell is the file's bytes, a path in the source's folder, or what is neither."""
+
+    def cells(self, rows: Sequence[int]) -> Iterator[Any]:
+        """The cells of these rows, whose numbers rise, a few at a time in memory."""
+
+    def cell(self, row: int) -> Any:
+        """One row's cell."""
+
+
+@dataclass
+class ListedPictures:
+    """The `image` column of a text file: paths."""
+
+    values: list
+
+    def cells(self, rows: Sequence[int]) -> Iterator[Any]:
+        return (self.values[row] for row in rows)
+
+    def cell(self, row: int) -> Any:
+        return self.values[row]
+
+
+@dataclass
+class Part:
+    """One file of a split: from row `first` on. `lines` are the rows' lines; None: rows are counted from 0."""
+
+    name: str
+    first: int
+    lines: list[int] | None = None
+    unit: str = "line"
+
+    def place(self, row: int) -> str:
+        if self.lines is None:
+            return f"row {row - self.first} of {self.name}"
+        return f"{self.unit} {self.lines[row - self.first]} of {self.name}"
+
+
+@dataclass
+class RawSplit:
+    """One split: `rows` of every column but the pictures (None where a row could not be read), under the source's
+    names; `broken` says why a row could not be read."""
+
+    rows: list[dict | None]
+    columns: list[str]  # the names of all columns, the pictures' too
+    pictures: Pictures
+    parts: list[Part]
+    broken: dict[int, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def place(self, row: int) -> str:
+        """Where a person finds the row: "line 6 of train.jsonl"."""
+        part = self.parts[bisect_right([part.first for part in self.parts], row) - 1]
+        return part.place(row)

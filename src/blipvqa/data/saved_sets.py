@@ -1,0 +1,132 @@
+"""Sets of the `datasets` library: from the Hub, and folders that `save_to_disk` wrote. Their columns stay undecoded."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets import Dataset, DatasetDict
+from filelock import FileLock
+
+from blipvqa.data.arrow_tables import MOST_ROWS, Budget, check_schema, column_values, picture_cells
+from blipvqa.data.raw import Part, RawSplit
+from blipvqa.data.split_names import SourceError
+
+PLAIN_NAME = re.compile(r"[\w-][\w.-]*")
+BATCH = 256  # rows
+
+
+def saved_set(folder: Path, source: str) -> dict[str, Dataset]:
+    """What `save_to_disk` wrote into `folder`, by the names that its splits have there."""
+    _check_names(folder, source)
+    try:
+        with _quiet():
+            saved = datasets.load_from_disk(str(folder))
+    except Exception as error:  # datasets and pyarrow raise many kinds for a folder that is damaged
+        reason = " ".join(str(error).replace(str(folder), folder.name).split())[:160]
+        raise SourceError(
+            f"data.source '{source}' does not load as written by save_to_disk: {reason or type(error).__name__}"
+        ) from None
+    return dict(saved) if isinstance(saved, DatasetDict) else {"train": saved}
+
+
+def _check_names(folder: Path, source: str) -> None:
+    """A stranger's folder may name files elsewhere: names must be plain."""
+    for file, key in ((folder / "dataset_dict.json", "splits"), *((f, "_data_files") for f in _state_files(folder))):
+        if not file.is_file():
+            continue
+        try:
+            names = json.loads(file.read_text(encoding="utf-8"))[key]
+            names = [name["filename"] if isinstance(name, dict) else name for name in names]
+            plain = all(isinstance(name, str) and PLAIN_NAME.fullmatch(name) for name in names)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            reason = f"{file.name} does not read ({type(error).__name__})"
+            raise SourceError(f"data.source '{source}' does not load as written by save_to_disk: {reason}") from None
+        if not plain:
+            raise SourceError(f"data.source '{source}': {file.name} names files outside their folder")
+
+
+def _state_files(folder: Path) -> list[Path]:
+    return [folder / "state.json", *sorted(folder.glob("*/state.json"))]
+
+
+def hub_set(source: str, cache: Path) -> dict[str, Dataset]:
+    """A set from the Hub; what is downloaded lies in `cache`."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source) or ".." in source:
+        raise SourceError(
+            f"data.source '{source}': no such folder, and no Hub id (owner/name). Give a folder with "
+            "train.parquet, train.jsonl or train.csv, a Hub id, or 'synthetic'."
+        )
+    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(cache / "hub.lock"), _quiet():
+            hub = datasets.load_dataset(source, cache_dir=str(cache))
+            # The library names its locks by the absolute path of the cache. Ours keeps others out while they go.
+            for lock in cache.glob("*.lock"):
+                if lock.name != "hub.lock":
+                    lock.unlink(missing_ok=True)
+    except Exception as error:  # no connection, no such set, gated, offline mode: each is said in its own words
+        reason = " ".join(str(error).split())[:200]
+        raise SourceError(
+            f"data.source '{source}': no such folder, and the Hub gave none ({reason}). Give a folder "
+            "with train.parquet, train.jsonl or train.csv, or connect."
+        ) from None
+    return {str(name): split for name, split in hub.items()}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without progress bars of `datasets`, and without its warnings on ports of the Hub that are in nobody's way."""
+    bars, logger = datasets.are_progress_bars_disabled(), logging.getLogger("datasets")
+    level = logger.level
+    datasets.disable_progress_bars()
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if not bars:
+            datasets.enable_progress_bars()
+
+
+def read_set(table: Dataset, image: str, texts: tuple[str, ...], split: str) -> RawSplit:
+    """A split of the library as rows, and pictures that stay where they are."""
+    if len(table) > MOST_ROWS:
+        raise SourceError(f"{split} has {len(table):,} rows, at most {MOST_ROWS:,} are read")
+    columns, notes = check_schema(table.features.arrow_schema, image, texts, split)
+    budget, rows = Budget(split), []
+    if columns:
+        texts_only = table.select_columns(columns).with_format("arrow")
+        for start in range(0, len(table), BATCH * 4):
+            part = texts_only[start : start + BATCH * 4]
+            values = [column_values(part.column(name), budget, name) for name in columns]
+            rows += [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+    else:
+        rows = [{} for _ in range(len(table))]
+    return RawSplit(rows, table.column_names, SavedPictures(table, image), [Part(split, 0)], notes=notes)
+
+
+class SavedPictures:
+    """Column `image` of a set of the library, as Arrow: never decoded by it."""
+
+    def __init__(self, table: Dataset, column: str):
+        self.column = column
+        self.table = table.select_columns([column] if column in table.column_names else []).with_format("arrow")
+
+    def cells(self, rows: Sequence[int]) -> Iterator[Any]:
+        """The cells of these rows."""
+        for start in range(0, len(rows), BATCH):
+            yield from self._cells_of(self.table[list(rows[start : start + BATCH])])
+
+    def cell(self, row: int) -> Any:
+        """One row's cell."""
+        return self._cells_of(self.table[[row]])[0]
+
+    def _cells_of(self, part) -> list[Any]:
+        return [cell for chunk in part.column(self.column).chunks for cell in picture_cells(chunk)]

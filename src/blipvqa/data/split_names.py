@@ -1,0 +1,90 @@
+"""Which file is which split: names are taken exactly, and what is left aside is said.
+
+Notable:
+- `train.jsonl`, `train-00000-of-00002.parquet` and the common synonyms (`validate.jsonl`, `testing.csv`, `eval.json`)
+  are splits; `train-old.jsonl`, `train.bak.csv` and `test-before-review.jsonl` are not.
+- Each split may have a format of its own. Two names, two formats or two places for one split are refused, and so is
+  a set of shards with one missing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from blipvqa.errors import UserError
+
+SYNONYMS = {  # as the datasets library takes them, and SLAKE's `validate`
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "validate", "validating", "dev", "development"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+SPLIT_OF = {name: split for split, names in SYNONYMS.items() for name in names}
+READ = ("parquet", "jsonl", "json", "csv")  # the endings that are read
+TABLES = (*READ, "ndjson", "tsv", "arrow", "feather", "xlsx", "xls", "gz", "zip", "bz2", "xz", "zst")
+NO_DATA = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json")  # the datasets library's own
+FILE_NAME = re.compile(r"(?P<name>\w+)(-(?P<shard>\d+)-of-(?P<shards>\d+)(-[0-9a-f]{16})?)?\.(?P<ending>\w+)")
+
+
+class SourceError(UserError, ValueError):
+    """Data that cannot be used; the message names the file and row, and says what to do."""
+
+
+@dataclass
+class SplitFiles:
+    """The files of a source's folder: `files` by split, in the order of their shards, and `ignored`, names of tables
+    that are no split."""
+
+    files: dict[str, list[Path]] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+
+
+def split_of(name: str) -> str | None:
+    """Our name of a split that a source calls `name`; None where that is no split's name."""
+    return SPLIT_OF.get(name.lower())
+
+
+def find_split_files(folder: Path) -> SplitFiles:
+    """The splits in `folder` itself and in its `data/`, the Hub's layout."""
+    candidates: dict[str, list[tuple[Path, re.Match]]] = {}
+    ignored = []
+    for place in (folder, folder / "data"):
+        for path in sorted(place.iterdir()) if place.is_dir() else ():
+            match = FILE_NAME.fullmatch(path.name)
+            split = split_of(match["name"]) if match and match["ending"].lower() in READ else None
+            if split and path.is_file():
+                candidates.setdefault(split, []).append((path, match))
+            elif path.suffix.lower().lstrip(".") in TABLES and path.is_file() and path.name not in NO_DATA:
+                ignored.append(path.relative_to(folder).as_posix())
+    files = {split: _checked_shards(split, candidates[split], folder) for split in SYNONYMS if split in candidates}
+    return SplitFiles(files, ignored)
+
+
+def _checked_shards(split: str, candidates: list[tuple[Path, re.Match]], folder: Path) -> list[Path]:
+    """The files of one split. Raises SourceError where it is not plain which ones they are."""
+    names = [path.relative_to(folder).as_posix() for path, _ in candidates]
+    kinds = {(path.parent, match["name"], match["ending"], match["shards"]) for path, match in candidates}
+    if len(kinds) > 1:
+        raise SourceError(
+            f"split {split} is in several files: {', '.join(names)}. Keep one name and format for it, or give the "
+            "others a name that is no split's"
+        )
+    shards = candidates[0][1]["shards"]
+    if shards is None:
+        return [path for path, _ in candidates]
+    numbers = [int(match["shard"]) for _, match in candidates]
+    missing = sorted(set(range(min(int(shards), 100_000))) - set(numbers))
+    if missing or len(numbers) != int(shards):
+        wrong = f"number {missing[0]:05d} is missing" if missing else f"there are {len(numbers)}"
+        raise SourceError(f"split {split} is in {int(shards)} files by their names, {wrong}: {', '.join(names[:6])}")
+    return [path for _, path in sorted(zip(numbers, (path for path, _ in candidates), strict=True))]
+
+
+def ignored_note(names: list[str]) -> list[str]:
+    """A line on tables that were left aside; none where there are none."""
+    if not names:
+        return []
+    shown = ", ".join(names[:8]) + f" and {len(names) - 8} more" * (len(names) > 8)
+    known = ", ".join(name for split in SYNONYMS.values() for name in split)
+    return [f"not read, since their names are no split's ({known}): {shown}"]
