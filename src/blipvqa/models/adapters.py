@@ -8,11 +8,11 @@ import warnings
 from blipvqa.config.knobs import LoraConfig
 from blipvqa.models.vqa import BlipForVQA
 
-ADAPTED = {
+ADAPTED = {  # the layers of each tower that get one
     "vision_model": ("qkv", "projection"),
     "text_encoder": ("query", "value"),
     "text_decoder": ("query", "value"),
-}  # the layers of each tower that get one
+}
 
 
 def add_lora(model: BlipForVQA, lora: LoraConfig) -> None:

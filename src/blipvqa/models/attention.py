@@ -1,7 +1,7 @@
-"""Attention, one function for all three towers: torch's `scaled_dot_product_attention`, but for
+"""One function for the attention of all three towers.
 
-- `maps`, which asks for the probabilities that the fused kernels never hold, and
-- rows that hold few queries, on a CPU: there each row is computed at its own length (`cpu.py`).
+It is torch's `scaled_dot_product_attention`, but for `maps`, which asks for the probabilities that the fused kernels
+never hold, and for rows that hold few queries on a CPU, where each row is computed at its own length (`cpu`).
 """
 
 from __future__ import annotations

@@ -118,8 +118,11 @@ def attend_row_by_row(query: Tensor, key: Tensor, value: Tensor, dropout: float,
 
 @cache
 def reuse_memory(device: torch.device) -> None:
-    """On a CPU with glibc, keep freed memory instead of giving it back: by default every large tensor is mapped and
-    zeroed anew, page by page, which costs a seventh of a full-size training step. Elsewhere nothing is done."""
+    """On a CPU with glibc, keep freed memory instead of giving it back; elsewhere nothing is done.
+
+    By default every large tensor is mapped and zeroed anew, page by page, which costs a seventh of a full-size training
+    step.
+    """
     if device.type != "cpu" or platform.libc_ver()[0] != "glibc":
         return
     import ctypes  # here, not above: no system without glibc needs it

@@ -21,12 +21,13 @@ def new_model(config: Config, texts: Iterable[str]) -> tuple[BlipForVQA, BlipPro
     apply_settings(model_config, config)
     torch.manual_seed(config.seed)
     model = BlipForVQA(model_config)
-    with torch.no_grad():  # as loud as the patches it is added to, or "where" is not learnt within minutes
+    with torch.no_grad():  # as large as the patches it is added to: else the model needs far longer to learn positions
         model.vision_model.embeddings.position_embedding.normal_()
     return model.eval(), processor
 
 
 def _blip_config(scratch: ScratchModel, tokenizer: BertTokenizer, image_size: int) -> BlipConfig:
+    """The library's config at the sizes of `model.scratch`."""
     # Weights as large as a layer's width asks for: with the library's 0.02 (made for 768) a narrow model takes three
     # times as long to look at the picture at all, and with vision's default, 1e-10, it never does (docs/facts.md 1.7).
     sizes = {

@@ -23,8 +23,10 @@ from blipvqa.models.attention import attend
 
 
 class Grid:
-    """Where T packed tokens stand in a grid of `rows` × `width` places, `lengths` of them taken in each row from the
-    left; `index [T]` counts row by row."""
+    """Where T packed tokens stand in a grid of `rows` × `width` places.
+
+    Of each row the first `lengths` places are taken; `index [T]` counts places row by row.
+    """
 
     def __init__(self, row: Tensor, column: Tensor, lengths: list[int]):
         self.row, self.column, self.lengths = row, column, lengths
