@@ -1,4 +1,4 @@
-"""When are two answers the same? The one place that decides.
+"""When are two texts the same? The one place that decides.
 
 A prediction is decoded from BERT WordPiece ids, and decoding does not give back the text that was encoded:
 "t-cell" returns as "t - cell", "Hodgkin's" as "hodgkin ' s", "3.4 cm" as "3. 4 cm". Compared as text, a right
@@ -14,21 +14,16 @@ What is merged, and why:
 - sentence punctuation at the end ("csf is white." and "csf is white"): it ends a sentence and says nothing.
 
 What is not: every other mark stays a token of its own. "3.4" is not "34", "-5" is not "5", "50%" is not "50",
-"her2+" is not "her2-". Articles, word order and number words stay too; the variants in `measures` relax those
+"her2+" is not "her2-". Articles, word order and number words stay too; the variants in `vqa/measures.py` relax those
 under names of their own.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 SENTENCE_END = frozenset(".,;:!?")
-YES_NO = frozenset({"yes", "no"})
-ASK_YES_NO = frozenset(
-    ["is", "are", "was", "were", "does", "do", "did", "can", "could", "has", "have", "had", "will", "would", "should"]
-)
 
 _clean = BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True)
 _split = BertPreTokenizer()
@@ -61,37 +56,11 @@ def words(text: str) -> list[str]:
     return [token for token in tokens if any(map(str.isalnum, token))] or tokens
 
 
-def same_answer(a: str, b: str) -> bool:
-    """Whether two answers are equal after `normalize`: the definition of exact match."""
+def same_text(a: str, b: str) -> bool:
+    """Whether two texts are equal after `normalize`: the definition of exact match."""
     return normalize(a) == normalize(b)
 
 
-def answered_right(prediction: Mapping) -> bool:
-    """Whether a stored prediction is its reference answer."""
-    return same_answer(prediction["answer"], prediction["prediction"])
-
-
-def is_yes_no(answer: str) -> bool:
-    """Whether the answer is yes or no: a yes/no question, to PathVQA, is one with such a reference."""
-    return normalize(answer) in YES_NO
-
-
-def asks_yes_no(question: str) -> bool:
-    """Whether a question, by its words alone, wants yes or no: an auxiliary verb first and no "or" in it.
-
-    Of PathVQA's 19,654 training questions 2 are taken for one wrongly and 60 missed, of VQA-RAD's 2,244 13 and 17.
-    """
-    return question_type(question) in ASK_YES_NO and "or" not in normalize(question).split()
-
-
-def asks_something(question: str) -> bool:
-    """Whether a question holds a letter or a digit."""
-    return any(map(str.isalnum, question))
-
-
-def question_type(question: str) -> str:
-    """The question's first word, normalized ("what", "is", "where"); "" for a question without words.
-
-    Opening quotes and brackets are skipped, so that they open no types of their own.
-    """
-    return next((token for token in normalize(question).split() if any(map(str.isalnum, token))), "")
+def says_something(text: str) -> bool:
+    """Whether a text holds a letter or a digit."""
+    return any(map(str.isalnum, text))

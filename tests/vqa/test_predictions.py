@@ -11,8 +11,8 @@ from blipvqa import Run, ask, evaluate, fine_tune, load_model, load_splits, pred
 from blipvqa.config.knobs import Config, ConfigError, GenerateConfig
 from blipvqa.data.images import ImageError
 from blipvqa.runs.run import RunError
-from blipvqa.text import asks_yes_no
 from blipvqa.vqa import tables
+from blipvqa.vqa.answers import asks_yes_no
 from blipvqa.vqa.batches import VQACollator, collator_for
 from blipvqa.vqa.grounding import blanked, shuffled
 from blipvqa.vqa.predictions import Answerer, Candidates, load_candidates
@@ -84,9 +84,9 @@ def test_ranking_picks_a_candidate_and_scores_all_of_a_full_shortlist(parts, don
     assert answers(found) == answers(alone)
 
 
-def test_answers_that_collapse_to_the_same_tokens_are_counted_beside_the_score(parts, tiny):
+def test_answers_that_collapse_to_the_same_tokens_are_counted(parts):
     """Ranked, the first of them stands for all: it is right, and the others are wrong, whatever the model knows."""
-    _, data, _, processor = parts
+    _, _, _, processor = parts
     cut = VQACollator(processor, max_answer_tokens=3)
     candidates = Candidates.of(["Yes", "left lung", "left lobe", "yes", "肺", "肝"], cut)
     assert candidates.texts == ["Yes", "left lung", "肺"]
@@ -95,14 +95,18 @@ def test_answers_that_collapse_to_the_same_tokens_are_counted_beside_the_score(p
     assert warning.startswith("2 of 4 reference answers are the same tokens as a different candidate")
     assert candidates.warnings([{"answer": "yes"}]) == []
 
-    answer = data.rows[0]["answer"]
-    same = sum(row["answer"] == answer for row in data.rows)
-    short = tiny("short", data__max_answer_tokens=3, train__epochs=1)
-    fine_tune(short)
-    (short.folder.parents[1] / "candidates.txt").write_text(f"{answer}\n{answer} 肺\n{answer} 肝\nno", encoding="utf-8")
-    ranking = changed(short, method="rank", candidates="candidates.txt")
-    run = evaluate(ranking, progress=False, grounding=False, start=False, resamples=0)
-    assert f"{same} of {len(data)} reference answers are the same tokens" in run.metrics("test")["warnings"][0]
+
+def test_an_evaluation_by_ranking_warns_of_answers_that_collapse(tiny):
+    """Cut to one word, "upper left" and "upper right" are one answer to the model."""
+    config = tiny(data__max_answer_tokens=3, train__epochs=1, generate__method="rank")
+    fine_tune(config)
+    run = evaluate(config, progress=False, grounding=False, start=False, resamples=0)
+    places = [row for row in run.predictions("test") if row["answer"].startswith(("upper", "lower"))]
+    assert places
+    assert any(
+        text.startswith(f"{len(places)} of {len(run.predictions('test'))} reference answers are the same tokens")
+        for text in run.metrics("test")["warnings"]
+    )
 
 
 def test_ranking_beside_generation_with_yes_or_no_for_closed_questions(parts, done):

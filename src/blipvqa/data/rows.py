@@ -28,7 +28,7 @@ from blipvqa.data.images import ImageError, ImageStore
 from blipvqa.data.raw import ListedPictures, Pictures, RawSplit
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.values import encodable, kind_of, plain_value
-from blipvqa.text import asks_something, normalize
+from blipvqa.text import normalize, says_something
 
 LONGEST_TEXT = 20_000  # characters of a question or an answer
 TOGETHER = 64  # pictures in memory at a time
@@ -268,7 +268,7 @@ def text_problem(name: str, text: Any) -> str | None:
         return f"column {name}: found {kind_of(text)} ({text!r:.40}), expected text"
     if len(text) > LONGEST_TEXT:
         return f"column {name}: the text has {len(text):,} characters, at most {LONGEST_TEXT:,} are read"
-    if not asks_something(text) and (name == "question" or not normalize(text)):
+    if not says_something(text) and (name == "question" or not normalize(text)):
         return f"column {name}: the text is empty"
     return None
 

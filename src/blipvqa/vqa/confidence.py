@@ -30,8 +30,8 @@ from blipvqa.numbers.bootstrap import (
     nothing_counted,
 )
 from blipvqa.numbers.calibration import BINS, calibrate, calibration_error, count_bins, fit, reliability_bins
-from blipvqa.text import answered_right, is_yes_no, normalize
-from blipvqa.vqa.answers import Prediction, check_predictions
+from blipvqa.text import normalize
+from blipvqa.vqa.answers import Prediction, answered_right, check_predictions, is_yes_no
 
 UNCERTAIN = "uncertain"
 COVERAGES = (0.2, 0.4, 0.6, 0.8, 1.0)

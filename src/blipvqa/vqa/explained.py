@@ -18,7 +18,7 @@ from torch import Tensor
 from blipvqa.data.dataset import VQADataset
 from blipvqa.runs.files import write_json
 from blipvqa.runs.run import Run
-from blipvqa.text import answered_right, question_type
+from blipvqa.vqa.answers import answered_right, question_type
 
 if TYPE_CHECKING:  # who reads stored maps needs no model
     from blipvqa.vqa.stored_answers import StoredAnswers

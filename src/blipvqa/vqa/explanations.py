@@ -21,7 +21,8 @@ from torch import Tensor
 
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.vqa import BlipForVQA
-from blipvqa.text import normalize, question_type
+from blipvqa.text import normalize
+from blipvqa.vqa.answers import question_type
 from blipvqa.vqa.batches import VQACollator
 
 METHODS = ("gradient", "rollout")

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from blipvqa.pages import plots
 from blipvqa.pages.figures import GREEN, GREY, ORANGE, RED, YELLOW, bars, empty, label, new_figure
-from blipvqa.text import is_yes_no, normalize, question_type
+from blipvqa.text import normalize
+from blipvqa.vqa.answers import is_yes_no, question_type
 from blipvqa.vqa.titles import HEADLINE, spoken
 
 # ------------------------------------------------------------------------------------------------ the data

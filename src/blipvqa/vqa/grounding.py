@@ -12,8 +12,8 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.models.towers import IMAGE_MEAN
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.numbers.grouping import rows_by
-from blipvqa.text import question_type, same_answer
-from blipvqa.vqa.answers import Prediction
+from blipvqa.text import same_text
+from blipvqa.vqa.answers import Prediction, question_type
 from blipvqa.vqa.comparison import compare_runs
 from blipvqa.vqa.scores import score
 
@@ -56,7 +56,7 @@ def grounding(
         compared = compare_runs(after, before, bootstrap=bootstrap)
         scores_without["gap"][name] = compared["overall"]["exact_match"]
         pairs = zip(before, after, strict=True)
-        changed = [not same_answer(one["prediction"], other["prediction"]) for one, other in pairs]
+        changed = [not same_text(one["prediction"], other["prediction"]) for one, other in pairs]
         scores_without["changed"][name] = sum(changed) / len(changed) if changed else None
         kinds = rows_by(question_type(row["question"]) for row in before)
         scores_without["changed_by"][name] = {

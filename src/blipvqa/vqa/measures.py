@@ -12,8 +12,8 @@ import numpy as np
 from sacrebleu.metrics.helpers import extract_all_word_ngrams
 
 from blipvqa.numbers.measures import Measure, Measures, divide, ratio
-from blipvqa.text import is_yes_no, normalize, words
-from blipvqa.vqa.answers import Prediction, check_predictions, reference_answers, same_question
+from blipvqa.text import normalize, words
+from blipvqa.vqa.answers import Prediction, check_predictions, is_yes_no, reference_answers, same_question
 
 ARTICLES = frozenset({"a", "an", "the"})
 BLEU_ORDERS = (1, 2, 3, 4)

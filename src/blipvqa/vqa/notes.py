@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.data.duplicates import duplicate_notes, near_duplicates
-from blipvqa.text import YES_NO, normalize, words
+from blipvqa.text import normalize, words
+from blipvqa.vqa.answers import YES_NO
 
 SIDES = frozenset({"left", "right"})
 

@@ -19,7 +19,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.pages.html import Html, escape, join, picture
 from blipvqa.pages.maps import beside_its_map
 from blipvqa.pages.tables import table
-from blipvqa.text import answered_right, question_type
+from blipvqa.vqa.answers import answered_right, question_type
 from blipvqa.vqa.explained import StoredExplanation
 
 if TYPE_CHECKING:  # a picture of an answer needs nothing of what answers

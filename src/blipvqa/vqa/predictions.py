@@ -32,7 +32,8 @@ from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_nu
 from blipvqa.models.tokenizer import ANSWER_START, encode
 from blipvqa.models.vqa import BlipForVQA, Questions
 from blipvqa.numbers.grouping import rows_by
-from blipvqa.text import asks_something, asks_yes_no, normalize
+from blipvqa.text import normalize, says_something
+from blipvqa.vqa.answers import asks_yes_no
 from blipvqa.vqa.batches import VQACollator, collator_for
 from blipvqa.vqa.confidence import abstain, confidence
 
@@ -253,7 +254,7 @@ def ask(
 
     Raises ImageError for a file that is no picture, FileNotFoundError, and ValueError for an empty question.
     """
-    if not asks_something(question):
+    if not says_something(question):
         raise ValueError(f"the question is empty: {question!r}")
     picture = open_picture(image)
     size = processor.image_processor.size["height"]

@@ -22,8 +22,8 @@ from blipvqa.pages.wording import last_part
 from blipvqa.runs.files import write_text
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
-from blipvqa.text import answered_right
 from blipvqa.vqa import figures, tables
+from blipvqa.vqa.answers import answered_right
 from blipvqa.vqa.explained import stored_explanations
 from blipvqa.vqa.pictures import explanations, prediction_card, sample_progress
 from blipvqa.vqa.review import read_review

@@ -18,8 +18,8 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, estimate_mean
 from blipvqa.pages.spreadsheets import SEPARATORS, guard, unguard
 from blipvqa.runs.files import replacing
-from blipvqa.text import answered_right, same_answer
-from blipvqa.vqa.answers import Prediction, check_predictions
+from blipvqa.text import same_text
+from blipvqa.vqa.answers import Prediction, answered_right, check_predictions
 
 COLUMNS = ("id", "image", "question", "answer", "prediction", "verdict")
 JUDGED = ("question", "answer", "prediction")  # what a verdict is about: if one changes, it is no longer valid
@@ -109,7 +109,7 @@ def _carry_over(path: Path, rows: list[dict[str, str]]) -> None:
 
 def _same_cell(a: str | None, b: str | None) -> bool:
     """Whether two cells hold the same text, if a spreadsheet or a reviewer left out the guards of one of them."""
-    return a is not None and b is not None and same_answer(_bare(a), _bare(b))
+    return a is not None and b is not None and same_text(_bare(a), _bare(b))
 
 
 def _bare(cell: str) -> str:

@@ -10,8 +10,8 @@ from typing import TypedDict
 import numpy as np
 
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
-from blipvqa.text import is_yes_no, normalize, question_type
-from blipvqa.vqa.answers import Prediction
+from blipvqa.text import normalize
+from blipvqa.vqa.answers import Prediction, is_yes_no, question_type
 from blipvqa.vqa.measures import MEASURES, counts, measure_names
 from blipvqa.vqa.slices import axes
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.grouping import rows_by
-from blipvqa.text import is_yes_no, normalize, question_type, words
-from blipvqa.vqa.answers import Prediction
+from blipvqa.text import normalize, words
+from blipvqa.vqa.answers import Prediction, is_yes_no, question_type
 from blipvqa.vqa.measures import MEASURES, counts
 
 OTHER = "(other)"
