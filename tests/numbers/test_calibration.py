@@ -44,10 +44,10 @@ def test_the_temperature_that_distorted_is_found(slope, offset):
     chance = generator.uniform(0.02, 0.98, 4000)
     stated = 1 / (1 + np.exp(-np.log(chance / (1 - chance)) / slope))
     right = generator.random(4000) < chance
-    found = fit(stated, right, with_offset=False)
-    assert found["temperature"] == pytest.approx(1 / slope, rel=0.08)
-    assert (found["offset"], found["n"]) == (0, 4000)
-    after = [calibrate(value, found) for value in stated]
+    fitted = fit(stated, right, with_offset=False)
+    assert fitted["temperature"] == pytest.approx(1 / slope, rel=0.08)
+    assert (fitted["offset"], fitted["n"]) == (0, 4000)
+    after = [calibrate(value, fitted) for value in stated]
     assert expected_calibration_error(after, right) < 0.03
     assert slope == 1 or expected_calibration_error(stated, right) > 0.08
 
@@ -68,10 +68,10 @@ def test_no_answers_change_nothing(with_offset):
 @given(st.lists(st.tuples(CHANCES, st.booleans()), max_size=30), st.booleans(), CHANCES, CHANCES)
 def test_any_answers_give_a_usable_calibration_that_keeps_the_order(pairs, with_offset, one, other):
     """Perfectly separated, all right, all wrong, the surest ones wrong: always finite, never upside down."""
-    found = fit([c for c, _ in pairs], [right for _, right in pairs], with_offset=with_offset)
-    assert 0 < found["temperature"] <= 20 * (1 + 1e-9)
+    fitted = fit([c for c, _ in pairs], [right for _, right in pairs], with_offset=with_offset)
+    assert 0 < fitted["temperature"] <= 20 * (1 + 1e-9)
     low, high = sorted([one, other])
-    assert 0 <= calibrate(low, found) <= calibrate(high, found) <= 1
+    assert 0 <= calibrate(low, fitted) <= calibrate(high, fitted) <= 1
 
 
 def test_the_likelihood_is_at_its_maximum():
@@ -86,7 +86,7 @@ def test_the_likelihood_is_at_its_maximum():
         likelihood = np.where(right, np.log(chance), np.log(1 - chance)).sum()
         return -likelihood + ((slope - 1) ** 2 + offset**2) / 2
 
-    found = fit(stated, right, with_offset=True)
-    slope, offset = 1 / found["temperature"], found["offset"]
+    fitted = fit(stated, right, with_offset=True)
+    slope, offset = 1 / fitted["temperature"], fitted["offset"]
     for ds, do in [(0.01, 0), (-0.01, 0), (0, 0.01), (0, -0.01)]:
         assert loss(slope, offset) < loss(slope + ds, offset + do)

@@ -170,8 +170,8 @@ def test_nothing_to_calibrate_is_null_and_no_crash(rows):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.floats(-20, 0), st.booleans()), max_size=12))
-def test_every_number_is_a_share(drawn):
-    rows = [row(i, "a", "a" if right else "b", score=score) for i, (score, right) in enumerate(drawn)]
+def test_every_number_is_a_share(pairs):
+    rows = [row(i, "a", "a" if right else "b", score=score) for i, (score, right) in enumerate(pairs)]
     scores = score_confidence(rows, calibration=fit_temperature(rows), bootstrap=Bootstrap(resamples=20))
     for entry in [scores["aurc"], scores["before"]["ece"], scores["after"]["brier"], *scores["at_coverage"]]:
         assert entry["value"] is None or 0 <= entry["value"] <= 1 + 1e-12

@@ -30,15 +30,17 @@ def measured(predictions):
 
 
 def test_exact_match_splits_into_yes_no_and_open():
-    found = measured(predicted(("yes", "Yes"), ("no", "yes"), ("no", "no."), ("t-cell", "t - cell"), ("lung", "liver")))
-    assert found["exact_match"] == pytest.approx(3 / 5)
-    assert found["yes_no_accuracy"] == pytest.approx(2 / 3)
-    assert found["open_exact_match"] == pytest.approx(1 / 2)
+    values = measured(
+        predicted(("yes", "Yes"), ("no", "yes"), ("no", "no."), ("t-cell", "t - cell"), ("lung", "liver"))
+    )
+    assert values["exact_match"] == pytest.approx(3 / 5)
+    assert values["yes_no_accuracy"] == pytest.approx(2 / 3)
+    assert values["open_exact_match"] == pytest.approx(1 / 2)
 
 
 def test_yes_no_as_a_diagnostic_test():
     # yes: answered yes, yes, no, "lung" -> sensitivity 2/4; no: answered no, yes -> specificity 1/2
-    found = measured(
+    values = measured(
         predicted(
             ("yes", "yes"),
             ("yes", "yes"),
@@ -49,25 +51,25 @@ def test_yes_no_as_a_diagnostic_test():
             ("lung", "yes"),
         )
     )
-    assert found["yes_no_sensitivity"] == pytest.approx(2 / 4)
-    assert found["yes_no_specificity"] == pytest.approx(1 / 2)
-    assert found["yes_no_balanced_accuracy"] == pytest.approx((2 / 4 + 1 / 2) / 2)
-    assert found["yes_no_predicted_yes"] == pytest.approx(3 / 6)  # the open question does not count
+    assert values["yes_no_sensitivity"] == pytest.approx(2 / 4)
+    assert values["yes_no_specificity"] == pytest.approx(1 / 2)
+    assert values["yes_no_balanced_accuracy"] == pytest.approx((2 / 4 + 1 / 2) / 2)
+    assert values["yes_no_predicted_yes"] == pytest.approx(3 / 6)  # the open question does not count
 
 
 def test_token_f1_and_recall_clip_repeated_words():
     # "the left lung lobe" answered "lung lung lung": 1 shared; precision 1/3, recall 1/4, F1 2*1/(4+3)
-    found = measured(predicted(("the left lung lobe", "lung lung lung")))
-    assert found["open_token_f1"] == pytest.approx(2 / 7)
-    assert found["open_token_recall"] == pytest.approx(1 / 4)
+    values = measured(predicted(("the left lung lobe", "lung lung lung")))
+    assert values["open_token_f1"] == pytest.approx(2 / 7)
+    assert values["open_token_recall"] == pytest.approx(1 / 4)
 
 
 def test_the_official_pathvqa_script_counts_otherwise():
     # The same answer in evaluation_script.py: 1 distinct reference word found, 3 answered: "exact" 1/3.
     # F1: true positives 3 (unclipped), false positives 0, false negatives 3: precision 1, recall 3/6, F1 2/3.
-    found = measured(predicted(("the left lung lobe", "lung lung lung")))
-    assert found["pathvqa_script_exact_match"] == pytest.approx(1 / 3)
-    assert found["pathvqa_script_f1"] == pytest.approx(2 / 3)
+    values = measured(predicted(("the left lung lobe", "lung lung lung")))
+    assert values["pathvqa_script_exact_match"] == pytest.approx(1 / 3)
+    assert values["pathvqa_script_f1"] == pytest.approx(2 / 3)
 
 
 def test_macro_f1_is_the_mean_over_questions():
@@ -77,19 +79,19 @@ def test_macro_f1_is_the_mean_over_questions():
 
 def test_bleu_by_hand():
     # reference "a b c d", answered "a b c": precisions 3/3, 2/2, 1/1; no 4-gram; brevity exp(1 - 4/3)
-    found = measured(predicted(("a b c d", "a b c")))
-    assert found["bleu_1"] == pytest.approx(np.exp(1 - 4 / 3))
-    assert found["bleu_3"] == pytest.approx(np.exp(1 - 4 / 3))
-    assert found["bleu_4"] == 0
+    values = measured(predicted(("a b c d", "a b c")))
+    assert values["bleu_1"] == pytest.approx(np.exp(1 - 4 / 3))
+    assert values["bleu_3"] == pytest.approx(np.exp(1 - 4 / 3))
+    assert values["bleu_4"] == 0
     # and "e f" answered "e g h": BLEU-2 = sqrt((3 + 1)/6 * (2 + 0)/4), both sides 6 words long
-    found = measured(predicted(("a b c d", "a b c"), ("e f", "e g h")))
-    assert found["bleu_2"] == pytest.approx(np.sqrt(4 / 6 * 2 / 4))
+    values = measured(predicted(("a b c d", "a b c"), ("e f", "e g h")))
+    assert values["bleu_2"] == pytest.approx(np.sqrt(4 / 6 * 2 / 4))
 
 
 def test_bleu_is_undefined_where_no_reference_is_long_enough():
-    found = measured(predicted(("lung", "lung"), ("left lobe", "left lobe")))
-    assert found["bleu_2"] == 1
-    assert np.isnan(found["bleu_3"])
+    values = measured(predicted(("lung", "lung"), ("left lobe", "left lobe")))
+    assert values["bleu_2"] == 1
+    assert np.isnan(values["bleu_3"])
 
 
 WORDS = st.lists(st.sampled_from(["lung", "left", "cell", "of", "the", "5"]), max_size=7).map(" ".join)
@@ -98,14 +100,14 @@ WORDS = st.lists(st.sampled_from(["lung", "left", "cell", "of", "the", "5"]), ma
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(WORDS.filter(bool), WORDS), min_size=1, max_size=8))
 def test_bleu_equals_sacrebleu(pairs):
-    found = measured(predicted(*pairs))
+    values = measured(predicted(*pairs))
     for order in (1, 2, 3, 4):
         if any(len(answer.split()) >= order for answer, _ in pairs):
             library = BLEU(tokenize="none", smooth_method="none", max_ngram_order=order, force=True)
             expected = library.corpus_score(
                 [predicted for _, predicted in pairs], [[answer for answer, _ in pairs]]
             ).score
-            assert found[f"bleu_{order}"] == pytest.approx(expected / 100, abs=1e-9)
+            assert values[f"bleu_{order}"] == pytest.approx(expected / 100, abs=1e-9)
 
 
 @settings(max_examples=60, deadline=None)
@@ -124,9 +126,9 @@ def test_any_reference_of_the_same_image_and_question_counts_under_its_own_name(
 
 
 def test_squads_rule_forgives_articles_and_punctuation_only():
-    found = measured(predicted(("a t-cell", "t cell"), ("the", "a"), ("two cells", "2 cells")))
-    assert found["exact_match"] == 0
-    assert found["exact_match_squad"] == pytest.approx(1 / 3)  # an answer that is an article keeps it
+    values = measured(predicted(("a t-cell", "t cell"), ("the", "a"), ("two cells", "2 cells")))
+    assert values["exact_match"] == 0
+    assert values["exact_match_squad"] == pytest.approx(1 / 3)  # an answer that is an article keeps it
 
 
 def test_vqa_rad_open_and_closed_follow_the_datas_own_column():
@@ -134,13 +136,13 @@ def test_vqa_rad_open_and_closed_follow_the_datas_own_column():
     assert "closed_accuracy" not in measured(rows)
     for row, kind in zip(rows, ["CLOSED", "CLOSED ", "open"], strict=True):  # "ct or mri?" is closed, yet not yes/no
         row["answer_type"] = kind
-    found = measured(rows)
-    assert (found["closed_accuracy"], found["open_accuracy"]) == (1 / 2, 1)
+    values = measured(rows)
+    assert (values["closed_accuracy"], values["open_accuracy"]) == (1 / 2, 1)
 
 
 def test_an_empty_prediction_is_wrong_and_no_more():
-    found = measured(predicted(("lung", ""), ("yes", "")))
-    assert found["exact_match"] == found["open_token_f1"] == found["bleu_1"] == found["yes_no_sensitivity"] == 0
+    values = measured(predicted(("lung", ""), ("yes", "")))
+    assert values["exact_match"] == values["open_token_f1"] == values["bleu_1"] == values["yes_no_sensitivity"] == 0
 
 
 def test_incomplete_or_repeated_predictions_are_refused_by_id():

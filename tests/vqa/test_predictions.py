@@ -46,10 +46,10 @@ def test_answers_do_not_depend_on_the_batch(parts):
 def test_scores_are_log_probabilities(parts):
     """A generated answer's score is minus the unsmoothed loss of that answer."""
     config, data, model, processor = parts
-    found = predict(model, processor, data, config, progress=False)
+    predictions = predict(model, processor, data, config, progress=False)
     items = [
         {**item, "answer": p["prediction"]}
-        for item, p in zip(data.__getitems__(list(range(len(data)))), found, strict=True)
+        for item, p in zip(data.__getitems__(list(range(len(data)))), predictions, strict=True)
     ]
     model.text_decoder.label_smoothing = 0.0
     batch = collator_for(processor, config)(items)
@@ -57,11 +57,11 @@ def test_scores_are_log_probabilities(parts):
         expected = -model(**batch).loss_per_answer
     survives = [
         processor.tokenizer.decode(ids, skip_special_tokens=True) == p["prediction"]
-        for ids, p in zip(batch["decoder_input_ids"], found, strict=True)
+        for ids, p in zip(batch["decoder_input_ids"], predictions, strict=True)
     ]
-    ended = [p["prediction"] and s for p, s in zip(found, survives, strict=True)]
+    ended = [p["prediction"] and s for p, s in zip(predictions, survives, strict=True)]
     assert sum(map(bool, ended)) > 10
-    for ok, p, value in zip(ended, found, expected.tolist(), strict=True):
+    for ok, p, value in zip(ended, predictions, expected.tolist(), strict=True):
         if ok:
             assert p["score"] == pytest.approx(value, abs=1e-3)
 
@@ -73,15 +73,15 @@ def test_ranking_picks_a_candidate_and_scores_all_of_a_full_shortlist(parts, don
     ranking = changed(config, method="rank", candidates="candidates.txt", shortlist=5)
     candidates = load_candidates(ranking, {}, processor)
     assert sorted(candidates.texts) == sorted(texts)
-    found = predict(model, processor, data, ranking, candidates, progress=False)
-    assert {p["prediction"] for p in found} <= set(texts)
+    predictions = predict(model, processor, data, ranking, candidates, progress=False)
+    assert {p["prediction"] for p in predictions} <= set(texts)
     batch = collator_for(processor, config)(data.__getitems__([0, 1, 2]))
     questions = model.encode(**{k: batch[k] for k in ("input_ids", "attention_mask", "pixel_values", "image_index")})
     for q in range(3):
         scores = model.answer_log_probabilities(questions, torch.full((5,), q), candidates.ids, candidates.mask, 0.1)
-        assert found[q]["prediction"] == candidates.texts[scores.argmax()]
+        assert predictions[q]["prediction"] == candidates.texts[scores.argmax()]
     alone = predict(model, processor, data, changed(ranking, batch_size=1), candidates, progress=False)
-    assert answers(found) == answers(alone)
+    assert answers(predictions) == answers(alone)
 
 
 def test_answers_that_collapse_to_the_same_tokens_are_counted(parts):
@@ -113,14 +113,14 @@ def test_ranking_beside_generation_with_yes_or_no_for_closed_questions(parts, do
     config, data, model, processor = parts
     ranking = changed(config, method="rank", closed_yes_no=True, shortlist=8)
     candidates = load_candidates(ranking, load_splits(done), processor)
-    found = predict(model, processor, data, ranking, candidates, progress=False)
+    predictions = predict(model, processor, data, ranking, candidates, progress=False)
     closed = [asks_yes_no(row["question"]) for row in data.rows]
     assert any(closed)
     assert not all(closed)
-    assert {p["prediction"] for p, c in zip(found, closed, strict=True) if c} <= {"yes", "no"}
-    assert all(p["prediction"] in candidates.texts for p in found)
+    assert {p["prediction"] for p, c in zip(predictions, closed, strict=True) if c} <= {"yes", "no"}
+    assert all(p["prediction"] in candidates.texts for p in predictions)
     among_all = predict(model, processor, data, changed(ranking, closed_yes_no=False), candidates, progress=False)
-    still_open = [(p, q) for p, q, c in zip(found, among_all, closed, strict=True) if not c]
+    still_open = [(p, q) for p, q, c in zip(predictions, among_all, closed, strict=True) if not c]
     assert all(
         p["prediction"] == q["prediction"] and p["score"] == pytest.approx(q["score"], abs=1e-4) for p, q in still_open
     )
@@ -182,9 +182,9 @@ def test_pictures_are_blanked_or_exchanged(parts):
     other = data.altered(shuffled(data, seed=0))
     own = {row["image_id"]: data.pixels(i).numpy().tobytes() for i, row in enumerate(data.rows)}
     for i, row in enumerate(data.rows):
-        found = other.pixels(i).numpy().tobytes()
-        assert found in own.values()
-        assert found != own[row["image_id"]]
+        exchanged = other.pixels(i).numpy().tobytes()
+        assert exchanged in own.values()
+        assert exchanged != own[row["image_id"]]
 
 
 def test_one_s_own_picture(parts, done):
@@ -192,14 +192,14 @@ def test_one_s_own_picture(parts, done):
     picture = data.image(0)
     picture.convert("CMYK").save(done.folder.parents[1] / "slide.jpg", quality=100)
     expected = predict(model, processor, data, config, progress=False)[0]
-    found = ask(model, processor, picture, data.rows[0]["question"])
-    assert found.answer == expected["prediction"]
-    assert found.confidence == pytest.approx(expected["confidence"], abs=1e-4)
+    answer = ask(model, processor, picture, data.rows[0]["question"])
+    assert answer.answer == expected["prediction"]
+    assert answer.confidence == pytest.approx(expected["confidence"], abs=1e-4)
     assert ask(model, processor, "slide.jpg", "is there a gland?").answer
     calibration = {kind: {"temperature": 2.0, "offset": 0.0, "n": 9} for kind in ("yes_no", "sequence")}
     careful = ask(model, processor, picture, data.rows[0]["question"], GenerateConfig(uncertain_below=1.0), calibration)
     assert careful.answer == "uncertain"
-    assert careful.confidence != found.confidence
+    assert careful.confidence != answer.confidence
     assert ask(model, processor, Image.fromarray(np.zeros((9, 5), np.uint16)), "what?").image.size == (5, 9)
     (done.folder.parents[1] / "no.png").write_bytes(b"no picture")
     with pytest.raises(ImageError, match=r"no\.png"):

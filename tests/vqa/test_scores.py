@@ -114,8 +114,8 @@ ROWS = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(ROWS)
-def test_numbers_are_shares_that_add_up(drawn):
-    rows = [row(i, *columns) for i, columns in enumerate(drawn)]
+def test_numbers_are_shares_that_add_up(columns_of_rows):
+    rows = [row(i, *columns) for i, columns in enumerate(columns_of_rows)]
     first: dict = {}  # the ceiling holds for whoever gives a question on an image one answer
     for each in rows:
         each["prediction"] = first.setdefault((each["image_id"], each["question"]), each["prediction"])
@@ -151,7 +151,7 @@ def test_an_unknown_breakdown_or_group_column_is_named():
 
 def test_ceiling_by_hand():
     # Pairs: a, a, b; yes, no; c: at best 2 + 1 + 1 of 6. Open: 2 + 1 of the 4. Yes/no: 1 of 2.
-    asked = [
+    rows = [
         ("i1", "what?", "a"),
         ("i1", "What ?", "a"),
         ("i1", "what?", "b"),
@@ -159,10 +159,10 @@ def test_ceiling_by_hand():
         ("i2", "is it?", "no"),
         ("i3", "what?", "c"),
     ]
-    found = ceiling([{"image_id": image, "question": question, "answer": answer} for image, question, answer in asked])
-    assert found["exact_match"] == {"value": 4 / 6, "n": 6, "low": None, "high": None}
-    assert found["open_exact_match"]["value"] == 3 / 4
-    assert found["yes_no_accuracy"]["value"] == 1 / 2
+    best = ceiling([{"image_id": image, "question": question, "answer": answer} for image, question, answer in rows])
+    assert best["exact_match"] == {"value": 4 / 6, "n": 6, "low": None, "high": None}
+    assert best["open_exact_match"]["value"] == 3 / 4
+    assert best["yes_no_accuracy"]["value"] == 1 / 2
 
 
 @needs_pathvqa

@@ -46,8 +46,8 @@ def test_long_answers_are_told_from_short_ones():
         ("what?", "a b c d e", "a"),
         ("is it?", "yes", "no"),
     )
-    found = {row["slice"]: (row["n"], row["exact_match"]) for row in slices(rows)["answer_length"]}
-    assert found == {
+    rates = {row["slice"]: (row["n"], row["exact_match"]) for row in slices(rows)["answer_length"]}
+    assert rates == {
         "1 word": (1, 0.0),  # yes/no questions are left out
         "2 words": (1, 1.0),
         "3 words": (0, None),
@@ -60,8 +60,8 @@ def test_long_answers_are_told_from_short_ones():
 def test_rare_answers_are_told_from_common_ones():
     train = [{"question": "?", "answer": a} for a in ["Cyst", "cyst.", "lung", *["cell"] * 21, *["no"] * 500]]
     rows = rows_of(("what?", "cyst", "cyst"), ("what?", "lung", "x"), ("what?", "new", "x"), ("what?", "cell", "cell"))
-    found = {row["slice"]: row["n"] for row in slices(rows, train)["answer_frequency"]}
-    assert found == {
+    rates = {row["slice"]: row["n"] for row in slices(rows, train)["answer_frequency"]}
+    assert rates == {
         "never": 1,
         "once": 1,
         "2-5 times": 1,

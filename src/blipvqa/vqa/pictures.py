@@ -8,7 +8,7 @@ Notable:
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +16,7 @@ from PIL import Image
 
 from blipvqa.data.corruptions import CORRUPTIONS, corrupt
 from blipvqa.data.dataset import VQADataset
+from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.html import Html, escape, join, picture
 from blipvqa.pages.maps import beside_its_map
 from blipvqa.pages.tables import table
@@ -37,7 +38,7 @@ GRID = "display:grid;grid-template-columns:repeat({columns},minmax(0,1fr));gap:1
 
 def sample_grid(dataset: VQADataset, count: int = 8, columns: int = 4, seed: int = 0) -> Html:
     """`count` images of a split, drawn from `seed`, each with its first four questions and answers."""
-    by_image = _by_image(range(len(dataset)), dataset.rows)
+    by_image = rows_by(row["image_id"] for row in dataset.rows)
     chosen = random.Random(seed).sample(sorted(by_image), min(count, len(by_image)))
     cards = []
     for image_id in chosen:
@@ -80,10 +81,9 @@ def gallery(
         chosen = chosen[:most]
     right = sum(answered_right(predictions[i]) for i in chosen)
     notes.insert(0, f"{len(chosen)} questions, {right} right, {len(chosen) - right} wrong")
-    cards = [
-        prediction_card(dataset, [predictions[i] for i in rows], numbers=rows)
-        for rows in _by_image(chosen, predictions).values()
-    ]
+    by_image = rows_by(predictions[i]["image_id"] for i in chosen).values()
+    numbers = [[chosen[k] for k in places] for places in by_image]
+    cards = [prediction_card(dataset, [predictions[i] for i in rows], numbers=rows) for rows in numbers]
     return Html("<p style='margin:4px 0'>{}</p>{}").format("; ".join(notes), _grid(cards, columns))
 
 
@@ -231,13 +231,6 @@ def _passes(row: Mapping, only: str | None) -> bool:
     if only in ("wrong", "right"):
         return answered_right(row) == (only == "right")
     return not only or question_type(row["question"]) == only
-
-
-def _by_image(positions: Iterable[int], rows: Sequence[Mapping]) -> dict[str, list[int]]:
-    positions_of: dict[str, list[int]] = {}
-    for i in positions:
-        positions_of.setdefault(rows[i]["image_id"], []).append(i)
-    return positions_of
 
 
 def _line(content: Html, colour: str = "var(--line,#d9dde0)") -> Html:

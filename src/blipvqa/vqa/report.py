@@ -14,6 +14,7 @@ from pathlib import Path
 
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages import certainty
 from blipvqa.pages.html import bullets, drawing
 from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, section, wide, write_page
@@ -176,12 +177,9 @@ def _stress(run: Run, split: str) -> Section | None:
 
 def _gallery(dataset: VQADataset, predictions: Sequence[Mapping]) -> Section:
     """Cards of up to eight questions of one image; those with a wrong answer first."""
-    by_image: dict[str, list[Mapping]] = {}
-    for row in predictions:
-        by_image.setdefault(row["image_id"], []).append(row)
-    chosen = list(by_image.values())
-    random.Random(0).shuffle(chosen)
-    shown = [rows[:QUESTIONS_A_CARD] for rows in chosen[:PICTURES]]
+    by_image = list(rows_by(row["image_id"] for row in predictions).values())
+    random.Random(0).shuffle(by_image)
+    shown = [[predictions[i] for i in rows[:QUESTIONS_A_CARD]] for rows in by_image[:PICTURES]]
     shown.sort(key=lambda rows: all(map(answered_right, rows)))
     at_random = "" if len(shown) == len(by_image) else ", drawn at random"
     note = (
