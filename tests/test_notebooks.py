@@ -147,8 +147,8 @@ def test_make_run_executes_all_writes_the_report_and_asks_the_network_for_nothin
 def test_a_failing_cell_fails_the_command_in_one_line(project, capsys):
     (project / "mine").mkdir()
     (project / "mine" / "train.jsonl").write_text('{"image": "none.png", "question": "a?", "answer": "b"}\n')
-    assert main(["run", "configs/small.yaml", "--set", "data.source=mine", "model.name=scratch"]) == 1
-    assert "row train/0: image 'none.png'" in capsys.readouterr().err
+    assert main(["run", "configs/small.yaml", "--set", "data.source=mine", "model.name=scratch"]) == 2
+    assert "row train/0: line 1 of train.jsonl: image 'none.png'" in capsys.readouterr().err
     assert main(["run", "configs/none.yaml"]) == 2
     assert main(["run", "configs/small.yaml", "--set", "train.epoch=3"]) == 2
     assert "train.epoch: unknown key" in capsys.readouterr().err
@@ -163,6 +163,9 @@ def test_a_notebook_too_early_names_what_to_run(project):
             progress_bar=False,
             parameters={"config_path": "configs/small.yaml", "overrides": dict(TINY)},
         )
+    outputs = [output for cell in nbformat.read(project / "out.ipynb", 4).cells for output in cell.get("outputs", [])]
+    (error,) = (output for output in outputs if output.output_type == "error")
+    assert error.traceback == [f"RunError: {error.evalue}"]  # none of our own frames
 
 
 def test_bare_make_is_help(request):

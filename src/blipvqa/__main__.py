@@ -12,6 +12,7 @@ import sys
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path, project_root
 from blipvqa.config.reading import load_config, parse_overrides
+from blipvqa.errors import UserError
 
 TRAINING = {"train": "fine-tune, or go on with a run", "run": "the notebooks in order, then the report"}
 LOOKING = {  # at a trained run, by its name
@@ -43,12 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         return _run(given)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt as stopped:
         print(stopped, file=sys.stderr)
         return 130
+    except (UserError, ValueError, OSError, RuntimeError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -88,7 +89,7 @@ def _notebooks(config: Config, command: str, config_path: str | None, name: str 
         run_notebooks(config, config_path, name, overrides, NOTEBOOKS if command == "run" else ("05_stress_test",))
     except PapermillExecutionError as error:
         print(f"{error.ename}: {error.evalue}", file=sys.stderr)
-        return 1
+        return 2
     return _report(config) if command == "run" else 0
 
 

@@ -12,3 +12,15 @@ class UserError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
+
+
+class InputError(UserError, ValueError):
+    """An argument, a sheet or a row that cannot be used as asked."""
+
+
+class MissingFile(UserError, FileNotFoundError):
+    """A file that a person named is not there."""
+
+
+class DivergedError(UserError, FloatingPointError):
+    """A loss or gradient that is no number."""

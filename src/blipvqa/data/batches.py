@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
+from blipvqa.errors import InputError
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.runs.run import RunError
 
@@ -68,7 +69,7 @@ def epoch_plan(
     plan = []
     for step in steps:
         if len(step) < processes:
-            raise ValueError(f"a step of {len(step)} questions cannot be shared by {processes} processes")
+            raise InputError(f"a step of {len(step)} questions cannot be shared by {processes} processes")
         mine = step[len(step) * rank // processes : len(step) * (rank + 1) // processes]
         size = micro_batch_size or len(mine)
         plan.append((len(step), [mine[start : start + size] for start in range(0, len(mine), size)]))

@@ -26,7 +26,7 @@ from blipvqa.config.paths import project_path
 from blipvqa.data.decoding_memory import MEMORY, SILENCE, image_memory, resize_memory
 from blipvqa.data.depth import Refused
 from blipvqa.data.picture_sources import FORMATS, Source, picture_source
-from blipvqa.errors import UserError
+from blipvqa.errors import MissingFile, UserError
 from blipvqa.runs.files import replacing
 
 DECODER = f"2-pillow-{PIL.__version__}"  # the first number grows whenever the same file gives other pixels
@@ -88,7 +88,7 @@ def _source(picture) -> Source:
         return picture_source(picture)
     file = project_path(picture)
     if not file.exists():
-        raise FileNotFoundError(f"there is no picture {str(picture)!r}")
+        raise MissingFile(f"there is no picture {str(picture)!r}")
     if not file.is_file():
         raise Refused("it is no file")
     if file.stat().st_size > LARGEST_FILE:

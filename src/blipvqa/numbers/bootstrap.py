@@ -16,6 +16,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from blipvqa.errors import InputError
 from blipvqa.numbers.measures import Measures, divide
 
 LEVEL = 0.95
@@ -35,10 +36,10 @@ class Bootstrap:
     def groups_of(self, rows: Sequence[Mapping]) -> np.ndarray:
         """Each row's group as a number from 0, `[row]`; a row without one belongs to its image.
 
-        Raises ValueError where no row has the column.
+        Raises InputError where no row has the column.
         """
         if rows and not any(row.get(self.group) is not None for row in rows):
-            raise ValueError(f"no row has the group column {self.group!r}; there are {', '.join(rows[0])}")
+            raise InputError(f"no row has the group column {self.group!r}; there are {', '.join(rows[0])}")
         numbers: dict[tuple, int] = {}
         keys = (
             (self.group, r[self.group]) if r.get(self.group) is not None else ("image_id", r["image_id"]) for r in rows

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from blipvqa.errors import InputError
 from blipvqa.numbers.measures import divide
 
 BINS = 15  # as in Guo et al. 2017
@@ -91,7 +92,7 @@ def expected_calibration_error(confidences: Sequence[float], right: Sequence[boo
 def count_bins(confidences: np.ndarray, right: np.ndarray, bins: int) -> np.ndarray:
     """For each statement the columns n, confidence, right of its bin, `[statement, 3 * bins]`."""
     if not np.all((confidences >= 0) & (confidences <= 1)):
-        raise ValueError(f"a confidence lies in [0, 1], found {confidences.min()} to {confidences.max()}")
+        raise InputError(f"a confidence lies in [0, 1], found {confidences.min()} to {confidences.max()}")
     counts = np.zeros((len(confidences), 3, bins))
     of = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
     counts[np.arange(len(of)), :, of] = np.stack([np.ones_like(confidences), confidences, right], axis=1)

@@ -22,11 +22,12 @@ from blipvqa.data.augmentation import LightAugment
 from blipvqa.data.batches import batch_loader, epoch_order, epoch_plan, loader_deaths_explained, workers_for
 from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.data.fingerprint import fingerprint
+from blipvqa.errors import DivergedError
 from blipvqa.models.adapters import add_lora
 from blipvqa.models.loading import load_model
 from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.runs.lock import lock
-from blipvqa.runs.run import Run, has_other_settings, open_run
+from blipvqa.runs.run import Run, RunError, has_other_settings, open_run
 from blipvqa.training.accelerator import make_accelerator
 from blipvqa.training.interrupts import Interrupts, Stopped
 from blipvqa.training.optimizer import learning_rate, make_optimizer
@@ -46,7 +47,7 @@ def fine_tune(config: Config, task: Task, processes: int = 1) -> Run:
     use `accelerate launch -m blipvqa train CONFIG`.
 
     Raises ConfigError, SourceError, ImageError or RunError before anything slow begins; Stopped (a
-    KeyboardInterrupt) after a signal, with a checkpoint written; FloatingPointError on a loss that is no number.
+    KeyboardInterrupt) after a signal, with a checkpoint written; DivergedError on a loss that is no number.
     """
     if processes > 1:
         notebook_launcher(_fine_tune, (config, task), num_processes=processes)
@@ -172,8 +173,8 @@ class FineTuning:
         rate = learning_rate(progress.step, self.steps, self.config.train)
         try:
             taken = self.stepper.take(progress.step, rate, batches, total, stopping)
-        except FloatingPointError as error:
-            raise FloatingPointError(self._not_finite(error, micros)) from None
+        except DivergedError as error:
+            raise DivergedError(self._not_finite(error, micros)) from None
         progress.skipped += not taken.finite
         progress.step += 1
         progress.position += 1
@@ -194,12 +195,12 @@ class FineTuning:
         if not should_reduce_batch_size(error):
             raise error
         if not self.task.alone:
-            raise RuntimeError(
+            raise RunError(
                 f"out of memory with {size} rows: a row's loss in {self.task.name} depends on the whole batch, which "
                 "cannot be cut. Lower train.batch_size, or turn on train.gradient_checkpointing"
             ) from error
         if size == 1 or self.accelerator.num_processes > 1:
-            raise RuntimeError(
+            raise RunError(
                 f"out of memory with {size} questions a forward pass and process: lower "
                 "train.micro_batch_size, or turn on train.gradient_checkpointing"
             ) from error

@@ -17,6 +17,7 @@ import torch
 from accelerate import Accelerator
 
 from blipvqa.config.knobs import Config
+from blipvqa.errors import DivergedError
 from blipvqa.training.checkpoints import trainable
 from blipvqa.training.stopping import Stop, Stopping
 from blipvqa.training.task import Batch, Task
@@ -94,6 +95,6 @@ class Stepper:
         mendable = scaled and math.isfinite(taken.loss_sum)  # by a smaller scale; a loss that is no number is not
         if hopeless or not (taken.finite or mendable or self.config.train.nonfinite == "skip"):
             row = f", {self.skipped_in_a_row} such steps in a row" if self.skipped_in_a_row > 1 else ""
-            raise FloatingPointError(f"loss {taken.loss_sum / total:g}, gradient norm {taken.norm:g}{row}")
+            raise DivergedError(f"loss {taken.loss_sum / total:g}, gradient norm {taken.norm:g}{row}")
         if taken.finite or scaled:  # the scaler itself leaves out what overflows, and lowers its scale
             self.optimizer.step()

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
+from blipvqa.errors import InputError
 from blipvqa.text import normalize, same_text, says_something
 
 
@@ -29,15 +30,15 @@ NEEDED = ("id", "image_id", "question", "answer", "prediction")  # to be scored
 
 
 def check_predictions(predictions: Sequence[Prediction]) -> None:
-    """Raise ValueError unless every prediction has what is NEEDED and every id is unique."""
+    """Raise InputError unless every prediction has what is NEEDED and every id is unique."""
     for i, prediction in enumerate(predictions):
         if missing := [key for key in NEEDED if prediction.get(key) is None]:
-            raise ValueError(
+            raise InputError(
                 f"prediction {prediction.get('id', i)!r} has no {', '.join(missing)}: each needs {', '.join(NEEDED)}"
             )
     twice = [id_ for id_, n in Counter(prediction["id"] for prediction in predictions).items() if n > 1]
     if twice:
-        raise ValueError(
+        raise InputError(
             f"{len(twice)} ids stand more than once among the predictions, the first is {twice[0]!r}: "
             "each question may be counted once"
         )

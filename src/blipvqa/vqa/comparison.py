@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap
 from blipvqa.numbers.comparison import compare_counts
 from blipvqa.vqa.answers import Prediction, check_predictions
@@ -24,7 +25,7 @@ def compare_runs(
     "only_a": [id], "only_b": [id], which one run alone answers right,
     "both_right": number, "both_wrong": number}.
 
-    Raises ValueError where the ids differ, or an id's question or reference answer does.
+    Raises InputError where the ids differ, or an id's question or reference answer does.
     """
     a, b = _paired(list(a), list(b))
     counts_a, counts_b = counts(a), counts(b)
@@ -47,7 +48,7 @@ def _paired(a: list[Prediction], b: list[Prediction]) -> tuple[list[Prediction],
     ids = {prediction["id"] for prediction in a}
     if ids != by_id.keys():
         only_a, only_b = sorted(map(str, ids - by_id.keys())), sorted(map(str, by_id.keys() - ids))
-        raise ValueError(
+        raise InputError(
             f"the runs answered different questions: {len(only_a)} ids only in a {only_a[:3]}, "
             f"{len(only_b)} only in b {only_b[:3]}. Compare predictions of the same split and limit."
         )
@@ -55,7 +56,7 @@ def _paired(a: list[Prediction], b: list[Prediction]) -> tuple[list[Prediction],
     for one, other in zip(a, b, strict=True):
         for key in ("question", "answer"):
             if one[key] != other[key]:
-                raise ValueError(
+                raise InputError(
                     f"{one['id']!r} has the {key} {one[key]!r} in a and {other[key]!r} in b: "
                     "the runs were scored on different data"
                 )

@@ -20,7 +20,7 @@ MOST = 200  # questions listed for each run
 
 def write_comparison(a: Run, b: Run) -> Path:
     """Write `outputs/<b>/compare-<a>.html`: numbers side by side with paired intervals over images, and what one
-    answers right and the other does not. Raises RunError or ValueError where the runs answered other questions."""
+    answers right and the other does not. Raises RunError or InputError where the runs answered other questions."""
     split = evaluated_split(a)
     before, after = a.predictions(split), b.predictions(split)
     compared = compare_runs(before, after, bootstrap=Bootstrap(a.config.data.group))

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import (
     BY_IMAGE,
     Bootstrap,
@@ -107,10 +108,10 @@ def _by_certainty(confidences: Sequence[float], right: Sequence[bool]) -> tuple[
 def accuracy_at_coverage(confidences: Sequence[float], right: Sequence[bool], coverage: float) -> float | None:
     """The accuracy when only the most certain share `coverage` is answered, at least one; None without any.
 
-    Raises ValueError where coverage is not above 0 and at most 1.
+    Raises InputError where coverage is not above 0 and at most 1.
     """
     if not 0 < coverage <= 1:
-        raise ValueError(f"coverage is a share above 0 and at most 1, found {coverage}")
+        raise InputError(f"coverage is a share above 0 and at most 1, found {coverage}")
     accuracy = risk_coverage(confidences, right)["accuracy"]
     return accuracy[_answered(coverage, len(accuracy)) - 1] if accuracy else None
 
@@ -123,10 +124,10 @@ def abstain(predictions: Iterable[Prediction], threshold: float, calibration: Ma
     """The predictions with "uncertain" in place of each whose confidence is below the threshold, or unknown.
 
     The answer that is withheld stands under `withheld`, and `confidence` is added to every prediction.
-    Raises ValueError where the threshold is not between 0 and 1.
+    Raises InputError where the threshold is not between 0 and 1.
     """
     if not 0 <= threshold <= 1:
-        raise ValueError(f"a confidence threshold lies between 0 and 1, found {threshold}")
+        raise InputError(f"a confidence threshold lies between 0 and 1, found {threshold}")
     answered = []
     for prediction in predictions:
         certainty = confidence(prediction, calibration)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from blipvqa.data.dataset import VQADataset
+from blipvqa.errors import InputError
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.text import normalize
 from blipvqa.vqa.answers import question_type
@@ -43,10 +44,10 @@ def explain(
 ) -> Explanation:
     """What of the picture, uint8 `[3,S,S]`, speaks for `answer` (None: what the model says).
 
-    Raises ValueError for a method that there is not.
+    Raises InputError for a method that there is not.
     """
     if method not in METHODS:
-        raise ValueError(f"method: '{method}' is none of {', '.join(METHODS)}")
+        raise InputError(f"method: '{method}' is none of {', '.join(METHODS)}")
     item = {"image_id": "", "question": question, "answer": answer or "", "pixels": pixels}
     batch = {key: value.to(model.device) for key, value in VQACollator(processor)([item]).items()}
     question_batch = {key: batch[key] for key in ("input_ids", "attention_mask", "pixel_values", "image_index")}

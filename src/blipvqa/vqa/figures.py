@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from matplotlib.figure import Figure
 
+from blipvqa.errors import InputError
 from blipvqa.pages import plots
 from blipvqa.pages.figures import GREEN, GREY, ORANGE, RED, YELLOW, bars, empty, label, new_figure
 from blipvqa.text import normalize
@@ -85,7 +86,7 @@ def plot_by(scores: Mapping, axis: str = "question_type", metric: str = "exact_m
     """One measure in every level of an axis, with the picture and without it."""
     by_level = scores["by"].get(axis)
     if by_level is None:
-        raise ValueError(f"axis: '{axis}' is none of {', '.join(scores['by'])}")
+        raise InputError(f"axis: '{axis}' is none of {', '.join(scores['by'])}")
     levels = list(by_level)[:most]
     entries = [by_level[level].get(metric) for level in levels]
     blank = scores.get("grounding", {}).get("blank", {}).get("by", {}).get(axis, {})

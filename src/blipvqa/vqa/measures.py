@@ -134,7 +134,7 @@ def measure_names(predictions: Sequence[Prediction]) -> list[str]:
 def counts(predictions: Sequence[Prediction]) -> np.ndarray:
     """The matrix `[question, MEASURES.columns]` whose column sums every measure is computed from.
 
-    Raises ValueError where a prediction is incomplete or an id repeats (`answers.check_predictions`).
+    Raises InputError where a prediction is incomplete or an id repeats (`answers.check_predictions`).
     """
     check_predictions(predictions)
     references = reference_answers(predictions)

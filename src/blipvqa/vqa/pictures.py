@@ -16,6 +16,7 @@ from PIL import Image
 
 from blipvqa.data.corruptions import CORRUPTIONS, corrupt
 from blipvqa.data.dataset import VQADataset
+from blipvqa.errors import InputError
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.html import Html, escape, join, picture
 from blipvqa.pages.maps import beside_its_map
@@ -69,7 +70,7 @@ def gallery(
     `indices` are single positions, in this order. Without both, the first 40 that `only` lets through are shown:
     "wrong", "right", or a question type such as "where". At most `most` questions are shown, and the rest is counted.
 
-    Raises ValueError for ranges, indices or a type that cannot be.
+    Raises InputError for ranges, indices or a type that cannot be.
     """
     _check_only(only, predictions)
     chosen, notes = choose(len(predictions), ranges, indices)
@@ -206,14 +207,14 @@ def choose(count: int, ranges: str | None, indices: Sequence[int] | None) -> tup
             continue
         start, colon, end = part.partition(":")
         if not colon or not (start.strip() + end.strip()).isdigit() or (end.strip() and int(end) < int(start or 0)):
-            raise ValueError(f"ranges: '{part.strip()}' is not start:end, as in '0:100,500:600'")
+            raise InputError(f"ranges: '{part.strip()}' is not start:end, as in '0:100,500:600'")
         low, high = int(start or 0), int(end or count)
         if high > count:
             notes.append(f"{low}:{high} ends at the split's {count} questions")
         wanted += range(min(low, count), min(high, count))
     for i in indices or ():
         if not isinstance(i, int) or i < 0:
-            raise ValueError(f"indices: {i!r} is no position in the split, which are 0 to {count - 1}")
+            raise InputError(f"indices: {i!r} is no position in the split, which are 0 to {count - 1}")
         wanted += [i] if i < count else []
     beyond = [i for i in indices or () if i >= count]
     if beyond:
@@ -224,7 +225,7 @@ def choose(count: int, ranges: str | None, indices: Sequence[int] | None) -> tup
 def _check_only(only: str | None, predictions: Sequence[Mapping]) -> None:
     types = {question_type(row["question"]) for row in predictions}
     if only not in (None, "", "wrong", "right") and only not in types:
-        raise ValueError(f"only: '{only}' is none of wrong, right, {', '.join(sorted(types))}")
+        raise InputError(f"only: '{only}' is none of wrong, right, {', '.join(sorted(types))}")
 
 
 def _passes(row: Mapping, only: str | None) -> bool:

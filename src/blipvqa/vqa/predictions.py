@@ -27,6 +27,7 @@ from blipvqa.config.paths import project_path
 from blipvqa.data.batches import batch_loader, loader_deaths_explained, whole_image_batches, workers_for
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.images import open_picture, resize_image
+from blipvqa.errors import InputError
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
 from blipvqa.models.tokenizer import ANSWER_START, encode
@@ -252,10 +253,10 @@ def ask(
     `settings` are a config's `generate`: its lengths, beams and `uncertain_below` hold; the answer is always generated.
     `calibration`, from a run's metrics (`["confidence"]["calibration"]`), makes the confidence one that was checked.
 
-    Raises ImageError for a file that is no picture, FileNotFoundError, and ValueError for an empty question.
+    Raises ImageError for a file that is no picture, FileNotFoundError, and InputError for an empty question.
     """
     if not says_something(question):
-        raise ValueError(f"the question is empty: {question!r}")
+        raise InputError(f"the question is empty: {question!r}")
     picture = open_picture(image)
     size = processor.image_processor.size["height"]
     item = {

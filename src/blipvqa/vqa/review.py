@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from blipvqa.data.dataset import VQADataset
+from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, estimate_mean
 from blipvqa.pages.spreadsheets import SEPARATORS, guard, unguard
 from blipvqa.runs.files import replacing
@@ -129,7 +130,7 @@ def _read(path: str | Path) -> list[tuple[int, dict[str, str]]]:
     columns = [name.strip().lower() for name in header]
     if missing := [name for name in ("id", "verdict") if name not in columns]:
         titles = ", ".join(header) or "nothing"
-        raise ValueError(f"{path}: no column {' and no column '.join(missing)}; the first row has {titles}")
+        raise InputError(f"{path}: no column {' and no column '.join(missing)}; the first row has {titles}")
     rows = []
     for number, record in enumerate(records, start=2):
         row = dict.fromkeys(columns, "") | dict(zip(columns, map(str.strip, record), strict=False))
@@ -150,7 +151,7 @@ def read_review(
     "exact_match": of the same questions, "verdicts": {verdict: number}, "pending": number of predictions without one,
     "accepted_not_exact": ids of synonyms, "exact_not_accepted": ids of doubtful references}.
 
-    Raises ValueError, naming the sheet's row, where a verdict is none of VERDICTS or was passed on another answer than
+    Raises InputError, naming the sheet's row, where a verdict is none of VERDICTS or was passed on another answer than
     the prediction's, where an id is missing, unknown or there twice, and where the file has no such columns.
     """
     predictions = list(predictions)
@@ -180,7 +181,7 @@ def _verdicts(path: str | Path, by_id: Mapping[str, Prediction]) -> dict[str, st
     for number, row in _read(path):
         problem = _problem(row, by_id.get(row["id"]), rows.get(row["id"]))
         if problem:
-            raise ValueError(f"{path}, row {number}: {problem}")
+            raise InputError(f"{path}, row {number}: {problem}")
         rows[row["id"]] = number
         if row["verdict"]:
             verdicts[row["id"]] = row["verdict"]

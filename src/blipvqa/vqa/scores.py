@@ -43,7 +43,7 @@ def score(
     `question_type`, the question's first word. `bootstrap` says what is drawn (image, patient, slide), how often and
     from which seed.
 
-    Raises ValueError where a prediction lacks a key, ids repeat, or no prediction has a breakdown or group column.
+    Raises InputError where a prediction lacks a key, ids repeat, or no prediction has a breakdown or group column.
     """
     predictions = list(predictions)
     counted, groups, names = counts(predictions), bootstrap.groups_of(predictions), measure_names(predictions)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import normalize, words
@@ -73,11 +74,11 @@ def axes(predictions: Sequence[Prediction], breakdown: Iterable[str] = ()) -> di
     """The rows of every level of every axis: `question_type`, the first word, then each breakdown column.
 
     VQA-RAD has a column of that name of its own; broken down by it, it is the axis "question_type (data)".
-    Raises ValueError where no prediction has a column that `breakdown` names.
+    Raises InputError where no prediction has a column that `breakdown` names.
     """
     columns = {column for prediction in predictions for column in prediction}
     if predictions and (unknown := [column for column in breakdown if column not in columns]):
-        raise ValueError(f"breakdown: no prediction has {', '.join(unknown)}; there are {', '.join(sorted(columns))}")
+        raise InputError(f"breakdown: no prediction has {', '.join(unknown)}; there are {', '.join(sorted(columns))}")
     rows_of = {"question_type": levels([question_type(prediction["question"]) for prediction in predictions])}
     for column in breakdown:
         name = "question_type (data)" if column == "question_type" else column

@@ -6,6 +6,7 @@ from functools import partial
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.corruptions import CORRUPTIONS, corrupt
+from blipvqa.errors import InputError
 from blipvqa.models.loading import load_model
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import write_json
@@ -27,12 +28,12 @@ def stress(
     """Scores of a run on its held-out split, as it is and corrupted; written to `stress-<split>.json`.
 
     `questions`: only whole pictures with about so many questions. Returns {"split", "n", "clean": entry,
-    "scores": {kind: {strength: entry}}} with exact match and its interval. Raises ValueError for a kind that there is
+    "scores": {kind: {strength: entry}}} with exact match and its interval. Raises InputError for a kind that there is
     not, and what `trained_run` raises.
     """
     unknown = sorted(set(kinds or ()) - set(CORRUPTIONS))
     if unknown:
-        raise ValueError(f"corruptions: {', '.join(unknown)} is none of {', '.join(CORRUPTIONS)}")
+        raise InputError(f"corruptions: {', '.join(unknown)} is none of {', '.join(CORRUPTIONS)}")
     with trained_run(config) as trained:
         return _stress(config, trained, kinds, strengths, questions, progress)
 

@@ -1,0 +1,75 @@
+"""What a person can mend is one message, in a notebook as in a shell."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from blipvqa.__main__ import main
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "blipvqa"
+# Files whose built-in errors are caught by a caller that names the thing, or that only a programming error can reach.
+CAUGHT_OR_PROGRAMMING = {
+    "config/knobs.py",
+    "config/plain_yaml.py",
+    "data/deep_tiff.py",
+    "data/image_files.py",
+    "data/synthetic.py",
+    "data/values.py",
+    "models/architecture.py",
+    "models/loading.py",
+    "models/vqa.py",
+    "training/checkpoints.py",
+}
+BUILT_IN = {"ValueError", "RuntimeError", "TypeError", "KeyError", "OSError", "FileNotFoundError", "FloatingPointError"}
+
+
+def test_no_room_raises_a_built_in_error_at_a_person():
+    raising = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and ast.unparse(node.exc.func) in BUILT_IN
+    }
+    assert raising - CAUGHT_OR_PROGRAMMING == set()
+    assert CAUGHT_OR_PROGRAMMING - raising == set(), "these raise no built-in error any more: take them out"
+
+
+CELLS = {
+    "ConfigError": "load_config(None, {'train.epohcs': 3})",
+    "SourceError": "load_splits(load_config(None, {'data.source': 'nowhere/at/all'}))",
+    "MissingFile": "ask(None, None, 'nowhere.png', 'what is it?')",
+    "InputError": "ask(None, None, 'nowhere.png', '  ')",
+    "RunError": "evaluate(load_config(None, name='never-trained'))",
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_notebook_shows_the_message_alone(root, name, capsys):
+    shell = InteractiveShell.instance()
+    shell.run_cell("from blipvqa import ask, evaluate, load_config, load_splits")
+    outcome = shell.run_cell(CELLS[name])
+    assert type(outcome.error_in_exec).__name__ == name
+    shown = capsys.readouterr().out.strip()
+    assert shown == f"{name}: {outcome.error_in_exec}"
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nowhere.yaml"], "ConfigError: config 'nowhere.yaml' cannot be read"),
+        (["evaluate", "--name", "never-trained"], "RunError: there is no run 'never-trained'"),
+        (["report", "--name", "never-trained"], "RunError: there is no run 'never-trained'"),
+        (["stress", "--name", "a/b"], "ConfigError: name: 'a/b' is no run's name"),
+        (["compare", "a", "b"], "RunError: "),
+        (["train", "small.yaml", "--set", "train.epochs=many"], "train.epochs"),
+    ],
+)
+def test_a_shell_gets_one_message_and_exit_2(root, arguments, message, capsys):
+    (root / "small.yaml").write_text("{}\n")
+    assert main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
