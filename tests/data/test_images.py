@@ -15,7 +15,7 @@ from transformers import BlipImageProcessorPil
 
 from blipvqa.data import images
 from blipvqa.data.dataset import load_splits
-from blipvqa.data.images import ImageError, ImageStore, clean_cache, decode_image, resize_image
+from blipvqa.data.images import ImageError, ImageStore, clean_cache, decode_image, open_pixels, resize_image
 
 
 def encoded(image, kind="PNG", **options) -> bytes:
@@ -149,12 +149,14 @@ def test_damaged_files_decode_or_are_refused(kind, place, noise):
         assert str(error).startswith("x: ")
 
 
-def test_resizing_equals_the_library():
-    image = ramp(50).convert("RGB")
+@pytest.mark.parametrize("shape", [(50, 50), (118, 20), (20, 118), (90, 70), (10, 12)])
+def test_resizing_equals_the_library(shape):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8))
     expected = BlipImageProcessorPil(size={"height": 32, "width": 32}, do_normalize=False, do_rescale=False)(
         image, return_tensors="np"
     )
     np.testing.assert_array_equal(resize_image(image, 32), expected["pixel_values"][0])
+    np.testing.assert_array_equal(open_pixels(encoded(image), 32), expected["pixel_values"][0])
 
 
 def refuse() -> bytes:

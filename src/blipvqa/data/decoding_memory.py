@@ -54,11 +54,13 @@ def image_memory(mode: str, width: int, height: int) -> int:
 
 
 def resize_memory(width: int, height: int, size: int) -> int:
-    """Bytes that Pillow takes to make a picture `size` wide and high: tables of weights, and the narrowed picture."""
+    """Bytes that Pillow takes to make a picture `size` wide and high: tables of weights, and the picture of which one
+    side is resized, by its version the width or the height."""
     tables = sum(
         size * (2 * int(BICUBIC_SUPPORT * max(1.0, side / size)) + 3) * TABLE_BYTES for side in (width, height)
     )
-    return tables + image_memory("RGB", size, height) + image_memory("RGB", size, size)
+    half = max(image_memory("RGB", size, height), image_memory("RGB", width, size))
+    return tables + half + image_memory("RGB", size, size)
 
 
 class _Silence:

@@ -29,7 +29,7 @@ from blipvqa.data.picture_sources import FORMATS, Source, picture_source
 from blipvqa.errors import MissingFile, UserError
 from blipvqa.runs.files import replacing
 
-DECODER = f"2-pillow-{PIL.__version__}"  # the first number grows whenever the same file gives other pixels
+DECODER = f"3-pillow-{PIL.__version__}"  # the first number grows whenever the same file gives other pixels
 LARGEST_FILE = 500_000_000  # bytes of an image file
 CACHED = ("images", "synthetic", "datasets", "hub")  # what `clean_cache` removes of a cache folder
 HEADER = struct.Struct("<8sIII")  # magic, side, crc32 of the pixels, whether they are one colour
@@ -56,12 +56,12 @@ def open_picture(picture, where: str | None = None) -> Image.Image:
 
 
 def open_pixels(picture, size: int, where: str | None = None) -> np.ndarray:
-    """`resize_image(open_picture(picture), size)`, without the whole picture as RGB where that can be spared."""
+    """`resize_image(open_picture(picture), size)`, with fewer copies of the whole picture."""
     with _guarded(_name(picture) if where is None else where):
         source = _source(picture)
-        turned = 2 * image_memory("RGB", *source.size) if source.may_turn else 0
-        with MEMORY.take(source.memory + turned + resize_memory(*source.size, size)):
-            return _channels_first(source.narrowed(size))
+        copies = source.copies * image_memory("RGB", *source.size)
+        with MEMORY.take(source.memory + copies + resize_memory(*source.size, size)):
+            return _channels_first(source.resized(size))
 
 
 def decode_image(data: bytes, where: str) -> Image.Image:

@@ -9,6 +9,7 @@ Notable:
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -43,34 +44,32 @@ class Source:
 
     size: tuple[int, int]  # width, height as stored, before it is turned upright
     memory: int  # bytes that unpacking holds
-    may_turn: bool  # whether it may have to be turned upright
+    copies: int  # of the picture as RGB beside it until it is resized: joined from strips, turned upright
     unpack: Callable[[], tuple[int, Iterable[Image.Image]]]  # EXIF orientation; RGB strips from top to bottom
 
     def whole(self) -> Image.Image:
         """The picture as RGB, upright, a new one: no EXIF, text chunks or colour profile come along."""
         orientation, strips = self.unpack()
-        return self._turned(strips, orientation)
+        return _turned(self._joined(strips), orientation)
 
-    def narrowed(self, size: int) -> Image.Image:
-        """`whole()` resized to `size` by `size`, bicubic, the same pixels.
-
-        Pillow narrows each row first and then the columns, so strips are narrowed as they come.
-        """
+    def resized(self, size: int) -> Image.Image:
+        """`whole()` resized to `size` by `size`, bicubic; without a copy of what is RGB already."""
         orientation, strips = self.unpack()
-        if orientation in TURNS:
-            return self._turned(strips, orientation).resize((size, size), Image.Resampling.BICUBIC)
-        narrow, top = Image.new("RGB", (size, self.size[1])), 0
-        for strip in strips:
-            narrow.paste(strip.resize((size, strip.height), Image.Resampling.BICUBIC), (0, top))
-            top += strip.height
-        return narrow.resize((size, size), Image.Resampling.BICUBIC)
+        strips = iter(strips)
+        first = next(strips)
+        image = first if first.size == self.size else self._joined(itertools.chain([first], strips))
+        return _turned(image, orientation).resize((size, size), Image.Resampling.BICUBIC)
 
-    def _turned(self, strips: Iterable[Image.Image], orientation: int) -> Image.Image:
+    def _joined(self, strips: Iterable[Image.Image]) -> Image.Image:
         image, top = Image.new("RGB", self.size), 0
         for strip in strips:
             image.paste(strip, (0, top))
             top += strip.height
-        return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+        return image
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
 def picture_source(picture) -> Source:
@@ -152,7 +151,7 @@ def _of_deep_file(file: DeepFile) -> Source:
         picture, orientation = file.unpack()
         return orientation, picture.strips()
 
-    return Source(file.size, file.memory + strip_memory(file.size), True, unpack)
+    return Source(file.size, file.memory + strip_memory(file.size), 2, unpack)
 
 
 # ------------------------------------------------------------------------------------------------ Pillow, arrays
@@ -203,8 +202,8 @@ def _of_pillow(image: Image.Image, memory: int) -> Source:
 
     size, deep = image.size, image.mode.startswith("I") or image.mode == "F"
     memory += strip_memory(size) if deep else STRIP_BYTES * min(STRIP, size[0] * size[1])
-    may_turn = image.format == "PNG" or image.getexif().get(274, 1) in TURNS
-    return Source(size, memory, may_turn, unpack)
+    turns = image.format == "PNG" or image.getexif().get(274, 1) in TURNS
+    return Source(size, memory, turns + (image.mode != "RGB" or image.has_transparency_data), unpack)
 
 
 def _deep_grey(image: Image.Image) -> DeepPicture:
@@ -215,6 +214,9 @@ def _deep_grey(image: Image.Image) -> DeepPicture:
 
 def _rgb_strips(image: Image.Image) -> Iterable[Image.Image]:
     plain_ink = image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info
+    if image.mode == "RGB" and not image.has_transparency_data:
+        yield image
+        return
     for top, bottom in spans(image.size, STRIP):
         strip = image if bottom - top == image.height else image.crop((0, top, image.width, bottom))
         if plain_ink:  # only Adobe's marker says that 255 is no ink; Pillow takes every CMYK JPEG so
@@ -249,4 +251,4 @@ def _of_array(values: np.ndarray) -> Source:
     full = 1.0 if values.dtype.kind == "f" else np.iinfo(values.dtype).max
     alpha = "straight" if samples in (2, 4) else ""
     deep = DeepPicture((width, height), lambda top, bottom: values[top:bottom], 3 if samples > 2 else 1, alpha, full)
-    return Source((width, height), strip_memory((width, height)), False, lambda: (1, deep.strips()))
+    return Source((width, height), strip_memory((width, height)), 1, lambda: (1, deep.strips()))
