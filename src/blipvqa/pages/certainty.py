@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from blipvqa.pages.figures import BLUE, GREY, empty, ends, new_figure, note
+from blipvqa.pages.figures import BLUE, GREY, empty, ends, heading, new_figure, note
 from blipvqa.pages.wording import number
 
 
@@ -22,7 +22,7 @@ def plot_reliability(scores: Mapping) -> Figure:
             note(axes, "no answer has a confidence")
         else:
             _draw_bins(axes, [part for part in scores[name]["bins"] if part["n"]])
-            axes.set_title(f"{name} calibration: error {number(scores[name]['ece'])}")
+            heading(axes, f"{name} calibration: error {number(scores[name]['ece'])}")
     return figure
 
 
@@ -50,5 +50,5 @@ def plot_coverage(scores: Mapping) -> Figure:
         axes.plot(*place, "o", color=BLUE, ms=4)
     x = "share of questions answered, the most certain first"
     axes.set(xlim=(0, 1.03), ylim=(0, 1.08), xlabel=x, ylabel="share right")
-    axes.set_title("answering only what is certain")
+    heading(axes, "answering only what is certain")
     return figure

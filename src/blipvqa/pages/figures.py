@@ -25,9 +25,6 @@ STYLE = PLAIN_TEXT | {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
     "axes.grid": True,
     "grid.alpha": 0.25,
     "figure.dpi": 96,
@@ -77,6 +74,11 @@ def label(text, longest: int = 30) -> str:
     return "".join(c if c.isprintable() and ord(c) in _letters() else "□" for c in text)
 
 
+def heading(axes: Axes, text: str) -> None:
+    """What a plot shows, above its left end."""
+    axes.set_title(text, loc="left", fontsize=11, fontweight="bold")
+
+
 def note(axes: Axes, text: str) -> None:
     """Say, where a plot would be, why there is none."""
     axes.set_axis_off()
@@ -109,7 +111,7 @@ def bars(axes: Axes, counts: Mapping[str, int], title: str, nothing: str = "noth
     axes.bar_label(drawn_bars, [f" {count:,}" for count in counts.values()], fontsize=8, color="#444")
     axes.margins(x=0.14)
     axes.grid(axis="y", visible=False)
-    axes.set_title(title)
+    heading(axes, title)
 
 
 def points(

@@ -73,7 +73,8 @@ def drawing(figure: Figure, alt: str) -> Html:
     with rc_context(SVG):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     data = base64.b64encode(buffer.getvalue()).decode()
-    return Html(f'<img class="figure" alt="{attribute(alt)}" src="data:image/svg+xml;base64,{data}">')
+    image = f'<img class="figure" alt="{attribute(alt)}" src="data:image/svg+xml;base64,{data}">'
+    return Html(f'<div class="wide">{image}</div>')  # on a telephone it scrolls: shrunk, nobody could read it
 
 
 def bullets(texts: Iterable[str], nothing: str = "Nothing to note.") -> Html:

@@ -13,7 +13,21 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from blipvqa.config.knobs import ConfigError
 from blipvqa.config.paths import project_path
-from blipvqa.pages.figures import BLUE, GREEN, GREY, ORANGE, RED, SERIES, empty, ends, label, legend, new_figure, note
+from blipvqa.pages.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    SERIES,
+    empty,
+    ends,
+    heading,
+    label,
+    legend,
+    new_figure,
+    note,
+)
 from blipvqa.pages.figures import points as draw_points
 
 
@@ -34,11 +48,11 @@ def plot_history(
     for row in [row for row in epochs if row["best"]][-1:]:
         middle.axvline(row["epoch"], color=GREY, lw=1, ls=":")
     middle.set_ylim(-0.02, 1.02)
-    middle.set_title("validation (dotted: best epoch)")
+    heading(middle, "validation (dotted: best epoch)")
     legend(middle, fontsize=8)
     right.plot([row["epoch"] for row in steps], [row["questions_per_second"] for row in steps], color=BLUE, lw=1)
     right.set_ylim(bottom=0)
-    right.set_title(f"{unit} a second")
+    heading(right, f"{unit} a second")
     for axes, drawable in ((left, steps + epochs), (middle, epochs), (right, steps)):
         axes.set_xlabel("epoch")
         if not drawable:
@@ -55,7 +69,7 @@ def _draw_losses(axes: Axes, steps: Sequence[Mapping], epochs: Sequence[Mapping]
     ):
         if rows:
             axes.plot([row["epoch"] for row in rows], [row[key] for row in rows], **style)
-    axes.set_title("loss per answer")
+    heading(axes, "loss per answer")
     if reference:
         _draw_reference(axes, reference)
     legend(axes, fontsize=8)
@@ -100,7 +114,7 @@ def draw_counts(axes: Axes, counts: Mapping[int, int], title: str, x: str = "", 
         note(axes, nothing)
         return
     axes.bar(list(counts), list(counts.values()), color=BLUE)
-    axes.set_title(title)
+    heading(axes, title)
     axes.set_xlabel(x)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
@@ -118,7 +132,7 @@ def plot_shares(counts: Mapping[str, Mapping[str, int]], names: Sequence[str], t
         axes.bar(places, shares, width, label=label(group), color=SERIES[k % len(SERIES)])
     axes.set_xticks(range(len(names)), [label(name, 14) or "(none)" for name in names])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_title(title)
+    heading(axes, title)
     legend(axes)
     return figure
 
@@ -136,7 +150,7 @@ def plot_points(
     figure, axes = new_figure(height=0.9 + height * len(names))
     for text, colour, shift, entries in series:
         draw_points(axes, names, entries, colour, text, shift)
-    axes.set_title(title)
+    heading(axes, title)
     legend(axes, beside=True)
     return figure
 
@@ -153,7 +167,7 @@ def plot_pairs(counts: Mapping[str, tuple[int, int]], titles: tuple[str, str], t
     axes.set_yticks(places, [label(name) or "(empty)" for name in counts])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_title(title)
+    heading(axes, title)
     legend(axes)
     return figure
 
@@ -174,7 +188,7 @@ def plot_matrix(counts: Sequence[Sequence[int]], rows: Sequence[str], columns: S
     axes.set_yticks(range(len(rows)), [label(name, 24) or "(empty)" for name in rows])
     axes.grid(visible=False)
     axes.set(xlabel="predicted", ylabel="actual")
-    axes.set_title(title)
+    heading(axes, title)
     return figure
 
 
@@ -192,7 +206,7 @@ def plot_strengths(scores: Mapping, title: str, y: str) -> Figure:
     if clean["low"] is not None:
         axes.axhspan(clean["low"], clean["high"], color=GREY, alpha=0.2)
     axes.set(ylim=(0, 1.02), xlabel="strength (0: as it is, its 95 % interval in grey)", ylabel=y)
-    axes.set_title(title)
+    heading(axes, title)
     legend(axes, beside=True)
     return figure
 
@@ -209,5 +223,5 @@ def plot_difference(differences: Mapping[str, Mapping], names: tuple[str, str]) 
     axes.axvline(0, color="#444", lw=1)
     axes.set_yticks(range(len(differences)), list(differences))
     axes.set_ylim(len(differences) - 0.5, -0.5)
-    axes.set_title(f"{label(names[1])} minus {label(names[0])}; grey: may be chance")
+    heading(axes, f"{label(names[1])} minus {label(names[0])}; grey: may be chance")
     return figure

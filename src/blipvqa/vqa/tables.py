@@ -79,8 +79,14 @@ def by_table(scores: Mapping, axis: str = "question_type") -> Html:
 
 def slice_table(rows: Sequence[Mapping], title: str) -> Html:
     """A table of `metrics["slices"]`; levels without a question are left out."""
-    shown = [(row["slice"], number(row, "exact_match"), interval(row), count(row)) for row in rows if row["n"]]
+    shown = [(_slice(row["slice"]), number(row, "exact_match"), interval(row), count(row)) for row in rows if row["n"]]
     return table([title, "exact match", "95 % interval", "questions"], shown)
+
+
+def _slice(name: str) -> str:
+    """ "question_type: where", with the axis in words."""
+    axis, colon, level = name.partition(": ")
+    return f"{spoken(axis)}{colon}{level}" if colon else name
 
 
 def mistakes_table(rows: Sequence[Mapping]) -> Html:
@@ -120,7 +126,7 @@ def more_tables(scores: Mapping) -> Html:
 
 def differences_table(compared: Mapping, names: tuple[str, str]) -> Html:
     """Every measure of two runs side by side (`numbers.bootstrap.compare_runs`)."""
-    differences = {name.replace("_", " "): entry for name, entry in compared["overall"].items()}
+    differences = {spoken(name): entry for name, entry in compared["overall"].items()}
     return table_of_differences({t: e for t, e in differences.items() if e["difference"] is not None}, names)
 
 
