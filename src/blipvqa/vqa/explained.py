@@ -26,11 +26,21 @@ if TYPE_CHECKING:  # who reads stored maps needs no model
 
 @dataclass(frozen=True)
 class StoredExplanation:
-    """The map `[g, g]` from 0 to 1 for the prediction with this `id`, when it answered `answer`."""
+    """The map `[g, g]` from 0 to 1 for the prediction with this `id`, when it answered `question` with `answer`."""
 
     id: str
+    question: str
     answer: str
     map: Tensor
+
+    def explains(self, prediction: Mapping) -> bool:
+        """Whether the prediction is still the one that was explained."""
+        return (self.id, self.question, self.answer) == _explained(prediction)
+
+
+def _explained(prediction: Mapping) -> tuple[str, str, str]:
+    """What a map is of: the row, its question, and what the model said before it may have abstained."""
+    return prediction["id"], prediction["question"], prediction.get("withheld", prediction["prediction"])
 
 
 def worth_explaining(predictions: Sequence[Mapping], count: int = 6) -> list[int]:
@@ -55,23 +65,22 @@ def explain_predictions(
 
     explanations = []
     for row in (predictions[i] for i in indices if i < len(predictions)):
-        answer = row.get("withheld", row["prediction"])
-        pixels = dataset.pixels(dataset.index(row["id"]))
-        patches = explain(model, processor, pixels, row["question"], answer).map
-        explanations.append(StoredExplanation(row["id"], answer, patches))
+        row_id, question, answer = _explained(row)
+        patches = explain(model, processor, dataset.pixels(dataset.index(row_id)), question, answer).map
+        explanations.append(StoredExplanation(row_id, question, answer, patches))
     return explanations
 
 
 def store_explanations(stored: StoredAnswers, split: str, predictions: Sequence[Mapping]) -> None:
     """Write `explanations-<split>.json`, unless it is there and of the same weights, settings, rows and pictures."""
     indices = worth_explaining(predictions)
-    fingerprint = stored.fingerprint(split, "") | {"explained": [predictions[i]["id"] for i in indices]}
+    fingerprint = stored.fingerprint(split, "") | {"explained": [list(_explained(predictions[i])) for i in indices]}
     file = _file(stored.run, split)
     if file.exists() and json.loads(file.read_text(encoding="utf-8"))["made_by"] == fingerprint:
         return
     model, processor = stored.model("trained")
     explanations = explain_predictions(model, processor, stored.splits[split], predictions, indices)
-    rows = [{"id": e.id, "answer": e.answer, "map": _rounded(e.map)} for e in explanations]
+    rows = [{**vars(explanation), "map": _rounded(explanation.map)} for explanation in explanations]
     write_json(file, {"made_by": fingerprint, "explanations": rows})
 
 
@@ -85,7 +94,7 @@ def stored_explanations(run: Run, split: str) -> list[StoredExplanation]:
     if not file.exists():
         return []
     rows = json.loads(file.read_text(encoding="utf-8"))["explanations"]
-    return [StoredExplanation(row["id"], row["answer"], torch.tensor(row["map"])) for row in rows]
+    return [StoredExplanation(**row | {"map": torch.tensor(row["map"])}) for row in rows]
 
 
 def _file(run: Run, split: str):

@@ -181,7 +181,7 @@ def explanations(
     cards = []
     for explanation in stored:
         row = row_of.get(explanation.id)
-        if row and row.get("withheld", row["prediction"]) == explanation.answer:
+        if row and explanation.explains(row):
             both = beside_its_map(dataset.image(dataset.index(row["id"])), explanation.map)
             cards.append(_card(both, [_answer_line(row)], side=320))
     if not cards:

@@ -1,0 +1,76 @@
+"""Explanations are made by `evaluate` and read by pages: no page runs a model."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from blipvqa import Run, evaluate, load_config, load_model, load_splits
+from blipvqa.vqa import explained, pictures
+from blipvqa.vqa.answers import answered_right
+from blipvqa.vqa.report import write_report
+
+
+def test_evaluation_stores_what_the_report_shows(done):
+    run = Run(done.folder)
+    predictions, splits = run.predictions("test"), load_splits(done)
+    stored = explained.stored_explanations(run, "test")
+    rows = {row["id"]: row for row in predictions}
+    assert 1 < len(stored) <= 6
+    assert all(explanation.explains(rows[explanation.id]) for explanation in stored)
+    assert not stored[0].explains(rows[stored[0].id] | {"prediction": "another"})
+    indices = explained.worth_explaining(predictions)
+    assert [predictions[i]["id"] for i in indices] == [explanation.id for explanation in stored]
+    assert len({predictions[i]["image_id"] for i in indices}) == len(indices)
+    again = explained.explain_predictions(
+        *load_model(str(run.model_folder), done), splits["test"], predictions, indices
+    )
+    for one, other in zip(stored, again, strict=True):
+        torch.testing.assert_close(one.map, other.map, rtol=0, atol=1e-3)
+    page = pictures.explanations(splits["test"], predictions, stored)
+    assert page.count("<img") == len(stored)
+    assert pictures.explanations(splits["test"], predictions[:0], stored).count("<img") == 0
+
+
+def test_a_wrong_answer_is_among_what_is_explained(done):
+    predictions = Run(done.folder).predictions("test")
+    wrong = [i for i, row in enumerate(predictions) if not answered_right(row)]
+    assert not wrong or set(explained.worth_explaining(predictions)) & set(wrong)
+    assert explained.worth_explaining([]) == []
+
+
+def test_a_report_needs_no_model(done, tmp_path):
+    run = Run(shutil.copytree(done.folder, tmp_path / "copy"))
+    (run.model_folder / "model.safetensors").unlink()
+    shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
+    page = write_report(run, load_splits(done)).read_text(encoding="utf-8")
+    assert "What moved the answer" in page
+    assert "run notebook 03_evaluate again" not in page
+    (run.folder / "explanations-test.json").unlink()  # as an older version left it
+    assert "run notebook 03_evaluate again" in write_report(run, load_splits(done)).read_text(encoding="utf-8")
+
+
+def test_an_evaluation_of_the_same_explains_nothing_anew(done, monkeypatch):
+    file = Run(done.folder).folder / "explanations-test.json"
+    before = file.stat().st_mtime_ns
+    monkeypatch.setattr(explained, "explain_predictions", None)  # would be called
+    evaluate(load_config(None, done.as_dict() | {"name": done.name}, done.name), progress=False)
+    assert file.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("module", ["pictures", "explained", "tables", "figures"])
+def test_looking_at_pictures_brings_in_no_model_and_no_evaluator(module):
+    """The package's face imports everything, so the modules are loaded below an empty one."""
+    code = f"""
+import importlib.util, pathlib, sys, types
+face = types.ModuleType("blipvqa")
+face.__path__ = [str(pathlib.Path(importlib.util.find_spec("blipvqa").origin).parent)]
+sys.modules["blipvqa"] = face
+import blipvqa.vqa.{module}
+names = ("blipvqa.models", "blipvqa.training", "blipvqa.vqa.evaluation", "blipvqa.vqa.predictions", "transformers")
+print([name for name in names if name in sys.modules])
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "[]"

@@ -1,0 +1,248 @@
+"""Figures, tables and pages of strange text and of next to no data: all is shown as text, and what is missing is said."""
+
+import io
+import json
+import shutil
+import warnings
+from types import SimpleNamespace
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+from matplotlib.text import Text
+
+from blipvqa import Run, load_splits, score
+from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.pages import certainty, html
+from blipvqa.pages.figures import new_figure
+from blipvqa.pages.tables import confidence_table
+from blipvqa.runs.files import write_json, write_lines
+from blipvqa.vqa import figures, pictures, tables
+from blipvqa.vqa.card import write_card
+from blipvqa.vqa.comparison import compare_runs
+from blipvqa.vqa.comparison_page import write_comparison
+from blipvqa.vqa.confidence import fit_temperature, score_confidence
+from blipvqa.vqa.grounding import exchangeable, grounding
+from blipvqa.vqa.report import write_report
+from blipvqa.vqa.review import read_review, write_review
+from blipvqa.vqa.slices import slices
+
+STRANGE = [
+    "$\\frac{$",
+    "$$",
+    "a $x_1^2$ b",
+    "\\",
+    "\\(x\\)",
+    "_",
+    "^",
+    "{",
+    "%",
+    "heart \N{ANATOMICAL HEART} \U0001d504",
+    "\u202egnp.exe שלום",
+    "x" * 5000,
+    "two\nlines\r\nand\ttabs",
+    "nul\x00bell\x07",
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>'",
+    "{{ 7 * 7 }}{% raw %}",
+    "```| a |```",
+    "=1+1;=2",
+]
+BOOTSTRAP = Bootstrap(resamples=20)
+
+
+def predictions_of(pairs, images=3):
+    return [
+        {
+            "id": f"test/{i}",
+            "image_id": f"image{i % images}",
+            "question": question,
+            "answer": answer,
+            "prediction": prediction,
+            "score": -0.1 - i,
+            "yes_probability": 0.7,
+            "topic": answer,
+        }
+        for i, (question, answer, prediction) in enumerate(pairs)
+    ]
+
+
+def scores_of(predictions, breakdown=()):
+    """What `evaluate` stores of these predictions, without a model."""
+    scores = score(predictions, train=predictions, breakdown=breakdown, bootstrap=BOOTSTRAP)
+    exchanged = predictions if exchangeable(predictions) else None
+    calibration = fit_temperature(predictions) if predictions else None
+    return scores | {
+        "split": "test",
+        "data": {"leaks": [], "answers": STRANGE},
+        "start": score(predictions, bootstrap=BOOTSTRAP)["overall"],
+        "grounding": grounding(predictions, predictions, exchanged, BOOTSTRAP),
+        "confidence": score_confidence(predictions, calibration=calibration, bootstrap=BOOTSTRAP),
+        "slices": slices(predictions, train=predictions, bootstrap=BOOTSTRAP),
+    }
+
+
+def every_figure(predictions, scores):
+    splits = {name: SimpleNamespace(rows=predictions) for name in ("train", "validation", "test", "$\\frac{$")}
+    entry = scores["overall"]["exact_match"]
+    stress = {"split": "$\\frac{$", "n": len(predictions), "clean": entry, "scores": {"$\\frac{$": {"1": entry}}}
+    compared = compare_runs(predictions, predictions, bootstrap=BOOTSTRAP)
+    yield from (
+        figures.plot_question_types(splits),
+        figures.plot_lengths(splits),
+        figures.plot_answers(splits),
+        figures.plot_questions_per_image(splits),
+        figures.plot_history(SimpleNamespace(history=[])),
+        figures.plot_metrics(scores),
+        *(figures.plot_by(scores, axis) for axis in scores["by"]),
+        figures.plot_answer_frequencies(predictions),
+        figures.plot_grounding(scores),
+        figures.plot_grounding({"by": scores["by"]}),
+        figures.plot_stress(stress),
+        figures.plot_confusion(scores["slices"]["confusion"]),
+        figures.plot_difference(compared, ("$\\frac{$", "_")),
+        certainty.plot_reliability(scores["confidence"]),
+        certainty.plot_coverage(scores["confidence"]),
+    )
+
+
+def every_table(predictions, scores):
+    compared = compare_runs(predictions, predictions, bootstrap=BOOTSTRAP)
+    yield from (
+        tables.metrics_table(scores),
+        tables.by_table(scores),
+        tables.more_tables(scores),
+        tables.differences_table(compared, ("$\\frac{$", "_")),
+        tables.stress_table({"clean": scores["overall"]["exact_match"], "scores": {}}),
+        confidence_table(scores["confidence"]),
+        html.bullets(STRANGE),
+    )
+
+
+def assert_harmless(page):
+    """No markup of the data, no formula that MathJax would read across, no control character."""
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert "\x00" not in page
+    assert "\u202e" not in page
+    assert "\\frac" not in page
+    assert "$" not in page
+
+
+@pytest.mark.parametrize("settings", [{}, {"text.usetex": True}, {"svg.fonttype": "none"}])
+def test_strange_text_is_drawn_as_text_at_every_moment(settings):
+    predictions = predictions_of([(text, text, "no") for text in STRANGE] * 3 + [("is it?", "yes", "yes")] * 4)
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for figure in every_figure(predictions, scores_of(predictions, ["topic"])):
+            figure.canvas.draw()
+            figure.savefig(io.BytesIO(), format="png", bbox_inches="tight")  # as a notebook shows it
+            assert_harmless(html.drawing(figure, "x"))
+            assert [text.get_text() for text in figure.findobj(Text) if text.get_parse_math()] == []
+
+
+def test_text_that_is_set_later_is_plain_too():
+    figure, axes = new_figure()
+    axes.plot([0, 1], [0, 1], label="$\\frac{$")
+    axes.set_xticks([0, 1], ["$\\frac{$", "$$"])
+    axes.annotate("$\\frac{$", (0, 0))
+    axes.legend(title="$\\frac{$")
+    figure.suptitle("$\\frac{$")
+    with plt.rc_context({"text.parse_math": True}):
+        figure.savefig(io.BytesIO(), format="svg", bbox_inches="tight")
+
+
+def test_strange_text_in_tables_and_cards_is_text():
+    predictions = predictions_of([(text, text, text + "?") for text in STRANGE])
+    for table in every_table(predictions, scores_of(predictions, ["topic"])):
+        assert_harmless(table)
+
+
+@pytest.fixture
+def copied(done, tmp_path):
+    """`copied(predictions)`: the finished run's folder elsewhere, with these predictions and their numbers."""
+
+    def make(predictions, name="copy"):
+        run = Run(shutil.copytree(done.folder, tmp_path / name))
+        write_lines(run.folder / "predictions-test.jsonl", predictions)
+        write_json(run.folder / "metrics-test.json", scores_of(predictions))
+        return run, load_splits(done)
+
+    return make
+
+
+def test_pages_of_a_run_whose_text_is_strange(copied, done):
+    rows = Run(done.folder).predictions("test")
+    texts = STRANGE * len(rows)
+    strange = [{**row, "question": t, "answer": t, "prediction": t + "?"} for row, t in zip(rows, texts, strict=False)]
+    run, splits = copied(strange)
+    other, _ = copied([row | {"prediction": "not " + row["answer"]} for row in strange], "& <b>")
+    write_review(strange, run.folder, "test")
+    page = write_report(run, splits).read_text(encoding="utf-8")
+    compared = write_comparison(run, other).read_text(encoding="utf-8")
+    for text in (page, compared):
+        assert_harmless(text.partition("<script>const")[0])
+        assert "&lt;script&gt;alert(1)" in text
+    assert "7 * 7" in page
+    assert "<title>copy and &amp; &lt;b&gt;</title>" in compared
+    write_card(run)
+    card = (run.model_folder / "README.md").read_text(encoding="utf-8")
+    assert "`<script>alert(1)</script>`" in card
+    assert read_review(run.folder / "review-test.csv", strange)["pending"] == len(strange)
+
+
+FEW = {
+    "nothing": [],
+    "one right answer": [("is it?", "yes", "yes")],
+    "one wrong open answer": [("what?", "fat", "")],
+    "yes and no only": [("is it?", "yes", "no"), ("is it red?", "no", "no")] * 3,
+    "open only": [("what is it?", "fat", "fat"), ("", "cyst", "fat")] * 3,
+    "nothing wrong": [("is it?", "yes", "yes"), ("what?", "fat", "fat")] * 8,
+    "nothing right": [("is it?", "yes", "no"), ("what?", "fat", "cyst")] * 8,
+}
+
+
+@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize("case", FEW)
+def test_next_to_no_data_is_shown_or_said(case, images):
+    predictions = predictions_of(FEW[case], images)
+    scores = scores_of(predictions)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for figure in every_figure(predictions, scores):
+            assert len(html.drawing(figure, "x")) > 1000
+            assert any(text.get_text().strip() for text in figure.findobj(Text))
+    assert all(every_table(predictions, scores))
+
+
+@pytest.mark.parametrize("case", [case for case in FEW if FEW[case]])
+def test_a_report_of_next_to_no_data(copied, done, case):
+    rows = Run(done.folder).predictions("test")
+    texts = [dict(zip(("question", "answer", "prediction"), texts, strict=True)) for texts in FEW[case]]
+    run, splits = copied([{**row, **few} for row, few in zip(rows, texts, strict=False)])
+    page = write_report(run, splits).read_text(encoding="utf-8")
+    assert "Predicted against actual" in page
+    assert "run notebook 03_evaluate again" in page  # the stored explanations are of other answers
+    write_card(run)
+
+
+def test_predictions_without_confidence_are_said():
+    rows = [row | {"score": None, "yes_probability": None} for row in predictions_of([("what?", "fat", "fat")] * 3)]
+    scores = scores_of(rows)["confidence"]
+    for figure in (certainty.plot_reliability(scores), certainty.plot_coverage(scores)):
+        assert any("no answer has a confidence" in text.get_text() for text in figure.findobj(Text))
+    assert confidence_table(scores)
+
+
+def test_an_axis_that_is_not_there_is_named():
+    predictions = predictions_of([("what?", "fat", "fat")])
+    with pytest.raises(ValueError, match="axis: 'organ' is none of question_type"):
+        figures.plot_by(scores_of(predictions), "organ")
+
+
+def test_samples_and_galleries_of_nothing(done):
+    data = load_splits(done)["validation"]
+    assert "keeps no samples" in pictures.sample_progress(SimpleNamespace(samples=[]), data)
+    assert "0 questions" in pictures.gallery(data, [])
+    assert "03_evaluate" in pictures.explanations(data, [], [])
+    assert json.dumps(scores_of([]), allow_nan=False)
