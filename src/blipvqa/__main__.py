@@ -121,7 +121,7 @@ def _report(config: Config) -> int:
 
 
 def _clean_cache(config: Config) -> int:
-    from blipvqa.data.images import clean_cache
+    from blipvqa.data.cache import clean_cache
 
     print(clean_cache(project_path(config.data.cache_dir)))
     return 0

@@ -15,7 +15,7 @@ from transformers import BlipImageProcessorPil
 
 from blipvqa.data import images
 from blipvqa.data.dataset import load_splits
-from blipvqa.data.images import ImageError, ImageStore, clean_cache, decode_image, open_pixels, resize_image
+from blipvqa.data.images import ImageError, ImageStore, decode_image, open_pixels, resize_image
 
 
 def encoded(image, kind="PNG", **options) -> bytes:
@@ -203,13 +203,6 @@ def test_a_store_that_cannot_be_written_still_delivers(tmp_path):
     store = ImageStore(tmp_path / "file", 32)
     assert store.get("abc", lambda: encoded(ramp(40)), "x").shape == (3, 32, 32)
     assert store.read_only
-
-
-def test_cleaning_removes_only_what_is_cached(tmp_path):
-    ImageStore(tmp_path / "images", 32).get("abc", lambda: encoded(ramp()), "x")
-    (tmp_path / "mine.txt").write_text("keep")
-    assert "removed" in clean_cache(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_another_decoder_decodes_anew(tmp_path, monkeypatch):

@@ -131,4 +131,4 @@ def load_splits(config: Config) -> Splits:
     checked, breakdown, notes = read_splits(config, store)
     folder = project_path(config.data.source)
     splits = {name: VQADataset(split, name, store, folder, breakdown) for name, split in checked.items()}
-    return Splits(splits, notes + one_colour_notes(splits))
+    return Splits(splits, notes + one_colour_notes(splits) + store.notes)

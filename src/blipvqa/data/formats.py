@@ -14,6 +14,7 @@ from pathlib import Path
 from blipvqa.config.knobs import SPLITS, Config, DataConfig
 from blipvqa.config.paths import project_path
 from blipvqa.data.arrow_tables import MOST_ROWS
+from blipvqa.data.cache import mark
 from blipvqa.data.columns import image_and_texts
 from blipvqa.data.parquet import read_parquet
 from blipvqa.data.raw import ListedPictures, Part, RawSplit
@@ -43,8 +44,9 @@ def open_source(config: Config) -> tuple[dict[str, RawSplit], list[str]]:
 def _synthetic(data: DataConfig, cache: Path) -> Path:
     settings = data.synthetic.model_dump(mode="json")
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-    folder = cache / "synthetic" / key
+    folder = cache / "synthetic" / key / "drawn"
     if not folder.is_dir():
+        mark(folder.parent)
         write_synthetic(folder, **settings)
     return folder
 

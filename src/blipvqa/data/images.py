@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ import PIL
 from PIL import Image
 
 from blipvqa.config.paths import project_path
+from blipvqa.data.cache import bytes_of, make_room, mark
 from blipvqa.data.decoding_memory import MEMORY, SILENCE, image_memory, resize_memory
 from blipvqa.data.depth import Refused
 from blipvqa.data.picture_sources import FORMATS, Source, picture_source
@@ -31,9 +31,8 @@ from blipvqa.runs.files import replacing
 
 DECODER = f"3-pillow-{PIL.__version__}"  # the first number grows whenever the same file gives other pixels
 LARGEST_FILE = 500_000_000  # bytes of an image file
-CACHED = ("images", "synthetic", "datasets", "hub")  # what `clean_cache` removes of a cache folder
-HEADER = struct.Struct("<8sIII")  # magic, side, crc32 of the pixels, whether they are one colour
 MAGIC = b"blipvqa2"
+HEADER = struct.Struct("<8sIII")  # magic, side, crc32 of the pixels, whether they are one colour
 
 
 class ImageError(UserError, ValueError):
@@ -122,7 +121,8 @@ class ImageStore:
 
     Where the decoder changed, pictures are decoded anew; what an older one left makes room as any old file does.
 
-    On a disk that cannot be written, pictures are decoded each time and `read_only` says why.
+    On a disk that cannot be written, or where a folder of this name is somebody else's, pictures are decoded each time
+    and `read_only` says why.
     """
 
     def __init__(self, folder: str | Path, size: int, gigabytes: float = 20.0):
@@ -164,9 +164,17 @@ class ImageStore:
         files = list(self.folder.glob("*/*.raw"))
         return {
             "images": len(files),
-            "gigabytes": round(sum(map(_bytes_of, files)) / 1e9, 3),
+            "gigabytes": round(sum(map(bytes_of, files)) / 1e9, 3),
             "limit": self.limit / 1e9,
         }
+
+    @property
+    def notes(self) -> list[str]:
+        """A line where nothing can be stored; none where all is well."""
+        if not self.read_only:
+            return []
+        place = f"{self.folder.parent.name}/{self.folder.name}"
+        return [f"pictures are decoded each time: the cache's '{place}' is not written ({self.read_only})"]
 
     def _path(self, image_id: str) -> Path:
         return self.folder / image_id[:2] / f"{image_id}.raw"
@@ -189,6 +197,9 @@ class ImageStore:
 
     def _save(self, image_id: str, pixels: np.ndarray) -> None:
         try:
+            if self._room is None and not mark(self.folder):
+                self.read_only = "it was there before and was not made by this program"
+                return
             with replacing(self._path(image_id), durable=False) as beside:
                 header = HEADER.pack(MAGIC, self.size, zlib.crc32(pixels), self._one_colour[image_id])
                 beside.write_bytes(header + pixels.tobytes())
@@ -200,35 +211,5 @@ class ImageStore:
     def _make_room(self, written: int) -> None:
         self._room = None if self._room is None else self._room - written
         if self._room is None or self._room < 0:
-            files = sorted(self.folder.parent.glob("*/*/*.raw"), key=_age)
-            total = sum(map(_bytes_of, files))
-            while total > self.limit and len(files) > 1:
-                oldest = files.pop(0)
-                total -= _bytes_of(oldest)
-                oldest.unlink(missing_ok=True)
+            total = make_room(self.folder.parent, self.limit)
             self._room = max(0, self.limit - total, self.limit // 20)
-
-
-def clean_cache(folder: str | Path) -> str:
-    """Remove what is cached in `folder` (and nothing else that lies there); one line that says how much it was."""
-    total = 0
-    for name in CACHED:
-        for path in (Path(folder) / name).rglob("*"):
-            total += 0 if path.is_dir() else _bytes_of(path)
-        shutil.rmtree(Path(folder) / name, ignore_errors=True)
-    return f"removed {total / 1e6:,.1f} MB of cached images and data from {Path(folder).name}/"
-
-
-def _bytes_of(path: Path) -> int:
-    """0 for a file that another process has just removed."""
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return 0
-
-
-def _age(path: Path) -> float:
-    try:
-        return os.lstat(path).st_mtime
-    except OSError:
-        return 0.0

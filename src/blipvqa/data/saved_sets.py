@@ -15,6 +15,7 @@ from datasets import Dataset, DatasetDict
 from filelock import FileLock
 
 from blipvqa.data.arrow_tables import MOST_ROWS, Budget, check_schema, column_values, picture_cells
+from blipvqa.data.cache import mark
 from blipvqa.data.raw import Part, RawSplit
 from blipvqa.data.split_names import SourceError
 
@@ -63,7 +64,7 @@ def hub_set(source: str, cache: Path) -> dict[str, Dataset]:
             f"data.source '{source}': no such folder, and no Hub id (owner/name). Give a folder with "
             "train.parquet, train.jsonl or train.csv, a Hub id, or 'synthetic'."
         )
-    cache.mkdir(parents=True, exist_ok=True)
+    mark(cache)
     try:
         with FileLock(cache / "hub.lock"), _quiet():
             hub = datasets.load_dataset(source, cache_dir=str(cache))
