@@ -1,50 +1,20 @@
-"""The loop: a step is the same however it is cut up, and a run that was stopped ends where it would have ended."""
+"""The loop: a step is the same however it is cut up, and what cannot be is refused."""
 
-import itertools
 import json
 import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
-from conftest import TINY
-from safetensors.torch import load_file
+from same_run import losses, weights
 
 import blipvqa.training.loop as training
 from blipvqa import Run, fine_tune, load_model
 from blipvqa.config.knobs import ConfigError
-from blipvqa.models.adapters import add_lora, merged
-from blipvqa.runs.files import read_lines
-from blipvqa.runs.lock import lock
-from blipvqa.runs.run import RunError
-from blipvqa.training.checkpoints import digest, load_checkpoint
-from blipvqa.training.interrupts import Stopped
-from blipvqa.training.optimizer import learning_rate, make_optimizer
+from blipvqa.training.checkpoints import load_checkpoint
 from blipvqa.training.step import SKIPS_IN_A_ROW, Stepper, StepTaken
 from blipvqa.training.stopping import Stop
-from blipvqa.vqa.task import VQA
-
-
-def weights(run: Run) -> dict:
-    return load_file(run.model_folder / "model.safetensors")
-
-
-def losses(run: Run) -> list[float]:
-    return [row["loss"] for row in run.history if row["type"] == "step"]
-
-
-def assert_same_run(a: Run, b: Run):
-    torch.testing.assert_close(weights(a), weights(b), rtol=0, atol=0)
-    timed = ("seconds", "questions_per_second", "peak_memory_gib")
-    plain = [[{k: v for k, v in row.items() if k not in timed} for row in run.history] for run in (a, b)]
-    assert plain[0] == plain[1]
-    assert a.samples == b.samples
 
 
 def test_a_run_leaves_what_it_promises(done):
@@ -109,88 +79,6 @@ def test_accumulation_changes_no_step(tiny, settings):
     torch.testing.assert_close(norms[0][0], norms[1][0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"train__augment": "light", "model__text_dropout": 0.1}, {"model__lora": {"rank": 4}}]
-)
-def test_a_run_stopped_by_a_signal_ends_as_if_it_had_not_been(tiny, monkeypatch, settings):
-    whole = fine_tune(tiny("whole", **settings))
-    step = training.FineTuning._step
-
-    def and_stop(self, *arguments):
-        if self.progress.step == stop_at:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, *arguments)
-
-    monkeypatch.setattr(training.FineTuning, "_step", and_stop)
-    for stop_at in (3, 9):
-        with pytest.raises(Stopped, match="start it again"):
-            fine_tune(tiny("stopped", **settings))
-        state = Run(tiny("stopped").folder).state
-        assert (state["finished"], state["step"]) == (False, stop_at + 1)
-    monkeypatch.setattr(training.FineTuning, "_step", step)
-    assert_same_run(whole, fine_tune(tiny("stopped", **settings)))
-
-
-def start(root, name: str, **overrides) -> subprocess.Popen:
-    settings = TINY | {key.replace("__", "."): value for key, value in overrides.items()}
-    (root / "configs").mkdir(exist_ok=True)
-    (root / "configs" / "empty.yaml").write_text("{}\n")
-    pairs = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-    environment = {**os.environ, "BLIPVQA_ROOT": str(root), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    return subprocess.Popen(
-        [sys.executable, "-m", "blipvqa", "train", "configs/empty.yaml", "--name", name, "--set", *pairs],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def killed_runs_end_alike(root, tiny, kills: int, seed: int):
-    settings = {"train__checkpoint_every": 2, "train__epochs": 4, "train__keep_checkpoints": 2}
-    whole = fine_tune(tiny("whole", **settings))
-    draw, killed = random.Random(seed), Run(tiny("killed").folder)
-    done = 0
-    while done < kills:
-        process = start(root, "killed", **settings)
-        begun = len(killed.history)
-        while process.poll() is None and len(killed.history) <= begun:
-            time.sleep(0.005)
-        time.sleep(draw.uniform(0, 0.25))
-        if process.poll() is not None:
-            break
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        done += 1
-    last = start(root, "killed", **settings)
-    _, errors = last.communicate(timeout=120)
-    assert last.returncode == 0, errors[-2000:]
-    assert_same_run(whole, killed)
-    return done
-
-
-def test_kill_9_at_random_moments_loses_nothing(root, tiny):
-    assert killed_runs_end_alike(root, tiny, kills=3, seed=0) >= 2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
-def test_many_kills_lose_nothing(root, tiny, seed):
-    assert killed_runs_end_alike(root, tiny, kills=4, seed=seed) >= 3
-
-
-def test_a_torn_checkpoint_is_noticed_and_the_one_before_used(tiny, capsys):
-    settings = {"train__checkpoint_every": 1, "train__keep_checkpoints": 3, "train__epochs": 1}
-    whole = fine_tune(tiny("whole", **settings))
-    config = tiny("torn", **settings)
-    fine_tune(config)
-    last = sorted((config.folder / "checkpoints").glob("*.safetensors"))[-1]
-    last.write_bytes(last.read_bytes()[:-7])
-    (config.folder / "state.json").write_text('{"finished": false, "why": ""}')
-    assert_same_run(whole, fine_tune(config))
-    assert "is not used" in capsys.readouterr().out
-
-
 def test_checkpoints_hold_no_pickle_and_are_pruned(done):
     names = sorted(path.name for path in (done.folder / "checkpoints").iterdir())
     assert [name.rpartition(".")[2] for name in names] == ["json", "safetensors"]
@@ -198,28 +86,6 @@ def test_checkpoints_hold_no_pickle_and_are_pruned(done):
     assert tensors
     assert not notes
     assert state["step"] == Run(done.folder).state["step"]
-
-
-def test_two_runs_with_one_name_cannot_write_at_once(tiny):
-    config = tiny()
-    with lock(config.folder), pytest.raises(RunError, match="being written"):
-        fine_tune(config)
-    holder = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys, time, pathlib\nfrom blipvqa.runs.lock import lock\n"
-            f"with lock(pathlib.Path({str(config.folder)!r})):\n    print('held', flush=True)\n    time.sleep(60)",
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert holder.stdout.readline() == "held\n"
-    with pytest.raises(RunError, match=f"process {holder.pid}"):
-        fine_tune(config)
-    holder.kill()
-    holder.wait()
-    assert fine_tune(config).finished  # a dead process's lock is taken over
 
 
 def test_a_loss_that_is_no_number_stops_or_is_skipped(tiny, monkeypatch):
@@ -275,14 +141,6 @@ def test_out_of_memory_halves_the_batch_and_changes_no_step(tiny, monkeypatch, c
     assert "going on with 6" in capsys.readouterr().out
 
 
-def test_the_wall_clock_budget_stops_in_good_order(tiny, capsys):
-    run = fine_tune(tiny(train__max_minutes=1e-6))
-    assert not run.finished
-    assert run.state["step"] == 1
-    assert "Nothing is lost" in capsys.readouterr().out
-    assert fine_tune(tiny()).finished
-
-
 def test_patience_stops_early(tiny):
     run = fine_tune(tiny(train__learning_rate=1e-9, train__epochs=8, train__patience=2))
     assert run.state["why"] == "patience"
@@ -313,93 +171,6 @@ def test_trackers_and_metrics_that_cannot_be_are_refused_at_once(tiny):
         fine_tune(tiny(train__metric="accuracy"))
     with pytest.raises(ConfigError, match="pip install"):
         fine_tune(tiny(train__tracker="mlflow"))
-
-
-def test_the_rate_warms_up_and_comes_down(tiny):
-    train = tiny(train__warmup=0.1, train__learning_rate=1e-3).train
-    rates = [learning_rate(step, 100, train) for step in range(100)]
-    assert rates[0] == pytest.approx(1e-3 / 11)
-    assert max(rates) == rates[10] == 1e-3
-    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
-    assert rates[-1] < 1e-6
-
-
-def test_biases_and_norms_do_not_decay(tiny):
-    config = tiny()
-    model, _ = load_model("scratch", config)
-    decayed, kept = make_optimizer(model, config.train).param_groups
-    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.05, 0.0)
-    assert {p.ndim for p in kept["params"]} == {1}
-    assert sum(len(g["params"]) for g in (decayed, kept)) == len(list(model.parameters()))
-
-
-def test_adapters_start_as_nothing_and_merge_into_the_weights(tiny):
-    config = tiny(model__lora={"rank": 4, "dropout": 0.0})
-    model, processor = load_model("scratch", config)
-    data = training.load_splits(config)["train"]
-    batch = VQA.collator(processor, config)(data.__getitems__(list(range(12))))
-    before = model(**batch).loss
-    add_lora(model, config.model.lora)
-    trained = [name for name, p in model.named_parameters() if p.requires_grad]
-    assert trained
-    assert all("lora_" in name for name in trained)
-    torch.testing.assert_close(model(**batch).loss, before)
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if "lora_B" in name:
-                p.normal_(std=0.5)
-    adapted = model(**batch).loss
-    assert not torch.isclose(adapted, before)
-    whole = merged(model)
-    assert not any("lora" in name for name in whole.state_dict())
-    torch.testing.assert_close(whole(**batch).loss, adapted, rtol=1e-4, atol=1e-4)
-
-
-TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-
-
-def two_processes(root, *command: str, **settings) -> subprocess.CompletedProcess:
-    """`command` in two CPU processes, as `accelerate launch` starts it on several GPUs."""
-    (root / "configs").mkdir(exist_ok=True)
-    (root / "configs" / "empty.yaml").write_text("{}\n")
-    pairs = [f"{key}={json.dumps(value)}" for key, value in {**TINY, **settings}.items()]
-    environment = {**os.environ, "BLIPVQA_ROOT": str(root), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    arguments = ["train", "configs/empty.yaml", "--name", "two", "--set", *pairs]
-    return subprocess.run([*TWO, *command, *arguments], env=environment, capture_output=True, text=True, timeout=300)
-
-
-def test_two_processes_train_as_one(root, tiny):
-    """The same losses, metrics over every question once, one writer."""
-    one = fine_tune(tiny("one"))
-    launched = two_processes(root, "-m", "blipvqa")
-    assert launched.returncode == 0, launched.stderr[-3000:]
-    two = Run(tiny("two").folder)
-    assert two.environment["processes"] == 2
-    torch.testing.assert_close(losses(one), losses(two), rtol=1e-3, atol=1e-3)
-    epochs = [[row for row in run.history if row["type"] == "epoch"] for run in (one, two)]
-    assert [row["loss"] for row in epochs[0]] == pytest.approx([row["loss"] for row in epochs[1]], rel=1e-3)
-    assert len(read_lines(two.folder / "samples.jsonl")) == len(one.samples)
-    assert digest(two.model_folder / "model.safetensors")
-
-
-def test_two_processes_pause_together_when_the_clock_of_one_is_over(root, tiny):
-    """Only the second process's minutes are over: both leave after the same step, write one checkpoint, and go on."""
-    script = root / "one_clock.py"
-    script.write_text(
-        "import os, sys\n"
-        "from blipvqa.__main__ import main\n"
-        "from blipvqa.training.stopping import Stop, Stopping\n"
-        "Stopping._mine = lambda self: Stop.MINUTES if os.environ['RANK'] == '1' else Stop.NO\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
-    launched = two_processes(root, str(script), **{"train.max_minutes": 60})
-    assert launched.returncode == 0, launched.stderr[-3000:]
-    two = Run(tiny("two").folder)
-    assert (two.finished, two.state["step"]) == (False, 1)
-    assert (two.model_folder / "model.safetensors").exists()
-    assert "goes on from there" in launched.stdout
-    assert two_processes(root, "-m", "blipvqa").returncode == 0
-    assert two.finished
 
 
 def test_a_metric_that_validation_cannot_count_is_refused_before_the_first_step(tiny):

@@ -87,6 +87,7 @@ class FineTuning:
         self.config, self.task, self.accelerator, self.run = config, task, accelerator, run
         self.splits, self.data = splits, splits["train"]
         self.model, self.processor = load_model(config.model.name, config, self._texts())
+        torch.manual_seed(config.seed)  # adapters on published weights are drawn, and no seed was set before
         add_lora(self.model, config.model.lora)
         if config.train.gradient_checkpointing:
             self.model.activation_checkpointing_enable()
