@@ -6,6 +6,7 @@
 - `stored_answers`: predictions kept as long as what made them stays the same
 - `answers`: an answered question, and when two rows ask the same
 - `measures`: what is counted of each answer
+- `baselines`: what answers reach that never see the picture
 - `scores`: predictions to numbers with intervals
 - `validation`: the numbers of an epoch
 - `trained`: the doors to a trained run: its settings and its data are what made it

@@ -6,6 +6,7 @@ from blipvqa.pages.cards import front_matter, markdown_table, plain, results
 from blipvqa.pages.wording import count, interval, last_part, number, share
 from blipvqa.runs.files import write_text
 from blipvqa.runs.run import Run
+from blipvqa.vqa.baselines import TITLES
 from blipvqa.vqa.titles import HEADLINE
 
 TASK = "visual-question-answering"
@@ -94,7 +95,7 @@ def _numbers(scores: dict | None, run: Run) -> str:
         f"## Numbers on {scores['split']}",
         "",
         "95 % intervals are bootstrapped over images. The ceiling is what repeated questions with several answers "
-        "allow; the baseline is the majority answer per question type, which sees no picture.",
+        f"allow; the baseline is {_baseline(scores)}, which sees no picture.",
         "",
         markdown_table(["", "value", "95 % interval", "questions", "ceiling", "baseline"], rows),
         "",
@@ -102,6 +103,12 @@ def _numbers(scores: dict | None, run: Run) -> str:
         *_confidence_lines(scores),
     ]
     return "\n".join(lines).rstrip()
+
+
+def _baseline(scores: dict) -> str:
+    if "baseline_name" not in scores:  # scored before there were three
+        return "the majority answer per question type"
+    return f"the {TITLES[scores['baseline_name']]}, the strongest of {len(TITLES)} answerers of questions alone"
 
 
 def _grounding_lines(scores: dict) -> list[str]:

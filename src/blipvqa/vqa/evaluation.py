@@ -3,7 +3,7 @@
 Notable:
 - The model answers once; predictions are stored with a fingerprint of what made them and asked for again only when
   that changed. All numbers are computed from the stored predictions.
-- Beside the score stand the weights training began with, the majority answer that sees no picture, and the same model
+- Beside the score stand the weights training began with, the baselines that see no picture, and the same model
   with the picture blanked or exchanged for another one's: what of the score needs the picture.
 """
 

@@ -73,7 +73,7 @@ def plot_metrics(scores: Mapping) -> Figure:
     rows = (
         ("ceiling", GREY, 0.0, scores["ceiling"]),
         ("before training", YELLOW, 0.1, scores.get("start", {})),
-        ("majority answer", ORANGE, 0.2, scores.get("baseline", {})),
+        ("questions alone", ORANGE, 0.2, scores.get("baseline", {})),
         ("picture blanked", RED, 0.3, scores.get("grounding", {}).get("blank", {}).get("overall", {})),
         ("this run", GREEN, -0.1, scores["overall"]),
     )

@@ -10,8 +10,10 @@ from typing import TypedDict
 import numpy as np
 
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
+from blipvqa.numbers.comparison import Difference, compare_counts
 from blipvqa.text import normalize
-from blipvqa.vqa.answers import Prediction, is_yes_no, question_type
+from blipvqa.vqa.answers import Prediction, is_yes_no
+from blipvqa.vqa.baselines import TITLES, blind_predictions
 from blipvqa.vqa.measures import MEASURES, counts, measure_names
 from blipvqa.vqa.slices import axes
 
@@ -25,7 +27,10 @@ class Scores(TypedDict, total=False):
     overall: dict[str, Estimate]  # by measure
     by: dict[str, dict[str, dict[str, Estimate]]]  # by axis, level (the largest first) and measure
     ceiling: dict[str, Estimate]  # the best that any model could reach, see `ceiling`
-    baseline: dict[str, Estimate]  # of the majority answer; only where `train` is at hand
+    baselines: dict[str, dict[str, Estimate]]  # by name (`baselines.BASELINES`) and measure; only with `train`
+    baseline_name: str  # the strongest of them, by exact match
+    baseline: dict[str, Estimate]  # of that one
+    above_baseline: Difference  # exact match, over that one, in pairs
     warnings: list[str]
 
 
@@ -39,7 +44,7 @@ def score(
     """Every measure of `measures.MEASURES`, overall and in each slice, with 95 % intervals over images.
 
     A column `answer_type` (open, closed) of the predictions adds VQA-RAD's two accuracies. With the rows of `train`,
-    the majority answer per question type is scored as baseline. The columns in `breakdown` become axes beside
+    what never sees a picture is scored, see `baselines`. The columns in `breakdown` become axes beside
     `question_type`, the question's first word. `bootstrap` says what is drawn (image, patient, slide), how often and
     from which seed.
 
@@ -57,29 +62,16 @@ def score(
         "ceiling": ceiling(predictions),
     }
     if train is not None:
-        blind = counts(majority_baseline(train, predictions))
-        (scores["baseline"],) = estimate(blind, groups, [everything], MEASURES, names, bootstrap)
+        blind = {name: counts(answered) for name, answered in blind_predictions(train, predictions).items()}
+        baselines = {
+            name: estimate(of_blind, groups, [everything], MEASURES, names, bootstrap)[0]
+            for name, of_blind in blind.items()
+        }
+        strongest = max(baselines, key=lambda name: baselines[name]["exact_match"]["value"] or 0.0)
+        above = compare_counts(blind[strongest], counted, groups, [everything], MEASURES, ["exact_match"], bootstrap)
+        scores |= {"baselines": baselines, "baseline_name": strongest, "baseline": baselines[strongest]}
+        scores["above_baseline"] = next(above)["exact_match"]
     return scores | {"warnings": _warnings(scores, len(np.unique(groups)), bootstrap.group)}
-
-
-def majority_baseline(train: Iterable[Mapping], rows: Iterable[Mapping]) -> list[dict]:
-    """The baseline that sees no image: the commonest answer in train to the question's type, as predictions.
-
-    A question type that train lacks takes the commonest answer of all; of equally common answers, the first
-    in alphabetical order. Answers are told apart by `normalize` and spelled as they first were. Returns the rows
-    as predictions: `prediction` set ("" without train rows), `score` and `yes_probability` None.
-    """
-    answers: dict[str | None, Counter[str]] = defaultdict(Counter)
-    spelled: dict[str, str] = {}
-    for row in train:
-        answer = normalize(row["answer"])
-        spelled.setdefault(answer, row["answer"])
-        answers[question_type(row["question"])][answer] += 1
-        answers[None][answer] += 1  # over all question types
-    commonest = {kind: spelled[min(times, key=lambda a: (-times[a], a))] for kind, times in answers.items()}
-    unseen = commonest.get(None, "")
-    silent = {"score": None, "yes_probability": None}
-    return [{**row, **silent, "prediction": commonest.get(question_type(row["question"]), unseen)} for row in rows]
 
 
 def ceiling(rows: Iterable[Mapping], same_question: Callable[[str], str] = normalize) -> dict[str, Estimate]:
@@ -116,18 +108,15 @@ def _warnings(scores: Scores, groups: int, group: str) -> list[str]:
         return ["there are no predictions: every number is null"]
     warnings = []
     if groups < FEW_GROUPS:
-        unit = "images" if group == "image_id" else f"values of {group}"
+        unit = "images" if group == "image_id" else "groups"
         warnings.append(f"the intervals rest on {groups} {unit} only: they are rough, and rather too narrow")
     if best < 1:
         warnings.append(
             f"some questions are asked of the same image with different answers: no model that answers "
             f"each once exceeds {best:.1%} exact match (see ceiling)"
         )
-    if "baseline" in scores and overall["value"] <= (blind := scores["baseline"]["exact_match"]["value"]):
-        warnings.append(
-            f"exact match {overall['value']:.1%} is not above the {blind:.1%} of the majority answer per "
-            "question type, which sees no image"
-        )
+    if "baseline" in scores:
+        warnings += _blind_warning(scores)
     for axis, levels in scores["by"].items():
         sizes = {level: entry["exact_match"]["n"] for level, entry in levels.items()}
         few = [f"{level} ({n})" for level, n in sizes.items() if n < FEW_QUESTIONS]
@@ -135,3 +124,17 @@ def _warnings(scores: Scores, groups: int, group: str) -> list[str]:
             shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
             warnings.append(f"{axis}: fewer than {FEW_QUESTIONS} questions in {shown}: examples, no facts")
     return warnings
+
+
+def _blind_warning(scores: Scores) -> list[str]:
+    """A line where exact match is not above the strongest baseline, or not surely so."""
+    value, blind = scores["overall"]["exact_match"]["value"], scores["baseline"]["exact_match"]["value"]
+    above = scores["above_baseline"]
+    if above["difference"] > 0 and (above["low"] is None or above["low"] > 0):
+        return []
+    how = "not above" if above["difference"] <= 0 else "not surely above"
+    interval = "" if above["low"] is None else f"; the difference is {above['low']:+.3f} to {above['high']:+.3f}"
+    return [
+        f"exact match {value:.1%} is {how} the {blind:.1%} of the {TITLES[scores['baseline_name']]}, "
+        f"which sees no image{interval}"
+    ]

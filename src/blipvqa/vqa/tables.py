@@ -8,6 +8,7 @@ from blipvqa.pages.html import Html, join
 from blipvqa.pages.tables import differences_table as table_of_differences
 from blipvqa.pages.tables import measures_table, table, titled
 from blipvqa.pages.wording import NOTHING, count, interval, number
+from blipvqa.vqa.baselines import TITLES
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.titles import HEADLINE, spoken
 
@@ -31,7 +32,7 @@ def metrics_table(scores: Mapping) -> Html:
     columns = {
         "generated": scores.get("generated"),
         "ceiling": scores["ceiling"],
-        "majority answer": scores.get("baseline"),
+        "questions alone": scores.get("baseline"),
         "picture blanked": scores.get("grounding", {}).get("blank", {}).get("overall"),
         "before training": scores.get("start"),
     }
@@ -109,10 +110,22 @@ def review_table(review: Mapping) -> Html:
     return table(["", "value", "95 % interval", "questions"], rows)
 
 
+def baselines_table(scores: Mapping) -> Html:
+    """What answers reach that never see the picture (`baselines`), the strongest in bold."""
+    columns = {name: HEADLINE[name] for name in ("exact_match", "yes_no_accuracy", "open_exact_match")}
+    rows = []
+    for name, entries in scores["baselines"].items():
+        title = Html("<b>{}</b>").format(TITLES[name]) if name == scores["baseline_name"] else TITLES[name]
+        first = entries["exact_match"]
+        rows.append((title, interval(first), *(number(entries[column]) for column in columns)))
+    return table(["answers from questions alone", "95 % interval", *columns.values()], rows)
+
+
 def more_tables(scores: Mapping) -> Html:
     """What is worth a look after the headline: variants, axes, slices, mistakes."""
     slices = scores["slices"]
-    parts = [titled("Further measures", variants_table(scores))]
+    parts = [titled("Without any picture", baselines_table(scores))] if "baselines" in scores else []
+    parts.append(titled("Further measures", variants_table(scores)))
     parts += [titled(f"By {spoken(axis)}", by_table(scores, axis)) for axis in scores["by"] if axis != "question_type"]
     parts += [
         titled("Worst slices of ten questions and more", slice_table(slices["worst"], "slice")),
