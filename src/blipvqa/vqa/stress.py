@@ -62,11 +62,11 @@ def _stress(
     def exact_match(dataset) -> dict:
         return score(answer(dataset=dataset), bootstrap=bootstrap)["overall"]["exact_match"]
 
-    found = {"split": split, "n": len(data), "clean": exact_match(data), "scores": {}}
+    stress_scores = {"split": split, "n": len(data), "clean": exact_match(data), "scores": {}}
     for kind in kinds or CORRUPTIONS:
-        found["scores"][kind] = {
+        stress_scores["scores"][kind] = {
             str(strength): exact_match(data.altered(partial(corrupt, kind=kind, strength=strength, seed=config.seed)))
             for strength in strengths
         }
-    write_json(run.folder / f"stress-{split}.json", found)
-    return found
+    write_json(run.folder / f"stress-{split}.json", stress_scores)
+    return stress_scores
