@@ -65,9 +65,9 @@ def test_hostile_questions_pass_through_every_page(parts, tmp_path):
 def test_positions_are_chosen_and_clipped(parts, arguments, shown, note):
     _, splits, predictions = parts
     page = pictures.gallery(splits["test"], predictions, **arguments)
-    found = [int(n) for n in re.findall(r"<span style='[^']*'>(\d+) · ", page)]
+    positions = [int(n) for n in re.findall(r"<span style='[^']*'>(\d+) · ", page)]
     if shown is not None:
-        assert sorted(found) == sorted(shown)
+        assert sorted(positions) == sorted(shown)
     assert note in page
 
 
@@ -103,7 +103,7 @@ def test_a_hundred_questions_stay_light(parts):
 def test_every_figure_draws(parts):
     run, splits, predictions = parts
     scores = run.metrics("test")
-    drawn = [
+    every_figure = [
         figures.plot_question_types(splits),
         figures.plot_lengths(splits),
         figures.plot_answers(splits),
@@ -118,7 +118,7 @@ def test_every_figure_draws(parts):
         certainty.plot_coverage(scores["confidence"]),
         figures.plot_confusion(scores["slices"]["confusion"]),
     ]
-    for figure in drawn:
+    for figure in every_figure:
         assert isinstance(figure, Figure)
         assert any(axes.has_data() for axes in figure.axes)
         assert len(html.drawing(figure, "x")) > 3000
@@ -135,19 +135,19 @@ def test_a_reference_curve_is_drawn_or_refused(parts, done, request):
 
 def test_the_report_is_one_safe_file(parts, done):
     run, splits, _ = parts
-    kept = read_lines(run.folder / "predictions-test.jsonl")
-    write_lines(run.folder / "predictions-test.jsonl", [{**kept[0], "question": HOSTILE}, *kept[1:]])
+    predictions = read_lines(run.folder / "predictions-test.jsonl")
+    write_lines(run.folder / "predictions-test.jsonl", [{**predictions[0], "question": HOSTILE}, *predictions[1:]])
     try:
         page = write_report(run, splits).read_text()
     finally:
-        write_lines(run.folder / "predictions-test.jsonl", kept)
+        write_lines(run.folder / "predictions-test.jsonl", predictions)
     assert "<script>alert" not in page
     assert page.count("<script") == 1
     assert not re.search(r"""<\w+ [^<>]*(src|href)=["']?(?!data:)\w""", page)  # nothing to load
     assert 'http-equiv="Content-Security-Policy"' in page
     assert "default-src 'none'" in page
     assert str(done.folder) not in page
-    assert page.count("data:image/jpeg") >= len({row["image_id"] for row in kept})
+    assert page.count("data:image/jpeg") >= len({row["image_id"] for row in predictions})
     for words in (
         "Numbers on test",
         "Training",

@@ -28,12 +28,12 @@ def parts(done):
 def test_a_map_covers_the_picture_and_leaves_the_model_alone(parts, done, method):
     model, processor, data = parts
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    found = explain(model, processor, data.pixels(0), data.rows[0]["question"], method=method)
-    assert found.map.shape == (4, 4)
-    assert found.map.min() >= 0
-    assert found.map.max() == pytest.approx(1.0)
-    assert found.answer == Run(done.folder).predictions("test")[0]["prediction"]
-    assert spread_over(found.map, 40, 30).shape == (30, 40)
+    explanation = explain(model, processor, data.pixels(0), data.rows[0]["question"], method=method)
+    assert explanation.map.shape == (4, 4)
+    assert explanation.map.min() >= 0
+    assert explanation.map.max() == pytest.approx(1.0)
+    assert explanation.answer == Run(done.folder).predictions("test")[0]["prediction"]
+    assert spread_over(explanation.map, 40, 30).shape == (30, 40)
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
     assert all(parameter.grad is None for parameter in model.parameters())
     with pytest.raises(ValueError, match="method"):
@@ -50,9 +50,9 @@ def test_a_gradient_map_is_of_one_answer(parts):
 
 
 def test_the_peak_is_the_middle_of_the_highest_patch():
-    found = torch.zeros(4, 8)
-    found[1, 6] = 1
-    assert peak(found) == (6.5 / 8, 1.5 / 4)
+    patches = torch.zeros(4, 8)
+    patches[1, 6] = 1
+    assert peak(patches) == (6.5 / 8, 1.5 / 4)
 
 
 def test_pointing_rows_have_one_small_box(parts):
@@ -68,7 +68,7 @@ def test_pointing_rows_have_one_small_box(parts):
 def test_the_pointing_game_counts_peaks_inside(parts, monkeypatch):
     model, processor, data = parts
     rows = pointing_rows(data)
-    monkeypatch.setattr("blipvqa.vqa.explanations.peak", lambda found: (0.0, 0.0))
+    monkeypatch.setattr("blipvqa.vqa.explanations.peak", lambda patches: (0.0, 0.0))
     missed = pointing_game(model, processor, data, rows)
     assert missed["n"] == len(rows)
     assert missed["rate"] == sum(data.rows[i]["box"][0] == 0 and data.rows[i]["box"][1] == 0 for i in rows) / len(rows)
@@ -117,13 +117,13 @@ def test_corruptions_grow_with_strength_and_repeat(parts, kind):
 
 
 def test_the_stress_test_is_stored_and_the_clean_score_is_the_run_s(done):
-    found = stress(done, ["noise", "JPEG"], (5,), progress=False)
+    scores = stress(done, ["noise", "JPEG"], (5,), progress=False)
     run = Run(done.folder)
-    assert found == json.loads((run.folder / "stress-test.json").read_text())
-    assert found["clean"]["value"] == run.metrics("test")["overall"]["exact_match"]["value"]
-    assert set(found["scores"]) == {"noise", "JPEG"}
+    assert scores == json.loads((run.folder / "stress-test.json").read_text())
+    assert scores["clean"]["value"] == run.metrics("test")["overall"]["exact_match"]["value"]
+    assert set(scores["scores"]) == {"noise", "JPEG"}
     few = stress(done, ["noise"], (1,), questions=10, progress=False)
-    assert 10 <= few["n"] < found["n"]
+    assert 10 <= few["n"] < scores["n"]
     with pytest.raises(ValueError, match="corruptions: snow"):
         stress(done, ["snow"])
 
@@ -151,6 +151,6 @@ def test_a_picture_saved_anew_is_found_and_others_are_not(tiny, root):
     (folder / "train.jsonl").write_text(line.format("a.png") + line.format("c.png"))
     (folder / "test.jsonl").write_text(line.format("b.jpg"))
     (folder / "validation.jsonl").write_text(line.format("c.png"))
-    found = near_duplicates(load_splits(tiny(data__source="twins")))
-    assert [(pair["splits"], pair["rows"]) for pair in found] == [(("train", "test"), (0, 0))]
-    assert "1 test images look like another image of train" in duplicate_notes(found)[0]
+    look_alikes = near_duplicates(load_splits(tiny(data__source="twins")))
+    assert [(pair["splits"], pair["rows"]) for pair in look_alikes] == [(("train", "test"), (0, 0))]
+    assert "1 test images look like another image of train" in duplicate_notes(look_alikes)[0]

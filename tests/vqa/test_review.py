@@ -95,21 +95,21 @@ def test_expert_accuracy_and_what_exact_match_missed(tmp_path):
     rows = predictions(("mi", "heart attack"), ("cyst", "cyst"), ("cyst", "lung"), ("a b", "a"), ("x", "x"), ("y", "y"))
     path = write_review(rows, tmp_path)
     judge(path, "correct", " Correct ", "INCORRECT", "partly", "unclear", "")
-    found = read_review(path, rows)
-    assert found["expert_accuracy"]["value"] == 2 / 4  # of the four that could be judged
-    assert found["expert_accuracy_with_partly"]["value"] == 3 / 4
-    assert found["exact_match"]["value"] == 1 / 4
-    assert found["expert_accuracy"]["low"] < 0.5 < found["expert_accuracy"]["high"]
-    assert found["verdicts"] == {"correct": 2, "partly": 1, "incorrect": 1, "unclear": 1}
-    assert (found["pending"], found["accepted_not_exact"], found["exact_not_accepted"]) == (1, ["test/0"], [])
-    json.dumps(found, allow_nan=False)
+    review = read_review(path, rows)
+    assert review["expert_accuracy"]["value"] == 2 / 4  # of the four that could be judged
+    assert review["expert_accuracy_with_partly"]["value"] == 3 / 4
+    assert review["exact_match"]["value"] == 1 / 4
+    assert review["expert_accuracy"]["low"] < 0.5 < review["expert_accuracy"]["high"]
+    assert review["verdicts"] == {"correct": 2, "partly": 1, "incorrect": 1, "unclear": 1}
+    assert (review["pending"], review["accepted_not_exact"], review["exact_not_accepted"]) == (1, ["test/0"], [])
+    json.dumps(review, allow_nan=False)
 
 
 def test_an_unreviewed_file_has_no_accuracy(tmp_path):
     rows = predictions(("a", "a"))
-    found = read_review(write_review(rows, tmp_path), rows)
-    assert found["expert_accuracy"] == {"value": None, "n": 0, "low": None, "high": None}
-    assert found["pending"] == 1
+    review = read_review(write_review(rows, tmp_path), rows)
+    assert review["expert_accuracy"] == {"value": None, "n": 0, "low": None, "high": None}
+    assert review["pending"] == 1
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def test_rows_may_be_sorted_and_removed(tmp_path):
     judge(path, "correct", "", "incorrect")
     header, first, _, third = path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
     path.write_text(header.replace("id", " ID ") + third + first + ",,,,,\n", encoding="utf-8")
-    found = read_review(path, rows)
-    assert (found["expert_accuracy"]["n"], found["pending"]) == (2, 1)
-    assert found["exact_not_accepted"] == ["test/2"]
+    review = read_review(path, rows)
+    assert (review["expert_accuracy"]["n"], review["pending"]) == (2, 1)
+    assert review["exact_not_accepted"] == ["test/2"]
 
 
 @pytest.mark.parametrize(
-    ("found", "changed", "message"),
+    ("text", "changed", "message"),
     [
         ("cyst,cyst,", "cyst,cyst,right", "row 3: verdict 'right' on 'test/1' is none of correct, partly"),
         ("test/1", "", "row 3: no id; copy it back"),
@@ -149,10 +149,10 @@ def test_rows_may_be_sorted_and_removed(tmp_path):
         ("verdict", "opinion", "no column verdict; the first row has id, image"),
     ],
 )
-def test_what_is_wrong_is_named_by_its_row(tmp_path, found, changed, message):
+def test_what_is_wrong_is_named_by_its_row(tmp_path, text, changed, message):
     rows = predictions(("a", "a"), ("cyst", "cyst"))
     path = write_review(rows, tmp_path)
-    path.write_text(path.read_text(encoding="utf-8-sig").replace(found, changed), encoding="utf-8-sig")
+    path.write_text(path.read_text(encoding="utf-8-sig").replace(text, changed), encoding="utf-8-sig")
     with pytest.raises(ValueError, match=message):
         read_review(path, rows)
 
@@ -200,7 +200,7 @@ def test_pictures_lie_beside_the_sheet_and_verdicts_come_back_in_the_table(done,
             assert image.format == "JPEG"
             assert not image.getexif()
     judge(path, *["correct"] * 5, *[""] * (len(rows) - 5))
-    found = read_review(path, rows, Bootstrap(resamples=50))
-    shown = tables.review_table(found)
+    review = read_review(path, rows, Bootstrap(resamples=50))
+    shown = tables.review_table(review)
     assert ">1.000<" in shown
     assert f">{len(rows) - 5}<" in shown
