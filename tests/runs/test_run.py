@@ -34,3 +34,13 @@ def test_a_start_that_made_nothing_does_not_block_its_correction(root):
     (run.folder / "state.json").write_text("{}")
     with pytest.raises(ConfigError, match="exists with other settings"):
         open_run(load_config(overrides={"data.source": "another"}), {})
+
+
+def test_a_run_that_kept_no_rows_gets_none_of_later_data(root, capsys):
+    """What an older version trained on is not known: the rows of today must not be taken for it."""
+    run = open_run(load_config(), {"train": {"train/0": "a"}})
+    (run.folder / "state.json").write_text("{}")
+    (run.folder / "data.json").unlink()
+    open_run(load_config(), {"train": {"train/0": "b"}})
+    assert "did not keep its rows" in capsys.readouterr().out
+    assert not (run.folder / "data.json").exists()

@@ -149,7 +149,10 @@ def open_run(config: Config, rows: Rows) -> Run:
         move(run.folder, aside)
         flush_folder(run.folder.parent)
         print(f"{run.name}: the folder of other settings or other data is now {aside.name}")
-    write_rows(run.folder, rows)
+    if run.started and read_rows(run.folder) is None:  # what is there now proves nothing
+        print(f"{run.name}: an older version made this run and did not keep its rows; the data is not compared")
+    else:
+        write_rows(run.folder, rows)
     write_text(run.folder / "config.yaml", write_yaml(config.as_dict()))
     return run
 
