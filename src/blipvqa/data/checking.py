@@ -34,13 +34,13 @@ def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSpl
     if data.split == "regroup":
         tables, more = regroup(tables, data.group)
         notes += more
-    notes += shared_notes(tables, data.group)
     if "validation" not in tables:
         tables, more = cut_validation(tables, data.group, data.validation_share, config.seed)
         notes += more
     if "test" not in tables:
         notes.append("there is no test split: scores are on validation, which also chose the best weights")
-    return {split: _limited(table, data.limit.get(split)) for split, table in tables.items()}, breakdown, notes
+    tables = {split: _limited(table, data.limit.get(split)) for split, table in tables.items()}
+    return tables, breakdown, notes + shared_notes(tables, data.group)
 
 
 def _limited(table: CheckedSplit, most: int | None) -> CheckedSplit:
