@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 from blipvqa import evaluate, fine_tune, load_config
 
@@ -39,6 +41,17 @@ def root(tmp_path, monkeypatch) -> Path:
     """The project's root for this test."""
     monkeypatch.setenv("BLIPVQA_ROOT", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def folder(root) -> Path:
+    """A source's folder, `mine`, with twenty pictures in `images`, to put tables in."""
+    place = root / "mine"
+    (place / "images").mkdir(parents=True)
+    for i in range(20):
+        noise = np.random.default_rng(i).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(place / "images" / f"{i}.png")
+    return place
 
 
 @pytest.fixture

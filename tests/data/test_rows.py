@@ -1,188 +1,17 @@
-"""Every kind of source through one door: the same rows come out, and what is wrong is named."""
+"""What is wrong with a row or a file is named by file, line and column; broken rows are left out where a config says so."""
 
-import csv
-import io
 import json
 import os
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import SHARED, TINY, needs_shared
-from datasets import Dataset, DatasetDict, Features, Value
-from datasets import Image as ImageFeature
-from PIL import Image
+from conftest import TINY
+from small_sources import jsonl, png, rows, splits_of, write
 
 from blipvqa import load_config, load_splits
-from blipvqa.data.formats import SourceError
 from blipvqa.data.images import ImageError
-
-
-def png(seed: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def rows(count: int, start: int = 0) -> list[dict]:
-    return [
-        {
-            "image": f"images/{(start + i) // 2}.png",
-            "question": f"what is {start + i}?",
-            "answer": f"it is {start + i}",
-            "organ": "liver" if i % 3 else "lung",
-        }
-        for i in range(count)
-    ]
-
-
-@pytest.fixture
-def folder(root):
-    """A folder with twenty pictures, to put splits in."""
-    place = root / "mine"
-    (place / "images").mkdir(parents=True)
-    for i in range(20):
-        (place / "images" / f"{i}.png").write_bytes(png(i))
-    return place
-
-
-def splits_of(**overrides):
-    return load_splits(
-        load_config(None, TINY | {"data.source": "mine"} | {k.replace("__", "."): v for k, v in overrides.items()})
-    )
-
-
-def jsonl(path, lines):
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-
-
-def write(kind, folder, tables):
-    """`{split: rows}` in the given kind of source."""
-    for split, lines in tables.items():
-        if kind == "jsonl":
-            jsonl(folder / f"{split}.jsonl", lines)
-        elif kind == "csv":
-            with open(folder / f"{split}.csv", "w", newline="", encoding="utf-8-sig") as file:
-                writer = csv.DictWriter(file, list(lines[0]))
-                writer.writeheader()
-                writer.writerows(lines)
-    whole = {
-        split: [{**line, "image": {"bytes": (folder / line["image"]).read_bytes(), "path": None}} for line in lines]
-        for split, lines in tables.items()
-    }
-    features = Features(
-        {"image": ImageFeature(), "question": Value("string"), "answer": Value("string"), "organ": Value("string")}
-    )
-    if kind == "parquet":
-        (folder / "data").mkdir()
-        for split, lines in whole.items():
-            pq.write_table(
-                pa.Table.from_pylist(lines, schema=features.arrow_schema),
-                folder / "data" / f"{split}-00000-of-00001.parquet",
-            )
-    elif kind == "save_to_disk":
-        DatasetDict(
-            {split: Dataset.from_list(lines, features=features) for split, lines in whole.items()}
-        ).save_to_disk(folder)
-
-
-@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "save_to_disk"])
-def test_every_kind_of_source_gives_the_same_rows(folder, kind):
-    write(kind, folder, {"train": rows(12), "dev": rows(4, 12), "test": rows(4, 16)})
-    splits = splits_of()
-    assert {name: len(data) for name, data in splits.items()} == {"train": 12, "validation": 4, "test": 4}
-    row = splits["validation"].rows[1]
-    assert (row["id"], row["question"], row["answer"], row["organ"]) == (
-        "validation/1",
-        "what is 13?",
-        "it is 13",
-        "liver",
-    )
-    assert splits["train"].breakdown == ["organ"]
-    assert len({r["image_id"] for r in splits["train"].rows}) == 6
-    np.testing.assert_array_equal(
-        np.asarray(splits["train"].image(2)), np.asarray(Image.open(folder / "images" / "1.png"))
-    )
-    assert splits["train"][0]["pixels"].shape == (3, 32, 32)
-    assert not splits.notes
-
-
-def test_columns_are_renamed_filtered_and_limited(folder):
-    lines = [
-        {
-            "img_name": r["image"],
-            "q": r["question"],
-            "answer": r["answer"],
-            "organ": r["organ"],
-            "image": "an older column",
-        }
-        for r in rows(12)
-    ]
-    write_lines = {"train": lines, "test": lines[:4]}
-    for split, some in write_lines.items():
-        jsonl(folder / f"{split}.jsonl", some)
-    named = {"data__columns": {"img_name": "image", "q": "question"}}
-    splits = splits_of(**named, data__where={"organ": ["liver"]}, data__limit={"train": 3})
-    assert len(splits["train"]) == 3
-    assert {row["organ"] for row in splits["train"].rows} == {"liver"}
-    assert splits["train"].rows[0]["image (data)"] == "an older column"
-    for wrong, message in (
-        ({"data__where": {"organ": "brain"}}, "no row"),
-        ({"data__where": {"organs": "x"}}, "organs"),
-        ({"data__columns": {"nothing": "image"}}, "nothing"),
-        ({"data__group_column": "patient"}, "patient"),
-    ):
-        with pytest.raises(SourceError, match=message):
-            splits_of(**{**named, **wrong})
-
-
-def test_columns_with_our_names_are_kept_beside_ours(folder):
-    jsonl(folder / "train.jsonl", [{**r, "id": "theirs", "score": "5"} for r in rows(8)])
-    row = splits_of()["train"].rows[0]
-    assert row["id"].startswith("train/")
-    assert (row["id (data)"], row["score (data)"]) == ("theirs", "5")
-
-
-def test_validation_is_cut_by_image_and_never_by_question(folder):
-    jsonl(folder / "train.jsonl", rows(40))
-    splits = splits_of(data__validation_share=0.2)
-    images = [{row["image_id"] for row in splits[name].rows} for name in ("train", "validation")]
-    assert not images[0] & images[1]
-    assert len(images[1]) == 4
-    assert len(splits["train"]) + len(splits["validation"]) == 40
-    assert "test" not in splits
-    assert any("no validation split" in note for note in splits.notes)
-    assert any("no test split" in note for note in splits.notes)
-    again = splits_of(data__validation_share=0.2)
-    assert [r["id"] for r in again["validation"].rows] == [r["id"] for r in splits["validation"].rows]
-
-
-def test_a_group_never_straddles_the_cut(folder):
-    jsonl(folder / "train.jsonl", [{**r, "patient": f"p{i // 10}"} for i, r in enumerate(rows(40))])
-    splits = splits_of(data__group_column="patient")
-    assert not {r["patient"] for r in splits["train"].rows} & {r["patient"] for r in splits["validation"].rows}
-
-
-def test_shared_images_are_counted_and_can_be_dropped(folder):
-    (folder / "images" / "copy.png").write_bytes((folder / "images" / "0.png").read_bytes())
-    jsonl(folder / "train.jsonl", rows(20))
-    jsonl(folder / "validation.jsonl", rows(4, 20))
-    jsonl(folder / "test.jsonl", [{**rows(1)[0], "image": "images/copy.png"}, *rows(2, 30)])
-    assert any("1 of the 2 test images stand in train too" in note for note in splits_of().notes)
-    splits = splits_of(data__split="regroup")
-    assert len(splits["train"]) == 18
-    assert not any("stand in" in note for note in splits.notes)
-
-
-@needs_shared("data/vqa-rad")
-def test_vqa_rad_as_published_shares_its_test_images(root):
-    config = load_config(None, TINY | {"data.source": str(SHARED / "data" / "vqa-rad"), "model.image_size": 32})
-    splits = load_splits(config)
-    assert len(splits["test"]) == 451
-    assert any("181 of the 203 test images stand in train too" in note for note in splits.notes)
-    assert not {r["image_id"] for r in splits["train"].rows} & {r["image_id"] for r in splits["validation"].rows}
-
+from blipvqa.data.split_names import SourceError
 
 BAD_ROWS = {
     "no question": {"question": None},
@@ -225,13 +54,77 @@ def test_a_bad_row_is_refused_by_name_or_skipped_and_counted(folder, name):
 
 @pytest.mark.parametrize("line", ["{", "[1]", "3", '{"image": "a", "image": "b"}', "[" * 100_000, "\x00"])
 def test_a_broken_line_is_refused_by_number_or_skipped(folder, line):
-    jsonl(folder / "train.jsonl", rows(12))
-    with open(folder / "train.jsonl", "a") as file:
-        file.write(line + "\n")
-    with pytest.raises(SourceError, match="row train/12: line 13"):
+    lines = [json.dumps(row) for row in rows(12)]
+    (folder / "train.jsonl").write_text("\n\n".join([*lines[:6], line, *lines[6:]]) + "\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"row train/6: line 13 of train\.jsonl: "):
         splits_of()
     splits = splits_of(data__on_error="skip")
     assert len(splits["train"]) + len(splits["validation"]) == 12
+    assert any("line 13 of train.jsonl" in note for note in splits.notes)
+
+
+OTHER_TYPES = [3, 2.5, True, None, [], ["text"], {"a": 1}, 10**30, float("nan")]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json"])
+@pytest.mark.parametrize("column", ["image", "question", "answer", "organ", "box"])
+@pytest.mark.parametrize("value", OTHER_TYPES, ids=str)
+def test_a_value_of_another_type_is_named_by_file_line_and_column(folder, kind, column, value):
+    """One number among texts refused the whole file before, and named no row."""
+    lines = [{**row, "box": [0.5, i]} for i, row in enumerate(rows(12))]
+    lines[5][column] = value
+    content = "\n".join(map(json.dumps, lines)) if kind == "jsonl" else json.dumps(lines, indent=2)
+    (folder / f"train.{kind}").write_text(content, encoding="utf-8")
+    nothing = value is None or value != value
+    if (column == "box" and isinstance(value, list)) or (column in ("organ", "box") and nothing):
+        assert sum(map(len, splits_of().values())) == 12
+        return
+    place = "line 6 of train.jsonl" if kind == "jsonl" else "element 6 of train.json"
+    with pytest.raises((SourceError, ImageError), match=rf"row train/5: {place}: .*{column}|there is no image"):
+        splits_of()
+    splits = splits_of(data__on_error="skip")
+    assert sum(map(len, splits.values())) == 11
+    assert any("1 of 12 rows left out" in note and f"(first: {place})" in note for note in splits.notes)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_every_line_broken_is_said_with_the_first_one(folder, kind):
+    text = "image,question,answer\n" + "a,b\n" * 3 if kind == "csv" else "{\n[1]\n"
+    (folder / f"train.{kind}").write_text(text, encoding="utf-8")
+    line = 2 if kind == "csv" else 1
+    with pytest.raises(SourceError, match=rf"row train/0: line {line} of train\.{kind}: it "):
+        splits_of()
+    with pytest.raises(SourceError, match=rf"train: every row is broken, e\.g\. line {line} of train\.{kind}: it "):
+        splits_of(data__on_error="skip")
+
+
+def test_a_csv_row_is_named_by_the_line_on_which_it_begins(folder):
+    lines = ["image,question,answer", "images/0.png,what?,it", '"images/1.png","what', 'is\nthis?",it', "", "x,y"]
+    (folder / "train.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"row train/2: line 7 of train\.csv: it has 2 cells, the header 3"):
+        splits_of()
+
+
+def test_an_empty_file_is_named_and_skipped_where_others_have_rows(folder):
+    jsonl(folder / "train.jsonl", rows(12))
+    (folder / "test.jsonl").write_text("\n", encoding="utf-8")
+    for on_error in ("raise", "skip"):
+        with pytest.raises(SourceError, match=r"test: test\.jsonl is empty"):
+            splits_of(data__on_error=on_error)
+    (folder / "test.jsonl").unlink()
+    jsonl(folder / "test-00000-of-00002.jsonl", rows(4))
+    (folder / "test-00001-of-00002.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"test-00001-of-00002\.jsonl has no row"):
+        splits_of()
+    splits = splits_of(data__on_error="skip")
+    assert len(splits["test"]) == 4
+    assert "test: test-00001-of-00002.jsonl has no row" in splits.notes
+
+
+def test_where_that_holds_nowhere_says_what_is_there(folder):
+    (folder / "train.csv").write_text("image,question,answer,age\nimages/0.png,what?,it,63\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"column 'age' is none of \[63\]\. It holds text, most often 63"):
+        splits_of(data__where={"age": 63})
 
 
 def test_text_of_all_kinds_passes(folder):
@@ -302,10 +195,17 @@ def test_a_source_that_is_not_there_is_said_at_once(root, monkeypatch):
         load_splits(load_config(None, TINY | {"data.source": "no/such/folder"}))
 
 
-def test_nothing_is_written_outside_the_cache(folder):
-    write("parquet", folder, {"train": rows(12), "test": rows(4, 16)})
-    before = {path for path in folder.rglob("*")}
+def test_nothing_is_written_outside_the_cache_and_no_patient_into_it(folder):
+    """Copies of parquet files lay in the cache before, with every column, and locks named by absolute paths."""
+    lines = [{**row, "organ": "Jane Roe"} for row in rows(12)]
+    write("parquet", folder, {"train": lines, "test": rows(4, 16)})
+    before = set(folder.rglob("*"))
     splits_of()
-    assert {path for path in folder.rglob("*")} == before
+    assert set(folder.rglob("*")) == before
     assert {path.name for path in folder.parent.iterdir()} == {"mine", "outputs"}
     assert {path.name for path in (folder.parent / "outputs").iterdir()} == {"cache"}
+    cache = folder.parent / "outputs" / "cache"
+    assert {path.name for path in cache.iterdir()} == {"images"}
+    for path in cache.rglob("*"):
+        assert path.suffix != ".lock" and "mine" not in path.name
+        assert path.is_dir() or b"Jane Roe" not in path.read_bytes()

@@ -66,7 +66,8 @@ class ColumnNames:
             return self.final[name]
         if name in self.final.values():  # "id (data)", as notes and reports call it
             return name
-        raise SourceError(f"{knob}: {self.split} has no column '{name}'{meant(name, self.columns)}")
+        every = list(dict.fromkeys([*self.final, *self.final.values()]))
+        raise SourceError(f"{knob}: {self.split} has no column '{name}'{meant(name, every)}")
 
     @property
     def notes(self) -> list[str]:

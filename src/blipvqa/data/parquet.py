@@ -51,7 +51,7 @@ def read_parquet(paths: list[Path], image: str, texts: tuple[str, ...], split: s
             parts.append(Part(path.name, len(rows)))
             rows += _rows(file, columns, budget)
         notes += [note for note in more if note not in notes]
-        names += [name for name in file.schema_arrow.names if name not in names]
+        names += [name for name in file.schema_arrow.names if name in (image, *columns) and name not in names]
     return RawSplit(rows, names, ParquetPictures(paths, image), parts, notes=notes)
 
 

@@ -110,7 +110,8 @@ def read_set(table: Dataset, image: str, texts: tuple[str, ...], split: str) -> 
             rows += [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
     else:
         rows = [{} for _ in range(len(table))]
-    return RawSplit(rows, table.column_names, SavedPictures(table, image), [Part(split, 0)], notes=notes)
+    names = [name for name in table.column_names if name in (image, *columns)]
+    return RawSplit(rows, names, SavedPictures(table, image), [Part(split, 0)], notes=notes)
 
 
 class SavedPictures:
