@@ -1,6 +1,8 @@
 """BLIP's models, their weights, and the devices that compute them. In reading order:
 
 - `vqa`: questions about images to answers; loss, generation and ranking
+- `captioner`: images to captions; loss, and what each word looked at
+- `decoding`: captions written by greedy, beam and nucleus search, by the authors' rules
 - `language`: a decoder that continues texts, and the loss of a text
 - `towers`: how BLIP's towers are wired, over tokens without padding
 - `attention`: one function for every attention

@@ -1,0 +1,217 @@
+"""`BlipForCaptioning`: BLIP that describes images, with the authors' numbers, and nothing computed twice.
+
+Notable:
+- A subclass of `transformers.BlipForConditionalGeneration` with the same modules and state dict. Only the wiring is
+  ours (`towers`): images travel once, captions are packed, the captions of one image share its keys and values.
+- A caption is `[DEC] prompt caption [SEP]`. The prompt is context: only what follows it is scored, so a constant
+  prompt flatters no loss (docs/facts.md 2.2). The loss is a mean over all scored tokens of the batch.
+- Captions are written by the authors' rules (`decoding`), which transformers' `generate` does not follow
+  (docs/facts.md 8.4); `rule="library"` asks for that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import BlipForConditionalGeneration
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+from transformers.models.blip.modeling_blip import BlipVisionModel
+from transformers.utils import ModelOutput
+
+from blipvqa.models.cpu import speed_up
+from blipvqa.models.decoding import Rules, Writer, beam_search, drawn_by, likeliest, write_one_by_one
+from blipvqa.models.language import TextDecoder, text_losses
+from blipvqa.models.towers import Grid, Memory, image_states, normalized, text_states
+
+
+@dataclass
+class CaptionOutput(ModelOutput):
+    """`loss` scalar: mean over the scored tokens; `loss_per_caption [Q]` their sums; `logits [K,V]` of the K tokens."""
+
+    loss: Tensor | None = None
+    loss_per_caption: Tensor | None = None
+    logits: Tensor | None = None
+
+
+class BlipForCaptioning(BlipForConditionalGeneration):
+    """BLIP for captions; see the module's head for what differs from its parent.
+
+    Keywords everywhere. Shapes: `input_ids`, `attention_mask`, `labels` `[Q,L]`; `pixel_values [I,3,H,W]` (uint8, or
+    float already normalized); `image_index [Q]` (None: caption q describes image q).
+    """
+
+    task, architecture, purpose = "caption", "BlipForConditionalGeneration", "captions"
+    _compiled_image_states = staticmethod(image_states)  # until `compile_vision`
+    accepts_loss_kwargs = False  # our loss is a mean over tokens: Trainer divides it by accumulation steps
+
+    def __init__(self, config):
+        super(BlipForConditionalGeneration, self).__init__(config)  # the parent would build a decoder for nothing
+        self.vision_model = BlipVisionModel(config.vision_config)
+        self.text_decoder = TextDecoder(config.text_config)
+        self.decoder_input_ids = self.decoder_start_token_id = config.text_config.bos_token_id
+        self.decoder_pad_token_id = config.text_config.pad_token_id
+        speed_up(self)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        image_index: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> CaptionOutput:
+        """The loss of captions `input_ids`; `labels` are -100 on padding, [DEC] and the prompt (the shift is inside).
+
+        Whatever token stands first, the decoder starts from [DEC]. Source: salesforce/BLIP models/blip.py.
+        """
+        if labels is None:
+            raise ValueError("BlipForCaptioning.forward needs labels [Q,L]; to write captions call generate_captions")
+        real = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+        images = self.encode_images(pixel_values)
+        sums, logits = self.caption_losses(images, input_ids, real, labels, image_index)
+        return CaptionOutput(loss=sums.sum() / max(len(logits), 1), loss_per_caption=sums, logits=logits)
+
+    def encode_images(self, pixel_values: Tensor, maps: list | None = None) -> Tensor:
+        """States `[I,N,D]` of pictures; `maps` collects each vision layer's attention to itself `[I,H,N,N]`."""
+        pixels = normalized(pixel_values)
+        if maps is None:
+            return self._compiled_image_states(self.vision_model, pixels)
+        return image_states(self.vision_model, pixels, maps)
+
+    def caption_losses(
+        self,
+        images: Tensor,
+        ids: Tensor,
+        real: Tensor,
+        labels: Tensor,
+        image_index: Tensor | None = None,
+        smoothing: float | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Summed cross-entropy `[Q]` of each caption and the logits `[K,V]` behind it, from image states `[I,N,D]`.
+
+        `smoothing` None: the config's, as in training; 0 gives minus the log-probability.
+        """
+        smoothing = self.text_decoder.label_smoothing if smoothing is None else smoothing
+        index, count = self._index(image_index, images, len(ids)), len(images)
+
+        def memory(grid: Grid) -> Memory:
+            return Memory(images, queries=grid.regrouped(index, count))
+
+        return text_losses(self.text_decoder, self._started(ids, real), real, memory, smoothing, labels != -100)
+
+    def word_maps(self, images: Tensor, ids: Tensor, real: Tensor) -> list[Tensor]:
+        """Where each token's prediction looked: of every layer `[Q,H,L,N]`, L as in `ids`, one caption an image.
+
+        Row t is the look from which token t + 1 was written.
+        """
+        maps: list[Tensor] = []
+        grid = Grid.of_mask(real)
+        text_states(
+            self.text_decoder.bert, self._started(ids, real)[real], grid, Memory(images, grid), causal=True, maps=maps
+        )
+        return maps
+
+    def _started(self, ids: Tensor, real: Tensor) -> Tensor:
+        """`ids` with [DEC] in place of each text's first token, whatever stood there; the caller's stay as they are."""
+        return ids.masked_fill(real & (real.cumsum(1) == 1), self.decoder_start_token_id)
+
+    def _index(self, image_index: Tensor | None, images: Tensor, count: int) -> Tensor:
+        if image_index is not None:
+            return image_index
+        if len(images) != count:
+            raise ValueError(f"{count} captions of {len(images)} images need image_index [Q]")
+        return torch.arange(count, device=images.device)
+
+    # ------------------------------------------------------------------------------------------------- writing
+
+    @torch.no_grad()
+    def generate_captions(
+        self,
+        pixel_values: Tensor | None = None,
+        prompt: Sequence[int] = (),
+        images: Tensor | None = None,
+        num_beams: int = 3,
+        max_length: int = 20,
+        min_length: int = 5,
+        repetition_penalty: float = 1.0,
+        seeds: Sequence[int] | None = None,
+        top_p: float = 0.9,
+        top_k: int | None = 50,
+        rule: str = "authors",
+    ) -> Tensor:
+        """One caption an image, `[I,L]`: `[DEC] prompt caption [SEP]`, padded; call `eval()` first.
+
+        `prompt` holds token ids without special tokens. Lengths count [DEC] and the prompt, as the authors' do. With
+        `seeds [I]` captions are drawn (nucleus sampling) instead of searched; the authors draw with a penalty of 1.1.
+        `rule` says how beams are compared: "authors", or "library" for what transformers' `generate` does. `images`
+        `[I,N,D]` saves encoding what is encoded already.
+        """
+        images = self.encode_images(pixel_values) if images is None else images
+        text = self.config.text_config
+        start = torch.tensor([self.decoder_start_token_id, *prompt], device=images.device)
+        if len(start) >= max_length:
+            raise ValueError(f"max_length {max_length} leaves no room after [DEC] and a prompt of {len(prompt)} tokens")
+        # the published config's eos is 2 (docs/facts.md 1.10)
+        rules = Rules(max_length, min_length, repetition_penalty, text.sep_token_id, self.decoder_pad_token_id)
+        if rule == "library" and seeds is None:
+            return self._library_captions(images, start, num_beams, rules)
+        writer = Writer(self.text_decoder, images, max_length)
+        if seeds is not None:
+            texts = write_one_by_one(writer, start, rules, drawn_by(seeds, top_k, top_p))
+        elif num_beams == 1:
+            texts = write_one_by_one(writer, start, rules, likeliest)
+        else:
+            texts = beam_search(writer, start, num_beams, rules)
+        ids = torch.full((len(texts), max(map(len, texts))), rules.pad)
+        for row, written in zip(ids, texts, strict=True):
+            row[: len(written)] = torch.tensor(written)
+        return ids.to(images.device)
+
+    def _library_captions(self, images: Tensor, start: Tensor, num_beams: int, rules: Rules) -> Tensor:
+        ids = start.repeat(len(images), 1)
+        written = self.text_decoder.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            encoder_hidden_states=images,
+            encoder_attention_mask=images.new_ones(images.shape[:2], dtype=torch.long),
+            past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
+            num_beams=num_beams,
+            max_length=rules.max_length,
+            min_length=rules.min_length,
+            repetition_penalty=rules.repetition_penalty,
+            eos_token_id=rules.end,
+            pad_token_id=rules.pad,
+        )
+        ends = (written[:, len(start) :] == rules.end).cumsum(1)
+        after = ends - (written[:, len(start) :] == rules.end).long() > 0
+        written[:, len(start) :].masked_fill_(after, rules.pad)  # the library fills with [SEP] (docs/facts.md 8.4)
+        return written
+
+    @torch.no_grad()
+    def generate(
+        self, pixel_values: Tensor, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, **settings
+    ) -> Tensor:
+        """The parent's call, answered by `generate_captions`: `input_ids [I,P]` is the prompt, one for all images.
+
+        Its first token counts as [DEC], and a [SEP] at its end is dropped; `max_new_tokens` is added to its length.
+        """
+        settings.pop("interpolate_pos_encoding", None)  # position tables are always interpolated
+        prompt: list[int] = []
+        if input_ids is not None:
+            real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            prompts = {tuple(row[mask.bool()].tolist()[1:]) for row, mask in zip(input_ids, real, strict=True)}
+            if len(prompts) > 1:
+                raise ValueError(f"one prompt for all images is expected, found {len(prompts)}: call it once for each")
+            prompt = list(prompts.pop())
+            prompt = prompt[:-1] if prompt and prompt[-1] == self.config.text_config.sep_token_id else prompt
+        if "max_new_tokens" in settings:
+            settings["max_length"] = 1 + len(prompt) + settings.pop("max_new_tokens")
+        return self.generate_captions(pixel_values, prompt, **settings)
+
+    def compile_vision(self) -> None:
+        """Compile the vision tower, most of the arithmetic; packed text of ever new lengths stays eager."""
+        self._compiled_image_states = torch.compile(image_states, dynamic=True)
