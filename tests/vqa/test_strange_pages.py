@@ -10,6 +10,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 from matplotlib.text import Text
+from matplotlib.ticker import Locator
 
 from blipvqa import Run, load_splits, score
 from blipvqa.numbers.bootstrap import Bootstrap
@@ -141,14 +142,26 @@ def test_strange_text_is_drawn_as_text_at_every_moment(settings):
             assert [text.get_text() for text in figure.findobj(Text) if text.get_parse_math()] == []
 
 
+class MoreAndMore(Locator):
+    """Asks for another tick each time it is asked, so that labels are made while the figure is drawn."""
+
+    count = 0
+
+    def __call__(self):
+        self.count += 1
+        return [i / self.count for i in range(self.count)]
+
+
 def test_text_that_is_set_later_is_plain_too():
     figure, axes = new_figure()
     axes.plot([0, 1], [0, 1], label="$\\frac{$")
     axes.set_xticks([0, 1], ["$\\frac{$", "$$"])
+    axes.yaxis.set_major_locator(MoreAndMore())
+    axes.yaxis.set_major_formatter(lambda value, place: "$\\frac{$")
     axes.annotate("$\\frac{$", (0, 0))
     axes.legend(title="$\\frac{$")
     figure.suptitle("$\\frac{$")
-    with plt.rc_context({"text.parse_math": True}):
+    with plt.rc_context({"text.parse_math": True, "text.usetex": True}):
         figure.savefig(io.BytesIO(), format="svg", bbox_inches="tight")
 
 

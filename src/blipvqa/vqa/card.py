@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blipvqa.config.paths import project_path
 from blipvqa.pages.cards import front_matter, markdown_table, plain, results
 from blipvqa.pages.wording import count, interval, last_part, number, share
 from blipvqa.runs.files import write_text
@@ -32,8 +33,9 @@ def write_card(run: Run) -> None:
 def _head(config: dict, scores: dict | None) -> str:
     source, split = config["data"]["source"], scores["split"] if scores else ""
     measured = results(scores["overall"], SHOWN, task=TASK, source=source, split=split) if scores else []
-    tags = ("medical", "vqa", "blip")
-    matter = front_matter(config["name"], task=TASK, tags=tags, start=config["model"]["name"], results=measured)
+    tags, start = ("medical", "vqa", "blip"), config["model"]["name"]
+    start = "" if project_path(start).exists() else start  # a folder of this machine is no Hub id
+    matter = front_matter(config["name"], task=TASK, tags=tags, start=start, results=measured)
     return f"""{matter}
 
 # {config["name"]}: BLIP, fine-tuned for visual question answering on {plain(last_part(source))}
