@@ -41,9 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     compare = commands.add_parser("compare", help="two runs side by side")
     compare.add_argument("runs", nargs=2)
     commands.add_parser("clean-cache", help="remove resized images and drawn data").add_argument("config", nargs="?")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        return _run(given)
+        return _run(options)
     except KeyboardInterrupt as stopped:
         print(stopped, file=sys.stderr)
         return 130
@@ -52,30 +52,30 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def _run(given: argparse.Namespace) -> int:
-    if given.command == "compare":
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "compare":
         from blipvqa.runs.run import Run
         from blipvqa.vqa.comparison_page import write_comparison
 
-        a, b = (Run(project_path("outputs") / name) for name in given.runs)
+        a, b = (Run(project_path("outputs") / name) for name in options.runs)
         print(f"open {write_comparison(a, b).relative_to(project_root())}")
         return 0
     from blipvqa.runs.run import run_config
 
-    if given.command == "clean-cache":
-        return _clean_cache(load_config(given.config))
-    overrides = parse_overrides(given.set)
-    if given.command in TRAINING:
-        config = load_config(given.config, overrides, given.name)
+    if options.command == "clean-cache":
+        return _clean_cache(load_config(options.config))
+    overrides = parse_overrides(options.set)
+    if options.command in TRAINING:
+        config = load_config(options.config, overrides, options.name)
     else:
-        config = run_config(given.name, given.config, overrides)
-    match given.command:
+        config = run_config(options.name, options.config, overrides)
+    match options.command:
         case "run" | "stress":
-            return _notebooks(config, given.command, given.config, given.name, overrides)
+            return _notebooks(config, options.command, options.config, options.name, overrides)
         case "train":
             return _train(config)
         case "evaluate":
-            return _evaluate(config, given.new_data)
+            return _evaluate(config, options.new_data)
         case _:
             return _report(config)
 

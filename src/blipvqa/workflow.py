@@ -40,8 +40,8 @@ def run_notebooks(
                 )
             finally:
                 if made.exists():
-                    kept = config.folder / "notebooks"
-                    kept.mkdir(parents=True, exist_ok=True)
-                    executed.append(Path(shutil.copy(made, kept)))
+                    folder = config.folder / "notebooks"
+                    folder.mkdir(parents=True, exist_ok=True)
+                    executed.append(Path(shutil.copy(made, folder)))
             print(f"{config.name}: {stem} took {time.monotonic() - began:.0f} s", flush=True)
     return executed

@@ -76,10 +76,10 @@ def read_tokenizer(folder: Path, config: BlipConfig) -> BertTokenizer:
         "[SEP] (sep_token_id)": (tokenizer.sep_token_id, text.sep_token_id),
         "[PAD] (pad_token_id)": (tokenizer.pad_token_id, text.pad_token_id),
     }
-    for what, (found, expected) in read.items():
-        if found != expected:
+    for what, (in_files, expected) in read.items():
+        if in_files != expected:
             raise ModelError(
-                f"{called(folder)}: another model's tokenizer: {what}: its files say {found}, config.json {expected}"
+                f"{called(folder)}: another model's tokenizer: {what}: its files say {in_files}, config.json {expected}"
             )
     return tokenizer
 

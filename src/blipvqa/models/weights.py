@@ -52,9 +52,9 @@ def _files_of_tensors(folder: Path, stack: ExitStack) -> dict[str, safe_open]:
         file_of = _files_of_index(folder, stack)
     else:
         pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
-        found = f"only {', '.join(pickles)[:120]}, whose format can hold code" if pickles else "none"
+        instead = f"only {', '.join(pickles)[:120]}, whose format can hold code" if pickles else "none"
         raise ModelError(
-            f"{called(folder)}: weights are read from model.safetensors, found {found}. "
+            f"{called(folder)}: weights are read from model.safetensors, found {instead}. "
             "Save the model with transformers' save_pretrained, which writes that file."
         )
     return {name: file for name, file in file_of.items() if not STORED_BY_OLDER_VERSIONS.fullmatch(name)}
