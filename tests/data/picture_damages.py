@@ -169,11 +169,8 @@ def main(folder: Path, count: int, seed: int) -> dict:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     skipped = load(["good", *range(count)], "skip", "cache")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    loaded = {
-        int(Path(row["image"]["path"] if isinstance(row["image"], dict) else row["image"]).stem)
-        for row in skipped["train"].table
-        if "good" not in str(row["image"])
-    }
+    # row 0 is the good picture, and row i + 1 drawn picture i
+    loaded = {int(row["id"].removeprefix("train/")) - 1 for row in skipped["train"].rows} - {-1}
     outcomes = {}
     for i in range(count):
         try:
