@@ -18,6 +18,7 @@ CAUGHT_OR_PROGRAMMING = {
     "data/synthetic.py",
     "data/values.py",
     "models/architecture.py",
+    "models/captioner.py",
     "models/loading.py",
     "models/vqa.py",
     "training/checkpoints.py",

@@ -65,7 +65,7 @@ class Run:
         file = self.folder / "config.yaml"
         if not file.exists():
             raise RunError(
-                f"there is no run '{self.name}', only a name: run notebook 02_finetune, then 03_evaluate, or make run."
+                f"there is no run '{self.name}' yet: run notebook 02_finetune, then 03_evaluate, or all by make run."
             )
         settings = read_yaml(file.read_text(encoding="utf-8"), f"{self.name}/config.yaml")
         try:
