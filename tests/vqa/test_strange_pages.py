@@ -239,6 +239,23 @@ def test_a_report_of_next_to_no_data(copied, done, case):
     write_card(run)
 
 
+def test_a_wrong_cell_of_the_review_sheet_is_said_in_the_report(copied, done):
+    run, splits = copied(Run(done.folder).predictions("test"))
+    (run.folder / "review-test.csv").write_text("id,verdict\ntest/0,<b>perhaps\n", encoding="utf-8")
+    page = write_report(run, splits).read_text(encoding="utf-8")
+    assert "The review sheet cannot be read" in page
+    assert "row 2: verdict &#39;&lt;b&gt;perhaps&#39;" in page
+
+
+def test_a_column_of_many_levels_makes_no_endless_table():
+    rows = predictions_of([(f"what {i}?", "fat", "fat") for i in range(150)])
+    for i, row in enumerate(rows):
+        row["topic"] = f"level {i}"
+    shown = tables.by_table(scores_of(rows, ["topic"]), "topic")
+    assert shown.count("<tr>") == 102
+    assert "and 50 more in metrics-test.json" in shown
+
+
 def test_predictions_without_confidence_are_said():
     rows = [row | {"score": None, "yes_probability": None} for row in predictions_of([("what?", "fat", "fat")] * 3)]
     scores = scores_of(rows)["confidence"]
@@ -257,5 +274,8 @@ def test_samples_and_galleries_of_nothing(done):
     data = load_splits(done)["validation"]
     assert "keeps no samples" in pictures.sample_progress(SimpleNamespace(samples=[]), data)
     assert "0 questions" in pictures.gallery(data, [])
+    nothing = data.chosen([])
+    assert "no picture" in pictures.sample_grid(nothing)
+    assert "no picture" in pictures.corrupted(nothing)
     assert "03_evaluate" in pictures.explanations(data, [], [])
     assert json.dumps(scores_of([]), allow_nan=False)

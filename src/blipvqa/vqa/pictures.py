@@ -35,11 +35,14 @@ CARD = (
 )
 FAINT = "color:var(--faint,#707070)"
 GRID = "display:grid;grid-template-columns:repeat({columns},minmax(0,1fr));gap:10px;align-items:start"
+NO_PICTURES = Html("<p>This split has no picture.</p>")
 
 
 def sample_grid(dataset: VQADataset, count: int = 8, columns: int = 4, seed: int = 0) -> Html:
     """`count` images of a split, drawn from `seed`, each with its first four questions and answers."""
     by_image = rows_by(row["image_id"] for row in dataset.rows)
+    if not by_image:
+        return NO_PICTURES
     chosen = random.Random(seed).sample(sorted(by_image), min(count, len(by_image)))
     cards = []
     for image_id in chosen:
@@ -205,8 +208,8 @@ def choose(count: int, ranges: str | None, indices: Sequence[int] | None) -> tup
     for part in (ranges or "").split(","):
         if not part.strip():
             continue
-        start, colon, end = part.partition(":")
-        if not colon or not (start.strip() + end.strip()).isdigit() or (end.strip() and int(end) < int(start or 0)):
+        start, colon, end = (piece.strip() for piece in part.partition(":"))
+        if not colon or not (start + end).isdecimal() or (end and int(end) < int(start or 0)):
             raise InputError(f"ranges: '{part.strip()}' is not start:end, as in '0:100,500:600'")
         low, high = int(start or 0), int(end or count)
         if high > count:
@@ -251,6 +254,8 @@ def _grid(cards: Sequence[Html], columns: int) -> Html:
 
 def corrupted(dataset: VQADataset, kinds: Sequence[str] | None = None, strengths: Sequence[int] = (1, 3, 5)) -> Html:
     """A split's first picture, corrupted in every way."""
+    if not len(dataset):
+        return NO_PICTURES
     pixels, image_id = dataset.pixels(0), dataset.rows[0]["image_id"]
     rows = [
         [kind, *(picture(_as_image(corrupt(pixels, image_id, kind, strength)), 110, "110px") for strength in strengths)]

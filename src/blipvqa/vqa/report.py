@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from blipvqa.data.dataset import Splits, VQADataset
+from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages import certainty
@@ -156,11 +157,14 @@ def _explained(run: Run, split: str, dataset: VQADataset, predictions: Sequence[
 
 def _review(run: Run, split: str, predictions: Sequence[Mapping]) -> Section | None:
     file = run.folder / f"review-{split}.csv"
-    bootstrap = Bootstrap(run.config.data.group)
-    review = read_review(file, predictions, bootstrap) if file.exists() else None
+    title, bootstrap = "An expert's verdict", Bootstrap(run.config.data.group)
+    try:
+        review = read_review(file, predictions, bootstrap) if file.exists() else None
+    except InputError as error:  # one wrong cell of the sheet is no reason to have no report
+        return section(title, paragraph(f"The review sheet cannot be read. {error}"))
     if not review or not any(review["verdicts"].values()):
         return None
-    return section("An expert's verdict", tables.review_table(review))
+    return section(title, tables.review_table(review))
 
 
 def _data(scores: Mapping) -> Section:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from blipvqa.data.dataset import VQADataset
-from blipvqa.errors import InputError
+from blipvqa.errors import InputError, UserError
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, estimate_mean
 from blipvqa.pages.spreadsheets import SEPARATORS, guard, unguard
 from blipvqa.runs.files import replacing
@@ -30,7 +30,12 @@ VERDICTS = {
     "incorrect": "wrong",
     "unclear": "cannot be judged from this image and question; not counted",
 }
+
 APOSTROPHES = re.compile(f"(?:\\A|(?<=[ {SEPARATORS}]))'+")  # of the guard, or a text's own at the same place
+
+
+class VerdictsError(UserError, FileExistsError):
+    """Writing the sheet would lose what an expert wrote into it."""
 
 
 def write_review(
@@ -47,7 +52,7 @@ def write_review(
     Verdicts of an existing file are carried over where question, answer and prediction are still the same.
     `images` names the image file of each `image_id`, as the reviewer will find it; without it, the id itself stands
     there. `sample` takes only so many questions, drawn at random from `seed`, in the order of the predictions.
-    Returns the file's path. Raises FileExistsError where a verdict in the file would be lost; then nothing is written.
+    Returns the file's path. Raises VerdictsError where a verdict in the file would be lost; then nothing is written.
     """
     predictions = list(predictions)
     check_predictions(predictions)
@@ -92,7 +97,7 @@ def _row(prediction: Prediction, images: Mapping[object, str]) -> dict[str, str]
 
 
 def _carry_over(path: Path, rows: list[dict[str, str]]) -> None:
-    """Put the file's verdicts into the rows they were given on; FileExistsError if one would be lost."""
+    """Put the file's verdicts into the rows they were given on; VerdictsError if one would be lost."""
     rows_by_id = {unguard(row["id"]): row for row in rows}
     lost = []
     for _, reviewed in _read(path):
@@ -102,7 +107,7 @@ def _carry_over(path: Path, rows: list[dict[str, str]]) -> None:
         elif reviewed["verdict"]:
             lost.append(reviewed["id"])
     if lost:
-        raise FileExistsError(
+        raise VerdictsError(
             f"{path} holds {len(lost)} verdicts on answers that are no longer the same or no longer there, "
             f"the first is {lost[0]!r}: move the file away to start a new review"
         )

@@ -60,8 +60,9 @@ def variants_table(scores: Mapping) -> Html:
     return table(["measure", "what it is", "value", "95 % interval", "questions"], rows, left=2)
 
 
-def by_table(scores: Mapping, axis: str = "question_type") -> Html:
-    """Every level of an axis: exact match with interval and count, the blanked picture's, yes/no and open."""
+def by_table(scores: Mapping, axis: str = "question_type", most: int = 100) -> Html:
+    """The largest levels of an axis: exact match with interval and count, the blanked picture's, yes/no and open."""
+    levels = scores["by"].get(axis, {})
     blank = scores.get("grounding", {}).get("blank", {}).get("by", {}).get(axis, {})
     rows = [
         (
@@ -72,8 +73,10 @@ def by_table(scores: Mapping, axis: str = "question_type") -> Html:
             number(blank.get(level, {}).get("exact_match")),
             *(number(entries.get(name)) for name in ("yes_no_accuracy", "open_exact_match", "open_token_f1")),
         )
-        for level, entries in scores["by"].get(axis, {}).items()
+        for level, entries in list(levels.items())[:most]
     ]
+    if len(levels) > most:
+        rows.append((f"… and {len(levels) - most:,} more in metrics-{scores.get('split', '*')}.json", *[""] * 7))
     head = [spoken(axis), "exact match", "95 % interval", "questions", "blanked", "yes/no", "open exact", "open F1"]
     return table(head, rows)
 
