@@ -13,7 +13,8 @@ from datasets import Image, load_dataset
 from PIL import Image as Pillow
 
 from blipvqa.data import synthetic
-from blipvqa.data.synthetic import draw_scene, write_synthetic
+from blipvqa.data.synthetic import write_synthetic
+from blipvqa.data.synthetic_drawing import draw_scene
 from blipvqa.data.synthetic_questions import KINDS, PLACES, STAINS, Scene, questions_about, random_scene
 
 SPLITS = {"train": 60, "validation": 10, "test": 20}

@@ -77,10 +77,10 @@ def _lines_of(problem: dict, wrong_keys: list[str]) -> list[str]:
         message += "; leave the line out for the default"
     elif kind == "string_type" and isinstance(value, int | float):
         message += "; put it in quotes"
-    found = "" if kind in QUIET else f" (found {_shown(value)})"
+    instead = "" if kind in QUIET else f" (found {_shown(value)})"
     # A comparison with a knob that is wrong itself would compare with that knob's default.
     fits = [line for line in message.split("\n") if kind != "value_error" or not any(w in line for w in wrong_keys)]
-    return [f"  {key}: {line}{found}" if key else f"  {line}{found}" for line in fits]
+    return [f"  {key}: {line}{instead}" if key else f"  {line}{instead}" for line in fits]
 
 
 def _shown(value: Any) -> str:

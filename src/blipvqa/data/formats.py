@@ -68,10 +68,10 @@ def _by_our_names(tables: dict, data: DataConfig) -> tuple[dict[str, RawSplit], 
 def _open_folder(folder: Path, data: DataConfig) -> tuple[dict[str, RawSplit], list[str]]:
     image, texts = image_and_texts(data)
     try:
-        found = find_split_files(folder)
+        split_files = find_split_files(folder)
     except OSError as error:
         raise SourceError(f"data.source '{data.source}' cannot be read: {error.strerror}") from None
-    if not found.files:
+    if not split_files.files:
         raise SourceError(
             f"data.source '{data.source}' holds no <split>.parquet, <split>.jsonl, <split>.json or <split>.csv, and "
             f"was not written by save_to_disk; found: {_listing(folder)}. Name files by split: train, validation, test."
@@ -80,9 +80,9 @@ def _open_folder(folder: Path, data: DataConfig) -> tuple[dict[str, RawSplit], l
         split: read_parquet(paths, image, texts, split)
         if paths[0].suffix.lower() == ".parquet"
         else _read_texts(paths, image)
-        for split, paths in found.files.items()
+        for split, paths in split_files.files.items()
     }
-    return splits, ignored_note(found.ignored)
+    return splits, ignored_note(split_files.ignored)
 
 
 def _listing(folder: Path) -> str:

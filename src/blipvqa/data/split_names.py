@@ -86,5 +86,5 @@ def ignored_note(names: list[str]) -> list[str]:
     if not names:
         return []
     shown = ", ".join(names[:8]) + f" and {len(names) - 8} more" * (len(names) > 8)
-    known = ", ".join(name for split in SYNONYMS.values() for name in split)
-    return [f"not read, since their names are no split's ({known}): {shown}"]
+    synonyms = ", ".join(name for split in SYNONYMS.values() for name in split)
+    return [f"not read, since their names are no split's ({synonyms}): {shown}"]
