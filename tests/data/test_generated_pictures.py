@@ -20,7 +20,7 @@ def test_drawn_pictures_load_or_are_refused_by_name(tmp_path, count, seed):
     assert "Warning" not in process.stderr and "Error" not in process.stderr  # libtiff has a line for a broken strip
     result = json.loads(process.stdout)
     for i, (kind, outcome) in enumerate(zip(result["kinds"], result["outcomes"], strict=True)):
-        assert not outcome or outcome.startswith("ImageError: row train/0: "), (i, kind, outcome)
+        assert not outcome or outcome.startswith("ImageError: row train/0: line 1 of train.jsonl: "), (i, kind, outcome)
         assert (i in result["loaded"]) == (not outcome), (i, kind, outcome)  # both modes agree
         if kind.startswith("none: "):
             assert not outcome, (i, kind, outcome)

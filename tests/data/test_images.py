@@ -229,6 +229,19 @@ def test_what_another_decoder_left_makes_room(tmp_path, monkeypatch):
     assert old.report()["images"] == 0
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda d: b"", lambda d: d[:30], lambda d: d[:-1], lambda d: d + b"x", lambda d: b"x" + d[1:]]
+)
+def test_a_file_that_is_not_whole_is_not_here(tmp_path, damage):
+    data = encoded(ramp(40).convert("RGB"))
+    store = ImageStore(tmp_path, 32)
+    store.get("abc", lambda: data, "x")
+    assert store.has("abc") and not store.has("abd")
+    path = next(tmp_path.rglob("*.raw"))
+    path.write_bytes(damage(path.read_bytes()))
+    assert not store.has("abc")
+
+
 @pytest.mark.parametrize(("colour", "expected"), [("red", True), (None, False)])
 def test_the_store_knows_pictures_of_one_colour(tmp_path, colour, expected):
     data = encoded(Image.new("RGB", (20, 10), colour) if colour else ramp(20))

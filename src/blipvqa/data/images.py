@@ -146,17 +146,22 @@ class ImageStore:
         return pixels
 
     def has(self, image_id: str) -> bool:
-        """Whether the image was decoded before and is here."""
-        return self._path(image_id).exists()
+        """Whether the image was decoded before and its file is here, whole by its header and size."""
+        try:
+            with open(self._path(image_id), "rb", buffering=0) as file:
+                magic, side, _, one_colour = HEADER.unpack(file.read(HEADER.size))
+                size = os.fstat(file.fileno()).st_size
+        except (OSError, struct.error):
+            return False
+        if magic != MAGIC or side != self.size or size != HEADER.size + 3 * side * side:
+            return False
+        self._one_colour[image_id] = bool(one_colour)
+        return True
 
     def is_one_colour(self, image_id: str) -> bool:
         """Whether all pixels of an image that was decoded are the same: it shows nothing, or was read wrongly."""
-        if image_id not in self._one_colour:
-            try:
-                with open(self._path(image_id), "rb") as file:
-                    self._one_colour[image_id] = bool(HEADER.unpack(file.read(HEADER.size))[3])
-            except (OSError, struct.error):
-                return False
+        if image_id not in self._one_colour and not self.has(image_id):
+            return False
         return self._one_colour[image_id]
 
     def report(self) -> dict:
@@ -176,8 +181,8 @@ class ImageStore:
         place = f"{self.folder.parent.name}/{self.folder.name}"
         return [f"pictures are decoded each time: the cache's '{place}' is not written ({self.read_only})"]
 
-    def _path(self, image_id: str) -> Path:
-        return self.folder / image_id[:2] / f"{image_id}.raw"
+    def _path(self, image_id: str) -> str:
+        return f"{self.folder}/{image_id[:2]}/{image_id}.raw"
 
     def _load(self, image_id: str) -> np.ndarray | None:
         """Without a checksum after the first time: a file is moved into place whole, and pages stay in memory."""
@@ -200,7 +205,7 @@ class ImageStore:
             if self._room is None and not mark(self.folder):
                 self.read_only = "it was there before and was not made by this program"
                 return
-            with replacing(self._path(image_id), durable=False) as beside:
+            with replacing(Path(self._path(image_id)), durable=False) as beside:
                 header = HEADER.pack(MAGIC, self.size, zlib.crc32(pixels), self._one_colour[image_id])
                 beside.write_bytes(header + pixels.tobytes())
         except OSError as error:

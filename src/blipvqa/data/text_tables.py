@@ -57,7 +57,7 @@ def _checked(row: Any) -> dict | str:
 
 
 def _parsed(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_object, parse_int=_whole_number)
+    return PARSER.decode(text)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict:
@@ -67,6 +67,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict:
 
 def _whole_number(digits: str) -> int | Unreadable:
     return int(digits) if len(digits) <= MOST_DIGITS else Unreadable(f"a whole number of {len(digits):,} digits")
+
+
+PARSER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole_number)  # `json.loads` would make one a line
 
 
 def is_json_list(path: Path) -> bool:
