@@ -9,6 +9,7 @@ from pathlib import Path
 
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_root
+from blipvqa.runs.files import replacing
 
 NOTEBOOKS = ("01_explore_data", "02_finetune", "03_evaluate", "04_inspect_predictions")
 
@@ -40,8 +41,8 @@ def run_notebooks(
                 )
             finally:
                 if made.exists():
-                    folder = config.folder / "notebooks"
-                    folder.mkdir(parents=True, exist_ok=True)
-                    executed.append(Path(shutil.copy(made, folder)))
+                    executed.append(config.folder / "notebooks" / made.name)
+                    with replacing(executed[-1]) as beside:
+                        shutil.copyfile(made, beside)
             print(f"{config.name}: {stem} took {time.monotonic() - began:.0f} s", flush=True)
     return executed

@@ -99,6 +99,26 @@ def test_only_our_own_leftovers_are_swept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".git", ".notes"]
 
 
+def test_what_killed_writers_of_version_0_1_left_is_swept_too(tmp_path):
+    """It named temporary files as `tempfile` does, after the file that they were to become."""
+    for name in (".state.json.ab_1z9xq", "answers/.test-blank.jsonl.abcdefgh", "model/.README.md.abcdefgh"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("half")
+    (tmp_path / ".model.abcdefgh").mkdir()
+    (tmp_path / ".notes.txt.abcdefgh").write_text("a person's")
+    files.sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".notes.txt.abcdefgh", "answers", "model"]
+
+
+def test_an_export_of_version_0_1_whose_moves_were_cut_apart_comes_back(tmp_path):
+    for name in (".model.abcdefgh", ".model.abcdefgh.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(name)
+    files.sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "config.json").read_text() == ".model.abcdefgh.old"
+
+
 def test_the_room_imports_where_unix_modules_do_not_exist(request):
     source = request.config.rootpath / "src" / "blipvqa"
     script = (

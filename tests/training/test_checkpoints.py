@@ -37,3 +37,13 @@ def test_notes_without_tensors_are_removed(tmp_path):
     (tmp_path / "step-00000000.json").write_text("{}")
     remove_orphans(tmp_path)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]
+
+
+def test_a_later_checkpoint_that_cannot_be_read_does_not_push_out_the_good_one(tmp_path):
+    """A kill between tensors and note at step 9; training goes on after step 6 and pauses at step 7."""
+    model, optimizer, _ = parts(1)
+    save_checkpoint(tmp_path, 6, model, optimizer, {"step": 6}, 1)
+    (tmp_path / "step-00000009.safetensors").write_bytes(b"half")
+    save_checkpoint(tmp_path, 7, model, optimizer, {"step": 7}, 1)
+    assert load_checkpoint(tmp_path)[1:] == ({"step": 7}, [])
+    assert {path.stem for path in tmp_path.iterdir()} == {"step-00000007"}

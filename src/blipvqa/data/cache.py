@@ -22,9 +22,9 @@ MARK = (
     "# Made by blipvqa. What lies here can be made again; `make clean-cache` removes it.\n"
 )
 STORED = re.compile(r"(?P<id>[\w-]+)\.raw")
-UNFINISHED = re.compile(r"\.(?P<id>[\w-]+)\.raw\.blipvqa-[0-9a-f]{8}\.writing")
+UNFINISHED = re.compile(r"\.(?P<name>.+)\.blipvqa-[0-9a-f]{8}\.writing")
 BEGINNING = b"blipvqa"  # of a stored picture, whatever version wrote it
-DRAWN = re.compile(r"\w+-00000-of-00001\.parquet")
+DRAWN = re.compile(r"\w+-00000-of-00001\.parquet|drawn\.lock")
 HUB = re.compile(r".+\.(arrow|json|lock|incomplete)|[0-9a-f]{64}")  # as the datasets library names what it fetches
 KINDS = ("images", "synthetic", "hub")  # of a cache folder
 UNFINISHED_FOR = 24 * 3600  # seconds after which nobody writes an unfinished file any more
@@ -73,7 +73,7 @@ def _stored_pictures(folder: Path) -> Iterator[Path]:
             for path in _entries(part):
                 if STORED.fullmatch(path.name) and not path.is_symlink():
                     yield path
-                elif is_unfinished_picture(path) and _age(path) < time.time() - UNFINISHED_FOR:
+                elif is_unfinished(path) and _age(path) < time.time() - UNFINISHED_FOR:
                     path.unlink(missing_ok=True)
 
 
@@ -101,10 +101,10 @@ def is_stored_picture(path: Path) -> bool:
         return False
 
 
-def is_unfinished_picture(path: Path) -> bool:
-    """Whether a file is what a killed process left of one that it was about to store."""
+def is_unfinished(path: Path) -> bool:
+    """Whether a file is what a killed process left of a picture or a mark that it was about to put into place."""
     match = UNFINISHED.fullmatch(path.name)
-    return bool(match) and path.parent.name == match["id"][:2] and not path.is_symlink()
+    return bool(match) and (match["name"] == TAG or bool(STORED.fullmatch(match["name"]))) and not path.is_symlink()
 
 
 def clean_cache(folder: str | Path) -> str:
@@ -112,11 +112,11 @@ def clean_cache(folder: str | Path) -> str:
     the folders that we would use was left, since we did not make it."""
     folder, total = Path(folder), 0
     for store in _marked(folder / "images"):
-        total += _remove(store, lambda path: is_stored_picture(path) or is_unfinished_picture(path))
+        total += _remove(store, lambda path: is_stored_picture(path) or is_unfinished(path))
     for drawn in _marked(folder / "synthetic"):
-        total += _remove(drawn, lambda path: bool(DRAWN.fullmatch(path.name)))
+        total += _remove(drawn, lambda path: bool(DRAWN.fullmatch(path.name)) or is_unfinished(path))
     if is_marked(folder / "hub"):
-        total += _remove(folder / "hub", lambda path: bool(HUB.fullmatch(path.name)))
+        total += _remove(folder / "hub", lambda path: bool(HUB.fullmatch(path.name)) or is_unfinished(path))
     lines = [f"removed {total / 1e6:,.1f} MB of cached images and data from {folder.name}/"]
     left = [name for name in (*KINDS, "datasets") if (folder / name).is_dir() and not _remove_empty(folder / name)]
     if left:

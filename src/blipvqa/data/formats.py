@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
+
+from filelock import FileLock
 
 from blipvqa.config.knobs import SPLITS, Config, DataConfig
 from blipvqa.config.paths import project_path
@@ -47,7 +50,11 @@ def _synthetic(data: DataConfig, cache: Path) -> Path:
     folder = cache / "synthetic" / key / "drawn"
     if not folder.is_dir():
         mark(folder.parent)
-        write_synthetic(folder, **settings)
+        with FileLock(folder.parent / "drawn.lock"):
+            for unfinished in folder.parent.glob(".drawn-*"):
+                shutil.rmtree(unfinished)  # whoever drew it was killed
+            if not folder.is_dir():
+                write_synthetic(folder, **settings)
     return folder
 
 

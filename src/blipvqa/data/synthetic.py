@@ -23,6 +23,7 @@ from datasets import Features, Image, List, Value
 from blipvqa.config.knobs import SYNTHETIC_SIDES
 from blipvqa.data.synthetic_drawing import draw_scene
 from blipvqa.data.synthetic_questions import questions_about, random_scene
+from blipvqa.runs.files import flush_tree
 
 FEATURES = Features(
     {
@@ -60,6 +61,7 @@ def write_synthetic(folder: Path, *, images: dict[str, int], seed: int, size: in
             rows = [row for index in range(number) for row in _rows(split, index, seed, size)]
             table = pa.Table.from_pylist(rows, schema=FEATURES.arrow_schema)
             pq.write_table(table, written / f"{split}-00000-of-00001.parquet", compression="zstd")
+        flush_tree(written)  # a folder that is there counts as drawn, after a power cut too
         _publish(written, folder)
 
 

@@ -24,6 +24,13 @@ before_operation: Callable[[str, Path], None] | None = None
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.blipvqa-[0-9a-f]{8}\.(?P<stage>writing|whole|old)")
 
+# Temporary names of version 0.1.0: those of tempfile, before names that a run folder holds
+_OLDER = re.compile(
+    r"\.(?P<name>model|README\.md|config\.yaml|report\.html|(environment|state|(metrics|stress|explanations)-\w+)\.json"
+    r"|(history|samples|predictions-\w+)\.jsonl|(train|validation|test)(-\w+)?\.jsonl?|step-\d{8}\.(safetensors|json)"
+    r"|review-\w+\.csv)\.[a-z0-9_]{8}(?P<old>\.old)?"
+)
+
 
 def _announce(operation: str, path: Path) -> None:
     if before_operation is not None:
@@ -69,7 +76,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     beside.mkdir()
     try:
         yield beside
-        _flush_tree(beside)
+        flush_tree(beside)
         move(beside, whole)
         flush_folder(path.parent)
         if path.exists():
@@ -88,12 +95,20 @@ def sweep(folder: Path) -> None:
 
     A folder whose two moves were cut apart is put into its place: the new copy where it is whole, else the old one.
     """
-    leftovers = [path for path in [*folder.glob(".*"), *folder.glob("*/.*")] if _TEMPORARY.fullmatch(path.name)]
+    hidden = [*folder.glob(".*"), *folder.glob("*/.*")]
+    leftovers = [path for path in hidden if _TEMPORARY.fullmatch(path.name)]
+    older = [path for path in hidden if _OLDER.fullmatch(path.name)]
     for path in leftovers:
         target = path.with_name(_TEMPORARY.fullmatch(path.name)["name"])
         if path.is_dir() and not target.exists():
             _recover(target)
-    for path in leftovers:
+    for path in older:
+        match = _OLDER.fullmatch(path.name)
+        target = path.with_name(match["name"])
+        if match["old"] and path.is_dir() and not target.exists():
+            move(path, target)  # it moved out of the way for a new one that never came
+            flush_folder(target.parent)
+    for path in [*leftovers, *older]:
         remove(path)
 
 
@@ -144,7 +159,7 @@ def flush_logs(*paths: Path) -> None:
         flush_folder(path.parent)
 
 
-def _flush_tree(folder: Path) -> None:
+def flush_tree(folder: Path) -> None:
     """Every file with the mode of the umask, on the disk; then the folders, innermost first."""
     probe = folder / "mode.writing"
     mode = _make_empty(probe)
@@ -200,6 +215,13 @@ def append_lines(path: str | Path, rows: Iterable[dict]) -> None:
     _announce("append", Path(path))
     with open(path, "a", encoding="utf-8") as file:
         file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def cut_log(path: Path, rows: int) -> None:
+    """Keep the first `rows` lines of a log. What stands behind them was not flushed, and may be torn."""
+    lines = path.read_bytes().splitlines(keepends=True)[:rows] if path.exists() else []
+    with replacing(path) as beside:
+        beside.write_bytes(b"".join(lines))
 
 
 def read_lines(path: str | Path) -> list[dict]:

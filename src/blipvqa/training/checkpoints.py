@@ -36,7 +36,7 @@ def save_checkpoint(
     keep: int,
     remembered: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write `folder/step-<step>.safetensors` and `.json`, then remove all but the last `keep`.
+    """Write `folder/step-<step>.safetensors` and `.json`, then remove all but the last `keep` up to this step.
 
     `remembered` are tensors beside the trained weights that a model cannot go on without (momentum towers, queues).
     """
@@ -49,7 +49,7 @@ def save_checkpoint(
     with replacing(path) as beside:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside)
     write_json(path.with_suffix(".json"), {"step": step, "sha256": digest(path), "state": state})
-    _prune(folder, keep)
+    _prune(folder, step, keep)
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict, list[str]]:
@@ -125,8 +125,15 @@ def check_space(folder: Path, model: torch.nn.Module, keep: int) -> None:
         )
 
 
-def _prune(folder: Path, keep: int) -> None:
-    for path in sorted(folder.glob("step-*.safetensors"))[:-keep]:
+def _prune(folder: Path, step: int, keep: int) -> None:
+    """Remove all checkpoints but the last `keep` up to `step`.
+
+    Those of later steps could not be read, or training would have gone on from them. Were they counted among the last,
+    the good ones would be removed in their favour.
+    """
+    paths = sorted(folder.glob("step-*.safetensors"))
+    current = [path for path in paths if path.stem <= f"step-{step:08d}"]
+    for path in [*current[:-keep], *paths[len(current) :]]:
         remove(path)
         remove(path.with_suffix(".json"))
 

@@ -29,6 +29,7 @@ from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError, has_other_settings, open_run
 from blipvqa.training.accelerator import make_accelerator
+from blipvqa.training.checkpoints import remove_orphans
 from blipvqa.training.interrupts import Interrupts, Stopped
 from blipvqa.training.optimizer import learning_rate, make_optimizer
 from blipvqa.training.progress import Progress, check_metric
@@ -68,6 +69,10 @@ def _fine_tune(config: Config, task: Task) -> Run:
         accelerator.wait_for_everyone()
         run = Run(config.folder)
         if run.finished and not _more_epochs(run, config):
+            if accelerator.is_main_process:
+                remove_orphans(run.folder / "checkpoints")
+                if not (run.model_folder / "README.md").exists():
+                    task.write_card(run)
             accelerator.print(f"{run.name}: finished earlier, after {run.state['epoch']} epochs; nothing to train")
             return run
         loop = FineTuning(config, task, splits, accelerator, run)
@@ -280,6 +285,7 @@ class FineTuning:
         if self.progress.best is None:  # no epoch was trained: what there is
             self.record.export()
         done = self.progress.epoch >= self.config.train.epochs
+        self.record.state(self.progress, self.steps)  # the card names the best epoch, which a kill kept from being said
         if self.accelerator.is_main_process:
             self.task.write_card(self.run)  # before the run counts as finished: afterwards nobody would write it
         self.record.state(self.progress, self.steps, finished=True, why="epochs" if done else "patience")

@@ -18,7 +18,7 @@ from blipvqa.models.adapters import merged
 from blipvqa.models.devices import describe_device, pick_precision
 from blipvqa.models.loading import save_model
 from blipvqa.runs.environment import describe_environment
-from blipvqa.runs.files import append_lines, flush_logs, read_lines, replacing_folder, write_json, write_lines
+from blipvqa.runs.files import append_lines, cut_log, flush_logs, replacing_folder, write_json
 from blipvqa.runs.run import Run, RunError
 from blipvqa.training.checkpoints import (
     check_space,
@@ -74,7 +74,7 @@ class Record:
         if self.main:
             remove_orphans(self.run.folder / "checkpoints")
             for name in LOGS:
-                write_lines(self.run.folder / name, read_lines(self.run.folder / name)[: progress.rows[name]])
+                cut_log(self.run.folder / name, progress.rows[name])
         for note in notes:
             self.accelerator.print(note)
         self.accelerator.wait_for_everyone()

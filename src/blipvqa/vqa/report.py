@@ -21,7 +21,7 @@ from blipvqa.pages.html import bullets, drawing
 from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, section, wide, write_page
 from blipvqa.pages.tables import confidence_table, settings_table
 from blipvqa.pages.wording import last_part
-from blipvqa.runs.files import write_text
+from blipvqa.runs.files import sweep, write_text
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
 from blipvqa.vqa import figures, tables
@@ -43,6 +43,7 @@ def write_report(run: Run, splits: Splits) -> Path:
     if not run.exists:
         raise RunError(f"run '{run.name}' does not exist: run notebook 02_finetune first")
     with lock(run.folder):
+        sweep(run.folder)
         return _write_report(run, splits)
 
 

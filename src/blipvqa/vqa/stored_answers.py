@@ -16,7 +16,7 @@ from blipvqa.data.dataset import Splits
 from blipvqa.data.images import DECODER
 from blipvqa.models.loading import load_model
 from blipvqa.models.weights import weights_digest
-from blipvqa.runs.files import read_lines, write_json, write_lines
+from blipvqa.runs.files import flush_folder, read_lines, remove, write_json, write_lines
 from blipvqa.runs.run import Run
 from blipvqa.vqa.grounding import blanked, shuffled
 from blipvqa.vqa.predictions import candidate_texts, load_candidates, predict
@@ -38,7 +38,9 @@ class StoredAnswers:
         fingerprint = self.fingerprint(split, variant)
         if made_by.exists() and file.exists() and json.loads(made_by.read_text(encoding="utf-8")) == fingerprint:
             return read_lines(file)
-        made_by.unlink(missing_ok=True)
+        if made_by.exists():
+            remove(made_by)
+            flush_folder(made_by.parent)  # else a power cut brings it back, beside answers that it did not make
         dataset = self.splits[split]
         if variant in ("blank", "shuffled"):
             dataset = dataset.altered(blanked if variant == "blank" else shuffled(dataset, self.config.seed))
