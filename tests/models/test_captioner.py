@@ -8,9 +8,12 @@ from conftest import REFERENCE
 from safetensors.torch import load_file
 from transformers import BlipForConditionalGeneration
 
+from blipvqa import load_model, save_model
 from blipvqa.models import cpu
 from blipvqa.models.captioner import BlipForCaptioning
 from blipvqa.models.decoding import Rules, drawn_by, nucleus
+from blipvqa.models.folders import ModelError
+from blipvqa.models.vqa import BlipForVQA
 
 TINY = REFERENCE / "blip-tiny-caption"
 DEC, ENC, SEP = 209, 210, 3
@@ -169,3 +172,21 @@ def test_a_prompt_that_leaves_no_room_is_refused(model, pictures):
         model.generate_captions(pictures, PROMPT, max_length=4)
     with pytest.raises(ValueError, match="one prompt for all images"):
         model.generate(pictures, torch.tensor([[DEC, 11], [DEC, 12], [DEC, 11]]))
+
+
+def test_the_class_follows_the_configs_task_or_what_the_folder_says_it_is(tiny, root):
+    captions, questions = tiny(task="caption"), tiny()
+    assert type(load_model("scratch", questions, texts=["is it dense?", "yes"])[0]) is BlipForVQA
+    save_model(*load_model("scratch", captions, texts=["dense tissue"]), root / "exported")
+    folder = str(root / "exported")
+    assert type(load_model(folder)[0]) is BlipForCaptioning
+    assert type(load_model(folder, captions)[0]) is BlipForCaptioning
+    with pytest.raises(ModelError, match="not those of BLIP for question answering"):
+        load_model(folder, questions)
+    _, notes = BlipForConditionalGeneration.from_pretrained(folder, output_loading_info=True)
+    assert not any(notes.values())
+
+
+def test_a_captioner_from_scratch_knows_the_words_of_its_prompt(tiny):
+    _, processor = load_model("scratch", tiny(task="caption", caption__prompt="quiz of "), texts=["dense tissue"])
+    assert processor.tokenizer.unk_token_id not in processor.tokenizer("quiz of").input_ids

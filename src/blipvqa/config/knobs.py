@@ -18,6 +18,13 @@ from blipvqa.config.paths import project_path
 from blipvqa.errors import UserError
 
 SPLITS = ("train", "validation", "test")
+TEXTS = {"vqa": ("question", "answer"), "caption": ("caption",)}  # the columns that each task's rows need
+TASK_DEFAULTS = {  # what a task sets where a config leaves it out
+    "caption": {
+        "model": {"name": "Salesforce/blip-image-captioning-base"},
+        "train": {"metric": "cider_d", "loss": "token_mean"},
+    }
+}
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 
 SYNTHETIC_SIDES = (32, 512)  # pixels: nuclei vanish below, and a split is held in memory before it is written
@@ -165,10 +172,27 @@ class GenerateConfig(_Section):
     uncertain_below: Annotated[Number, Field(ge=0, le=1)] | None = None  # confidence under which we say "uncertain"
 
 
+class CaptionConfig(_Section):
+    """Captions: how they are read, and how they are written. Read with `task: caption` only."""
+
+    prompt: str = "a picture of "  # stands before every caption and counts in no loss; empty for none
+    max_words: Positive = 30  # of a caption in training, as the authors
+    max_tokens: Annotated[Whole, Field(ge=3, le=512)] = 40  # [DEC], prompt and [SEP] included; the authors' 40
+    num_beams: Positive = 3
+    max_length: Annotated[Whole, Field(ge=3, le=512)] = 20  # tokens written, [DEC] and prompt included
+    min_length: Annotated[Whole, Field(ge=0)] = 5  # likewise: with the prompt's three words, no empty caption
+    repetition_penalty: Annotated[Number, Field(gt=0)] = 1.0  # above 1: words that are there already come less often
+    beams_by: Literal["authors", "library"] = "authors"  # what a text's score is divided by (docs/facts.md 2.5, 8.4)
+    sample: Flag = False  # draw captions (nucleus sampling) instead of searching the likeliest
+    top_p: Annotated[Number, Field(gt=0, le=1)] = 0.9  # sampling: the likeliest tokens that make up this probability
+    top_k: Positive | None = 50  # sampling: of so many tokens at most, as the authors; None: top_p alone
+    terms: str | None = None  # file of things to name, a line "term: synonym, synonym"; the drawn data brings its own
+
+
 class Config(_Section):
     """One experiment. Build it with `load_config`; see `configs/` for commented examples."""
 
-    task: Literal["vqa"] = "vqa"  # what is learnt: questions about pictures, and their answers
+    task: Literal["vqa", "caption"] = "vqa"  # what is learnt: answers to questions about pictures, or captions
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] = "run"  # outputs/<name>/
     seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
     fresh: Flag = False  # changed settings: move the old run folder aside instead of refusing
@@ -177,6 +201,18 @@ class Config(_Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     generate: GenerateConfig = GenerateConfig()
+    caption: CaptionConfig = CaptionConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _task_defaults(cls, tree: Any) -> Any:
+        """A task's own defaults, which config.yaml then holds as if they had been written there."""
+        task = tree.get("task") if isinstance(tree, dict) else None
+        tree = dict(tree) if isinstance(tree, dict) else tree
+        for section, values in (TASK_DEFAULTS.get(task, {}) if isinstance(task, str) else {}).items():
+            if isinstance(tree.get(section, {}), dict):
+                tree[section] = values | tree.get(section, {})
+        return tree
 
     @model_validator(mode="after")
     def _sizes_fit(self):
@@ -191,6 +227,22 @@ class Config(_Section):
         if problems:
             raise ValueError("\n".join(problems))  # a problem a line
         return self
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns of texts that the task's rows need."""
+        return TEXTS[self.task]
+
+    @property
+    def token_limits(self) -> dict[str, int]:
+        """How many tokens the task's texts may take, by knob."""
+        if self.task == "caption":
+            return {"caption.max_tokens": self.caption.max_tokens, "caption.max_length": self.caption.max_length}
+        limits = self.data
+        return {
+            "data.max_question_tokens": limits.max_question_tokens,
+            "data.max_answer_tokens": limits.max_answer_tokens,
+        }
 
     @property
     def folder(self) -> Path:

@@ -10,5 +10,6 @@ and Pillow pictures as one thing), `depth` (more than 8 bits to 8), `deep_png` a
 bits), `decoding_memory` (what decoding may hold), `dataset` (one split as the models get it), `fingerprint` (a digest
 of every row), `batches` (the order of an epoch and its loader), `augmentation` (light changes in training),
 `duplicates` (pictures that look alike), `one_colour` (pictures that show nothing), `corruptions` (pictures as scanners
-and networks spoil them), `synthetic`, `synthetic_drawing` and `synthetic_questions` (the drawn tissue of the demo).
+and networks spoil them), `synthetic`, `synthetic_drawing`, `synthetic_questions` and `synthetic_captions` (the drawn
+tissue of the demos).
 """

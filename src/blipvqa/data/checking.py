@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 
 from blipvqa.config.knobs import Config, ConfigError, DataConfig
-from blipvqa.data.columns import NEEDED, ColumnNames, shown
+from blipvqa.data.columns import ColumnNames, shown
 from blipvqa.data.formats import open_source
 from blipvqa.data.groups import group_ids, group_notes
 from blipvqa.data.images import ImageStore
@@ -24,11 +24,11 @@ def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSpl
     """
     data = config.data
     raw_splits, notes = open_source(config)
-    group_columns = _group_columns(raw_splits, data)
-    breakdown = _breakdown(raw_splits, data)
+    group_columns = _group_columns(raw_splits, config)
+    breakdown = _breakdown(raw_splits, config)
     tables: Tables = {}
     for split, raw in raw_splits.items():
-        tables[split], more = check_split(raw, split, data, store)
+        tables[split], more = check_split(raw, split, data, store, config.texts)
         notes += more
     notes += _add_group_ids(tables, group_columns, data)
     if data.split == "regroup":
@@ -47,36 +47,38 @@ def _limited(table: CheckedSplit, most: int | None) -> CheckedSplit:
     return table if most is None else table.chosen(range(min(most, len(table.rows))))
 
 
-def _names(raw: RawSplit, split: str, data: DataConfig) -> ColumnNames | None:
+def _names(raw: RawSplit, split: str, config: Config) -> ColumnNames | None:
     """None for a split without a readable row: checking its rows says so."""
-    return ColumnNames(raw.columns, split, data) if raw.columns else None
+    return ColumnNames(raw.columns, split, config.data, config.texts) if raw.columns else None
 
 
-def _group_columns(raw_splits: dict[str, RawSplit], data: DataConfig) -> dict[str, str]:
+def _group_columns(raw_splits: dict[str, RawSplit], config: Config) -> dict[str, str]:
     """What rows of each split call the group column, before any picture is read."""
-    if data.group_column is None:
+    column = config.data.group_column
+    if column is None:
         return {}
-    names = {split: _names(raw, split, data) for split, raw in raw_splits.items()}
-    return {split: one.ours(data.group_column, "data.group_column") for split, one in names.items() if one}
+    names = {split: _names(raw, split, config) for split, raw in raw_splits.items()}
+    return {split: one.ours(column, "data.group_column") for split, one in names.items() if one}
 
 
-def _breakdown(raw_splits: dict[str, RawSplit], data: DataConfig) -> list[str] | None:
+def _breakdown(raw_splits: dict[str, RawSplit], config: Config) -> list[str] | None:
     """`data.breakdown` by our names.
 
     Raises ConfigError for a column that no split has: its axis would be missing unsaid.
     """
-    names = [one for split, raw in raw_splits.items() if (one := _names(raw, split, data))]
-    if data.breakdown is None or not names:
-        return data.breakdown
+    names = [one for split, raw in raw_splits.items() if (one := _names(raw, split, config))]
+    wanted, needed = config.data.breakdown, ("image", *config.texts)
+    if wanted is None or not names:
+        return wanted
     axes: dict[str, None] = {}
     unknown = []
-    for column in data.breakdown:
-        ours = {one.ours(column, "data.breakdown") for one in names if one.has(column)} - set(NEEDED)
+    for column in wanted:
+        ours = {one.ours(column, "data.breakdown") for one in names if one.has(column)} - set(needed)
         axes |= dict.fromkeys(sorted(ours))
         unknown += [column] if not ours else []
     if unknown:
-        further = list(dict.fromkeys(name for one in names for name in one.final.values() if name not in NEEDED))
-        there = shown(sorted(further)) if further else "none beside question, answer and image"
+        further = list(dict.fromkeys(name for one in names for name in one.final.values() if name not in needed))
+        there = shown(sorted(further)) if further else f"none beside {', '.join(config.texts)} and image"
         close = difflib.get_close_matches(unknown[0], further, 1, 0.6)
         raise ConfigError(
             f"data.breakdown: no split has a further column {', '.join(map(repr, unknown))}; there is only {there}. "

@@ -13,7 +13,6 @@ import difflib
 from blipvqa.config.knobs import DataConfig
 from blipvqa.data.split_names import SourceError
 
-NEEDED = ("image", "question", "answer")
 OURS = (  # what rows and predictions hold beside the source's columns
     "id",
     "image_id",
@@ -30,7 +29,7 @@ OURS = (  # what rows and predictions hold beside the source's columns
 class ColumnNames:
     """The names of one split's columns: `final[theirs]` is ours."""
 
-    def __init__(self, columns: list[str], split: str, data: DataConfig):
+    def __init__(self, columns: list[str], split: str, data: DataConfig, texts: tuple[str, ...]):
         self.columns, self.split, self.data = columns, split, data
         missing = [name for name in data.columns if name not in columns]
         if missing:
@@ -46,7 +45,7 @@ class ColumnNames:
         twice = {name for name in self.final.values() if list(self.final.values()).count(name) > 1}
         if twice:
             raise SourceError(f"data.columns: {split} would have two columns {', '.join(sorted(twice))}")
-        absent = [name for name in NEEDED if name not in self.final.values()]
+        absent = [name for name in ("image", *texts) if name not in self.final.values()]
         if absent:
             raise SourceError(
                 f"data.source '{data.source}', {split}: no column {', '.join(absent)}; found {shown(columns)}. "
@@ -78,10 +77,10 @@ class ColumnNames:
         return [f"{self.split}: columns with names of ours are kept beside them: {', '.join(beside)}"] if beside else []
 
 
-def image_and_texts(data: DataConfig) -> tuple[str, tuple[str, ...]]:
-    """What the source calls the pictures, and the question and the answer."""
+def image_and_texts(data: DataConfig, texts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """What the source calls the pictures, and our `texts`."""
     theirs = {ours: name for name, ours in data.columns.items()}
-    return theirs.get("image", "image"), tuple(theirs.get(name, name) for name in ("question", "answer"))
+    return theirs.get("image", "image"), tuple(theirs.get(name, name) for name in texts)
 
 
 def meant(name: str, columns: list[str]) -> str:

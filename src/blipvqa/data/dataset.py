@@ -34,9 +34,9 @@ class Splits(dict):
 
 
 class VQADataset(Dataset):
-    """One split: rows of image, question and answer.
+    """One split: rows of image and texts (question and answer, or caption).
 
-    `dataset[i]` is a dict of `id`, `image_id`, `question`, `answer`, the further columns, and `pixels`, the image as
+    `dataset[i]` is a dict of `id`, `image_id`, the texts, the further columns, and `pixels`, the image as
     uint8 `[3, S, S]`; with `data.group_column` also `group_id`. `image(i)` is the picture as it came, `rows` everything
     but pictures.
     """
@@ -49,6 +49,7 @@ class VQADataset(Dataset):
         folder: Path,
         breakdown: list[str] | None = None,
     ):
+        self.text_columns = checked.texts
         self.rows, self.columns = checked.rows, checked.columns  # columns: the source's further ones
         self.split, self.store, self.folder = split, store, folder
         self._pictures, self._source_rows = checked.pictures, checked.source_rows
@@ -66,8 +67,8 @@ class VQADataset(Dataset):
 
     @property
     def texts(self) -> list[str]:
-        """Every question and answer, from which a model from scratch learns its vocabulary."""
-        return [text for row in self.rows for text in (row["question"], row["answer"])]
+        """Every text of every row, from which a model from scratch learns its vocabulary."""
+        return [text for row in self.rows for text in (row[column] for column in self.text_columns)]
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -32,20 +32,21 @@ __all__ = ["SourceError", "open_source"]
 def open_source(config: Config) -> tuple[dict[str, RawSplit], list[str]]:
     """The source's splits under our names, and notes on what was left aside."""
     data, cache = config.data, project_path(config.data.cache_dir)
-    folder = _synthetic(data, cache) if data.source == "synthetic" else project_path(data.source)
+    folder = _synthetic(config, cache) if data.source == "synthetic" else project_path(data.source)
     if not folder.is_dir():
-        splits, notes = _by_our_names(hub_set(data.source, cache / "hub"), data)
+        splits, notes = _by_our_names(hub_set(data.source, cache / "hub"), config)
     elif any((folder / name).exists() for name in ("dataset_dict.json", "state.json")):
-        splits, notes = _by_our_names(saved_set(folder, data.source), data)
+        splits, notes = _by_our_names(saved_set(folder, data.source), config)
     else:
-        splits, notes = _open_folder(folder, data)
+        splits, notes = _open_folder(folder, config)
     if "train" not in splits:
         raise SourceError(f"data.source '{data.source}' has no split train, only {', '.join(splits) or 'none'}")
     return {split: _checked_parts(splits[split], split, data) for split in SPLITS if split in splits}, notes
 
 
-def _synthetic(data: DataConfig, cache: Path) -> Path:
-    settings = data.synthetic.model_dump(mode="json")
+def _synthetic(config: Config, cache: Path) -> Path:
+    settings = config.data.synthetic.model_dump(mode="json")
+    settings |= {} if config.task == "vqa" else {"texts": list(config.texts)}
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     folder = cache / "synthetic" / key / "drawn"
     if not folder.is_dir():
@@ -58,9 +59,10 @@ def _synthetic(data: DataConfig, cache: Path) -> Path:
     return folder
 
 
-def _by_our_names(tables: dict, data: DataConfig) -> tuple[dict[str, RawSplit], list[str]]:
+def _by_our_names(tables: dict, config: Config) -> tuple[dict[str, RawSplit], list[str]]:
     """The splits of a set of the `datasets` library."""
-    image, texts = image_and_texts(data)
+    data = config.data
+    image, texts = image_and_texts(data, config.texts)
     names: dict[str, str] = {}
     for name in tables:
         split = split_of(name)
@@ -72,8 +74,9 @@ def _by_our_names(tables: dict, data: DataConfig) -> tuple[dict[str, RawSplit], 
     return {split: read_set(tables[name], image, texts, split) for split, name in names.items()}, notes
 
 
-def _open_folder(folder: Path, data: DataConfig) -> tuple[dict[str, RawSplit], list[str]]:
-    image, texts = image_and_texts(data)
+def _open_folder(folder: Path, config: Config) -> tuple[dict[str, RawSplit], list[str]]:
+    data = config.data
+    image, texts = image_and_texts(data, config.texts)
     try:
         split_files = find_split_files(folder)
     except OSError as error:

@@ -35,7 +35,7 @@ DICTIONARY_TYPES = ("STRING", "NONE", "JSON", "ENUM", "BSON")
 
 
 def read_parquet(paths: list[Path], image: str, texts: tuple[str, ...], split: str) -> RawSplit:
-    """A split of parquet files, whose column `image` holds the pictures and `texts` the question and the answer."""
+    """A split of parquet files, whose column `image` holds the pictures and `texts` what the task needs."""
     rows: list[dict | None] = []
     parts: list[Part] = []
     names: list[str] = []

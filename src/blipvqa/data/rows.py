@@ -1,4 +1,4 @@
-"""One split's rows, checked: each has a question, an answer and a picture that decodes, or is named.
+"""One split's rows, checked: each has its texts and a picture that decodes, or is named.
 
 Notable:
 - `image_id` is the digest of the image's bytes: equal pictures are one image whatever the files say.
@@ -30,19 +30,20 @@ from blipvqa.data.split_names import SourceError
 from blipvqa.data.values import encodable, kind_of, plain_value
 from blipvqa.text import normalize, says_something
 
-LONGEST_TEXT = 20_000  # characters of a question or an answer
+LONGEST_TEXT = 20_000  # characters of a question, an answer or a caption
 TOGETHER = 64  # pictures in memory at a time
 
 
 @dataclass
 class CheckedSplit:
-    """`rows` with `id`, `image_id`, `question`, `answer` and the source's further `columns`; the picture of
+    """`rows` with `id`, `image_id`, the task's `texts` and the source's further `columns`; the picture of
     `rows[i]` is `pictures.cell(source_rows[i])`."""
 
     rows: list[dict]
     source_rows: list[int]
     columns: list[str]
     pictures: Pictures
+    texts: tuple[str, ...] = ("question", "answer")  # the columns that the task needs
 
     def chosen(self, rows: Iterable[int]) -> CheckedSplit:
         """These rows only."""
@@ -50,19 +51,21 @@ class CheckedSplit:
         return replace(self, rows=[self.rows[i] for i in rows], source_rows=[self.source_rows[i] for i in rows])
 
 
-def check_split(raw: RawSplit, split: str, data: DataConfig, store: ImageStore) -> tuple[CheckedSplit, list[str]]:
+def check_split(
+    raw: RawSplit, split: str, data: DataConfig, store: ImageStore, texts: tuple[str, ...]
+) -> tuple[CheckedSplit, list[str]]:
     """The rows of a split that can be used, and notes on the others. Fills `store`.
 
     Raises SourceError or ImageError that name the row; with `data.on_error: skip` such rows are left out and counted.
     """
-    return _Check(raw, split, data, store).result()
+    return _Check(raw, split, data, store, texts).result()
 
 
 class _Check:
     """One split on its way: `problems` are what is wrong, by row of the source."""
 
-    def __init__(self, raw: RawSplit, split: str, data: DataConfig, store: ImageStore):
-        self.raw, self.split, self.data, self.store = raw, split, data, store
+    def __init__(self, raw: RawSplit, split: str, data: DataConfig, store: ImageStore, texts: tuple[str, ...]):
+        self.texts, self.raw, self.split, self.data, self.store = texts, raw, split, data, store
         self.problems: dict[int, str] = {}
         self.nonfinite: Counter = Counter()
         self.values: dict[int, dict] = {}  # each row's texts and further values, by our names
@@ -73,7 +76,7 @@ class _Check:
             self._refuse(row, problem)
         if len(self.raw.broken) == len(self.raw.rows):
             self._refuse_all()
-        self.names = ColumnNames(self.raw.columns, self.split, self.data)
+        self.names = ColumnNames(self.raw.columns, self.split, self.data, self.texts)
         self._convert()
         self._filter()
         self._check_texts()
@@ -82,14 +85,14 @@ class _Check:
         usable = [row for row in self.rows if row not in self.problems]
         if not usable:
             self._refuse_all()
-        columns = [name for name in self.names.final.values() if name not in ("image", "question", "answer")]
+        columns = [name for name in self.names.final.values() if name not in ("image", *self.texts)]
         rows = [self._row(row, image_ids[row], columns) for row in usable]
-        return CheckedSplit(rows, usable, columns, self.raw.pictures), self._notes()
+        return CheckedSplit(rows, usable, columns, self.raw.pictures, self.texts), self._notes()
 
     def _row(self, row: int, image_id: str, columns: list[str]) -> dict:
         values = self.values[row]
         return {"id": f"{self.split}/{row}", "image_id": image_id} | {
-            name: values.get(name) for name in ("question", "answer", *columns)
+            name: values.get(name) for name in (*self.texts, *columns)
         }
 
     def _notes(self) -> list[str]:
@@ -122,14 +125,13 @@ class _Check:
 
     def _convert(self) -> None:
         """Every cell as a plain value, under our name of its column."""
-        texts = {"question", "answer"}
         for row in self.rows:
             if row in self.problems:
                 continue
             values: dict[str, Any] = {}
             for theirs, value in self.raw.rows[row].items():
                 name = self.names.final[theirs]
-                if name in texts:  # checked as they came: a date is no answer
+                if name in self.texts:  # checked as they came: a date is no answer
                     values[name] = encodable(value) if isinstance(value, str) else value
                     continue
                 try:
@@ -165,7 +167,7 @@ class _Check:
         for row in self.rows:
             if row in self.problems:
                 continue
-            for name in ("question", "answer"):
+            for name in self.texts:
                 if problem := text_problem(name, self.values[row].get(name)):
                     self._refuse(row, problem)
                     break
@@ -261,14 +263,14 @@ def image_digest(content: bytes | memoryview) -> str:
 
 
 def text_problem(name: str, text: Any) -> str | None:
-    """What is wrong with a question or an answer; None where nothing is."""
+    """What is wrong with a question, an answer or a caption; None where nothing is."""
     if text is None:
         return f"column {name}: there is no {name}"
     if not isinstance(text, str):
         return f"column {name}: found {kind_of(text)} ({text!r:.40}), expected text"
     if len(text) > LONGEST_TEXT:
         return f"column {name}: the text has {len(text):,} characters, at most {LONGEST_TEXT:,} are read"
-    if not says_something(text) and (name == "question" or not normalize(text)):
+    if not says_something(text) and (name != "answer" or not normalize(text)):
         return f"column {name}: the text is empty"
     return None
 

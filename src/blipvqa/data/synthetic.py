@@ -1,4 +1,4 @@
-"""The embedded data: drawn tissue pictures with known objects, and questions about them.
+"""The embedded data: drawn tissue pictures with known objects, and questions about them or captions.
 
 Notable:
 - Written as a folder in the Hub's layout and read like any other; nothing else knows that it is drawn.
@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +21,19 @@ import pyarrow.parquet as pq
 from datasets import Features, Image, List, Value
 
 from blipvqa.config.knobs import SYNTHETIC_SIDES
+from blipvqa.data.synthetic_captions import captions_of
 from blipvqa.data.synthetic_drawing import draw_scene
 from blipvqa.data.synthetic_questions import questions_about, random_scene
 from blipvqa.runs.files import flush_tree
 
-FEATURES = Features(
-    {
-        "image": Image(),
-        "question": Value("string"),
-        "answer": Value("string"),
-        "topic": Value("string"),
-        "box": List(Value("float64")),
-    }
-)
+TEXT = Value("string")
+QUESTIONS = Features({"image": Image(), "question": TEXT, "answer": TEXT, "topic": TEXT, "box": List(Value("float64"))})
+CAPTIONS = Features({"image": Image(), "caption": TEXT, "stain": TEXT, "things": TEXT})
 
 
-def write_synthetic(folder: Path, *, images: dict[str, int], seed: int, size: int = 96) -> None:
+def write_synthetic(
+    folder: Path, *, images: dict[str, int], seed: int, size: int = 96, texts: Sequence[str] = ("question", "answer")
+) -> None:
     """Write drawn pictures and questions about them as `<folder>/<split>-00000-of-00001.parquet`.
 
     images: number of pictures of each split, such as `{"train": 600, "validation": 80, "test": 120}`.
@@ -45,7 +42,8 @@ def write_synthetic(folder: Path, *, images: dict[str, int], seed: int, size: in
     A row is one question; the six to eight questions of a picture follow one another. Columns: `image` (PNG),
     `question`, `answer`, `topic` (what the question is about, eleven values), `box` (left, top, right, bottom
     as fractions of width and height: round the object that is asked about, or round all of that kind; the
-    whole picture where the question is about all of it or about what is not there).
+    whole picture where the question is about all of it or about what is not there). With `texts` ("caption",) a
+    row is one of a picture's two captions: `image`, `caption`, `stain` and `things`, how many things there are.
 
     The folder appears complete or not at all. Writing the same again, or from two processes, is harmless.
     Raises ValueError for impossible numbers, FileExistsError where other files already lie in the folder.
@@ -58,8 +56,9 @@ def write_synthetic(folder: Path, *, images: dict[str, int], seed: int, size: in
         written = Path(temporary) / "written"  # a child: the temporary folder itself is closed to other users
         written.mkdir()
         for split, number in images.items():
-            rows = [row for index in range(number) for row in _rows(split, index, seed, size)]
-            table = pa.Table.from_pylist(rows, schema=FEATURES.arrow_schema)
+            features = CAPTIONS if "caption" in texts else QUESTIONS
+            rows = [row for index in range(number) for row in _rows(split, index, seed, size, features)]
+            table = pa.Table.from_pylist(rows, schema=features.arrow_schema)
             pq.write_table(table, written / f"{split}-00000-of-00001.parquet", compression="zstd")
         flush_tree(written)  # a folder that is there counts as drawn, after a power cut too
         _publish(written, folder)
@@ -103,12 +102,12 @@ def _same_files(written: Path, folder: Path) -> bool:
     return same == names
 
 
-def _rows(split: str, index: int, seed: int, size: int) -> Iterator[dict]:
+def _rows(split: str, index: int, seed: int, size: int, features: Features) -> Iterator[dict]:
     rng = np.random.default_rng([seed, zlib.crc32(split.encode()), index])
     scene = random_scene(rng)
     picture, boxes = draw_scene(scene, size, rng)
     png = io.BytesIO()
     picture.save(png, format="PNG", compress_level=1)
     image = {"bytes": png.getvalue(), "path": f"{split}-{index:05d}.png"}
-    for question in questions_about(scene, boxes, rng):
-        yield {"image": image, **question}
+    for row in captions_of(scene, rng) if features is CAPTIONS else questions_about(scene, boxes, rng):
+        yield {"image": image, **row}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import warnings
 
-from blipvqa.config.knobs import LoraConfig
-from blipvqa.models.vqa import BlipForVQA
+from transformers import PreTrainedModel
+
+from blipvqa.config.knobs import ConfigError, LoraConfig
 
 ADAPTED = {  # the layers of each tower that get one
     "vision_model": ("qkv", "projection"),
@@ -15,13 +16,16 @@ ADAPTED = {  # the layers of each tower that get one
 }
 
 
-def add_lora(model: BlipForVQA, lora: LoraConfig) -> None:
+def add_lora(model: PreTrainedModel, lora: LoraConfig) -> None:
     """Freeze `model` and put low-rank adapters into its attention, in place; rank 0 does nothing.
 
     `inject_adapter_in_model` leaves the model what it is: same class, same calls, no wrapper.
     """
     if not lora.rank:
         return
+    if not any(hasattr(model, tower) for tower in lora.towers):
+        there = ", ".join(tower for tower in ADAPTED if hasattr(model, tower))
+        raise ConfigError(f"model.lora.towers: this model has no {', '.join(lora.towers)}, only {there}")
     from peft import LoraConfig as PeftConfig
     from peft import inject_adapter_in_model
 
@@ -37,7 +41,7 @@ def add_lora(model: BlipForVQA, lora: LoraConfig) -> None:
         parameter.requires_grad_("lora_" in name)
 
 
-def merged(model: BlipForVQA) -> BlipForVQA:
+def merged(model: PreTrainedModel) -> PreTrainedModel:
     """The model with its adapters added into its weights: a copy, or the model itself where it has none."""
     from peft.tuners.lora import LoraLayer
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-from transformers import BlipConfig
+from transformers import BlipConfig, PreTrainedModel
 
 from blipvqa.config.knobs import Config, ConfigError
-from blipvqa.models.vqa import BlipForVQA
 
 
 def apply_settings(model_config: BlipConfig, config: Config) -> None:
@@ -20,12 +19,13 @@ def apply_settings(model_config: BlipConfig, config: Config) -> None:
         raise ConfigError(
             f"model.image_size: {config.model.image_size} is not a multiple of the model's patch, {patch}"
         )
-    limit = max(config.data.max_question_tokens, config.data.max_answer_tokens)
+    limit = max(config.token_limits.values())
     if limit > text.max_position_embeddings:
-        raise ConfigError(f"data.max_…_tokens: {limit} exceeds the model's {text.max_position_embeddings} positions")
+        key = max(config.token_limits, key=config.token_limits.get)
+        raise ConfigError(f"{key}: {limit} exceeds the model's {text.max_position_embeddings} positions")
 
 
-def resize_position_table(model: BlipForVQA, image_size: int) -> None:
+def resize_position_table(model: PreTrainedModel, image_size: int) -> None:
     """Replace the position table by its interpolation to `image_size` pixels, and say so in the model's config.
 
     Baked, so that what is saved is what was trained (docs/facts.md 1.11).

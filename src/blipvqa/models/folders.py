@@ -34,7 +34,7 @@ LARGEST_JSON = 64 * 2**20  # bytes; BERT's tokenizer.json takes 0.7 MB
 
 
 class ModelError(ConfigError):
-    """A model folder that is damaged, or holds something else than BLIP for question answering."""
+    """A model folder that is damaged, or holds something else than the BLIP that is expected."""
 
 
 def model_folder(name_or_path: str) -> Path:

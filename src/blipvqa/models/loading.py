@@ -13,29 +13,33 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from transformers import BertTokenizer, BlipProcessor
+from transformers import BertTokenizer, BlipProcessor, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.models.adjust import apply_settings, resize_position_table
 from blipvqa.models.architecture import read_architecture
-from blipvqa.models.folders import model_folder
+from blipvqa.models.captioner import BlipForCaptioning
+from blipvqa.models.folders import model_folder, read_json
 from blipvqa.models.scratch import new_model
 from blipvqa.models.tokenizer import check_pictures, make_processor, read_tokenizer
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.models.weights import read_weights
 
+MODELS = (BlipForVQA, BlipForCaptioning)
+
 
 def load_model(
     name_or_path: str, config: Config | None = None, texts: Iterable[str] | None = None
-) -> tuple[BlipForVQA, BlipProcessor]:
+) -> tuple[PreTrainedModel, BlipProcessor]:
     """A model in fp32 on the CPU, in `eval()` mode, and its processor.
 
     `name_or_path`: Hub id, local folder, or "scratch", which needs `config` and `texts`, those of the train split: its
     vocabulary is learnt from them. With a config the position table is baked at `model.image_size`, and dropout and
-    label smoothing are the config's; LoRA is added by the training loop.
-    Raises ConfigError when there is no such model, and ModelError when its folder is damaged, is no BLIP for question
-    answering, or asks for more than to be read.
+    label smoothing are the config's; LoRA is added by the training loop. The class is that of the config's task;
+    without a config, that of the folder's `architectures`.
+    Raises ConfigError when there is no such model, and ModelError when its folder is damaged, is no BLIP for the
+    task, or asks for more than to be read.
     """
     if name_or_path == "scratch":
         if config is None or texts is None:
@@ -43,19 +47,31 @@ def load_model(
                 "load_model('scratch') needs a config, for its sizes, and texts, for its vocabulary: "
                 "load_model('scratch', config, texts=load_splits(config)['train'].texts)"
             )
-        return new_model(config, texts)
+        return new_model(_class_of(config.task), config, texts)
     folder = model_folder(name_or_path)
     model_config = read_architecture(folder)
     tokenizer = read_tokenizer(folder, model_config)
     check_pictures(folder)
-    weights = read_weights(folder, model_config)
+    model_class = _class_of(config.task) if config else _class_of_folder(folder)
+    weights = read_weights(folder, model_config, model_class)
     if config is not None:
         apply_settings(model_config, config)
     with _quiet():
-        model = BlipForVQA.from_pretrained(None, config=model_config, state_dict=weights, dtype=torch.float32)
+        model = model_class.from_pretrained(None, config=model_config, state_dict=weights, dtype=torch.float32)
     size = config.model.image_size if config else model.config.vision_config.image_size
     resize_position_table(model, size)
     return model.eval(), make_processor(tokenizer, size)
+
+
+def _class_of(task: str) -> type[PreTrainedModel]:
+    return next(each for each in MODELS if each.task == task)
+
+
+def _class_of_folder(folder: Path) -> type[PreTrainedModel]:
+    """What its config.json says it is; questions and answers where it says nothing that is read here."""
+    architectures = read_json(folder, "config.json").get("architectures")
+    names = architectures if isinstance(architectures, list) else []
+    return next((each for each in MODELS if each.architecture in names), BlipForVQA)
 
 
 def load_processor(name_or_path: str) -> BlipProcessor:
@@ -65,7 +81,7 @@ def load_processor(name_or_path: str) -> BlipProcessor:
     return make_processor(read_tokenizer(folder, architecture), architecture.vision_config.image_size)
 
 
-def save_model(model: BlipForVQA, processor: BlipProcessor, folder: str | Path) -> Path:
+def save_model(model: PreTrainedModel, processor: BlipProcessor, folder: str | Path) -> Path:
     """Write `folder` (model.safetensors, config, processor) so that plain transformers loads it.
 
     Raises RuntimeError when what was written does not read back as it should.
@@ -76,13 +92,13 @@ def save_model(model: BlipForVQA, processor: BlipProcessor, folder: str | Path) 
         processor.save_pretrained(folder)
     path = folder / "config.json"
     written = json.loads(path.read_text(encoding="utf-8"))
-    written["architectures"] = ["BlipForQuestionAnswering"]
+    written["architectures"] = [model.architecture]
     path.write_text(json.dumps(written, indent=2), encoding="utf-8")
     _check_tokenizer(folder, model)
     return folder
 
 
-def _check_tokenizer(folder: Path, model: BlipForVQA) -> None:
+def _check_tokenizer(folder: Path, model: PreTrainedModel) -> None:
     read = BertTokenizer.from_pretrained(folder)
     ids = read("a").input_ids
     text = model.config.text_config

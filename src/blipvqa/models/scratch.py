@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from transformers import BertTokenizer, BlipConfig, BlipProcessor
+from transformers import BertTokenizer, BlipConfig, BlipProcessor, PreTrainedModel
 
 from blipvqa.config.knobs import Config, ScratchModel
 from blipvqa.models.adjust import apply_settings
 from blipvqa.models.tokenizer import make_processor, train_tokenizer
-from blipvqa.models.vqa import BlipForVQA
 
 
-def new_model(config: Config, texts: Iterable[str]) -> tuple[BlipForVQA, BlipProcessor]:
+def new_model(
+    model_class: type[PreTrainedModel], config: Config, texts: Iterable[str]
+) -> tuple[PreTrainedModel, BlipProcessor]:
     """BLIP at `config.model.scratch`'s sizes with weights from `config.seed`, and a vocabulary learnt from `texts`."""
     scratch = config.model.scratch
-    processor = make_processor(train_tokenizer(list(texts), scratch.vocabulary), config.model.image_size)
+    texts = [*texts, *([config.caption.prompt] if config.task == "caption" else [])]  # its words must be known too
+    processor = make_processor(train_tokenizer(texts, scratch.vocabulary), config.model.image_size)
     model_config = _blip_config(scratch, processor.tokenizer, config.model.image_size)
     apply_settings(model_config, config)
     torch.manual_seed(config.seed)
-    model = BlipForVQA(model_config)
+    model = model_class(model_config)
     with torch.no_grad():  # as large as the patches it is added to: else the model needs far longer to learn positions
         model.vision_model.embeddings.position_embedding.normal_()
     return model.eval(), processor

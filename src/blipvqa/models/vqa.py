@@ -65,6 +65,7 @@ class BlipForVQA(BlipForQuestionAnswering):
     already normalized); `image_index [Q]` (None: question q asks about image q).
     """
 
+    task, architecture, purpose = "vqa", "BlipForQuestionAnswering", "question answering"
     _compiled_image_states = staticmethod(image_states)  # until `compile_vision`
     accepts_loss_kwargs = False  # our loss is a mean over questions: Trainer divides it by accumulation steps
 

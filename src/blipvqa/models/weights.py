@@ -19,12 +19,11 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import BlipConfig
+from transformers import BlipConfig, PreTrainedModel
 
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.models.folders import READ, ModelError, called, model_folder, read_json
-from blipvqa.models.vqa import BlipForVQA
 
 NUMBER_FORMATS = ("F64", "F32", "F16", "BF16")
 PART = re.compile(r"model-\d{1,6}-of-\d{1,6}\.safetensors")
@@ -32,14 +31,14 @@ STORED_BY_OLDER_VERSIONS = re.compile(r"(.+\.)?position_ids")  # 0, 1, 2, …: n
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
-def read_weights(folder: Path, config: BlipConfig) -> dict[str, Tensor]:
-    """Every weight of BLIP for question answering at `config`'s sizes, in fp32.
+def read_weights(folder: Path, config: BlipConfig, model_class: type[PreTrainedModel]) -> dict[str, Tensor]:
+    """Every weight of `model_class` at `config`'s sizes, in fp32.
 
     Raises ModelError that names the file or the weight: missing, of another shape or model, not a finite number.
     """
     with ExitStack() as stack:
         file_of = _files_of_tensors(folder, stack)
-        _check_names(folder, config, file_of)
+        _check_names(folder, config, model_class, file_of)
         return {name: _read_finite(folder, name, file_of[name]) for name in sorted(file_of)}
 
 
@@ -91,17 +90,19 @@ def _open(folder: Path, name: str, stack: ExitStack) -> safe_open:
         ) from None
 
 
-def _check_names(folder: Path, config: BlipConfig, file_of: dict[str, safe_open]) -> None:
+def _check_names(
+    folder: Path, config: BlipConfig, model_class: type[PreTrainedModel], file_of: dict[str, safe_open]
+) -> None:
     """Compare names, shapes and number formats with the architecture's, before any weight is read."""
     with torch.device("meta"):  # shapes without memory
-        model = BlipForVQA(config)
+        model = model_class(config)
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     missing = sorted(shapes.keys() - file_of.keys() - model.all_tied_weights_keys.keys())
     strange = sorted(file_of.keys() - shapes.keys())
     if missing or strange:
         raise ModelError(
-            f"{called(folder)}: its weights are not those of BLIP for question answering at the sizes of config.json: "
-            f"{_some(missing)} missing, {_some(strange)} not known"
+            f"{called(folder)}: its weights are not those of BLIP for {model_class.purpose} at the sizes of "
+            f"config.json: {_some(missing)} missing, {_some(strange)} not known"
         )
     for name, file in file_of.items():
         stored = file.get_slice(name)
@@ -150,7 +151,8 @@ def weights_digest(
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     elif source == "scratch":
         scratch = config.model.scratch.model_dump(mode="json")
-        digest.update(json.dumps([scratch, config.model.image_size, config.seed, sorted(texts)]).encode())
+        settings = [scratch, config.task, config.model.image_size, config.seed]
+        digest.update(json.dumps([*settings, sorted(texts)]).encode())
     elif project_path(source).is_dir():
         for path in sorted({path for pattern in READ for path in project_path(source).glob(pattern)}):
             with open(path, "rb") as file:
