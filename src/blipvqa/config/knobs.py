@@ -182,7 +182,7 @@ class CaptionConfig(_Section):
     max_length: Annotated[Whole, Field(ge=3, le=512)] = 20  # tokens written, [DEC] and prompt included
     min_length: Annotated[Whole, Field(ge=0)] = 5  # likewise: with the prompt's three words, no empty caption
     repetition_penalty: Annotated[Number, Field(gt=0)] = 1.0  # above 1: words that are there already come less often
-    beams_by: Literal["authors", "library"] = "authors"  # what a text's score is divided by (docs/facts.md 2.5, 8.4)
+    beams_by: Literal["authors", "library"] = "authors"  # what a text's score is divided by (docs/facts.md 7.5, 13.4)
     sample: Flag = False  # draw captions (nucleus sampling) instead of searching the likeliest
     top_p: Annotated[Number, Field(gt=0, le=1)] = 0.9  # sampling: the likeliest tokens that make up this probability
     top_k: Positive | None = 50  # sampling: of so many tokens at most, as the authors; None: top_p alone

@@ -4,9 +4,9 @@ Notable:
 - A subclass of `transformers.BlipForConditionalGeneration` with the same modules and state dict. Only the wiring is
   ours (`towers`): images travel once, captions are packed, the captions of one image share its keys and values.
 - A caption is `[DEC] prompt caption [SEP]`. The prompt is context: only what follows it is scored, so a constant
-  prompt flatters no loss (docs/facts.md 2.2). The loss is a mean over all scored tokens of the batch.
+  prompt flatters no loss (docs/facts.md 7.2). The loss is a mean over all scored tokens of the batch.
 - Captions are written by the authors' rules (`decoding`), which transformers' `generate` does not follow
-  (docs/facts.md 8.4); `rule="library"` asks for that one.
+  (docs/facts.md 13.4); `rule="library"` asks for that one.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class BlipForCaptioning(BlipForConditionalGeneration):
         )
         ends = (written[:, len(start) :] == rules.end).cumsum(1)
         after = ends - (written[:, len(start) :] == rules.end).long() > 0
-        written[:, len(start) :].masked_fill_(after, rules.pad)  # the library fills with [SEP] (docs/facts.md 8.4)
+        written[:, len(start) :].masked_fill_(after, rules.pad)  # the library fills with [SEP] (docs/facts.md 13.4)
         return written
 
     @torch.no_grad()

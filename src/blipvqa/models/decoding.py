@@ -3,7 +3,7 @@
 Notable:
 - `Writer` holds what the decoder remembers. A picture's keys and values are projected once and read by all of its
   beams together; the start (a prompt) runs once a picture, not once a beam.
-- The rules are those of transformers 4.15, with which the authors' numbers were made (docs/facts.md 2.5): a finished
+- The rules are those of transformers 4.15, with which the authors' numbers were made (docs/facts.md 7.5): a finished
   text's score is its sum of log-probabilities divided by its length with start and prompt, without [SEP].
 - A text does not depend on its batch: pictures only share matrix products, and each has a random number of its own.
 """
@@ -149,7 +149,7 @@ def nucleus(scores: Tensor, top_k: int | None, top_p: float) -> Tensor:
     """Probabilities `[R,V]` that a token is drawn with: of the `top_k` likeliest, those that make up `top_p`.
 
     The authors' call leaves transformers' default of 50 for `top_k` in place; None takes `top_p` of all tokens
-    (docs/facts.md 2.7).
+    (docs/facts.md 7.7).
     """
     if top_k is not None and top_k < scores.shape[1]:
         scores = scores.masked_fill(scores < scores.topk(top_k, dim=1).values[:, -1:], float("-inf"))
