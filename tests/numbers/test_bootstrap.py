@@ -17,6 +17,7 @@ from blipvqa.numbers.bootstrap import (
     sum_by_group,
 )
 from blipvqa.numbers.calibration import calibration_error, count_bins
+from blipvqa.numbers.few_groups import FEW, student
 from blipvqa.numbers.measures import Measures, divide, ratio
 
 MEASURES = Measures({"share": ratio("right", "all", "share of rows that are right")})
@@ -94,31 +95,52 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
 
 
 def test_unanimous_images_are_no_certainty():
-    # 9 of 9 right: Clopper-Pearson's lower bound is 0.025^(1/9) = 0.664; a bootstrap alone would say 1 to 1
+    """A bootstrap alone would say 1 to 1. By hand, few groups: Wilson at 9 of 9 with t = 2.306, 9 / (9 + t^2) = 0.629."""
     entry = share([1] * 9, np.arange(9))
     assert (entry["value"], entry["high"]) == (1, 1)
-    assert entry["low"] == pytest.approx(0.025 ** (1 / 9))
+    assert entry["low"] == pytest.approx(9 / (9 + 2.306004**2), abs=1e-5)
     none_right = share([0] * 9, np.arange(9))
-    assert (none_right["low"], none_right["high"]) == (0, pytest.approx(1 - 0.025 ** (1 / 9)))
+    assert (none_right["low"], none_right["high"]) == (0, pytest.approx(2.306004**2 / (9 + 2.306004**2), abs=1e-5))
+    many = share([1] * FEW, np.arange(FEW))  # Clopper and Pearson's bound beside percentiles without width
+    assert (many["low"], many["high"]) == (pytest.approx(0.025 ** (1 / FEW)), 1)
+
+
+def test_ten_images_with_one_wrong_answer_are_no_precise_measurement():
+    """100 questions on 10 images, one wrong: a percentile interval said 0.97 to 1."""
+    entry = share([0] + [1] * 99, np.repeat(np.arange(10), 10))
+    assert (entry["n"], entry["groups"]) == (100, 10)
+    assert entry["low"] < 0.93 and 0.99 < entry["high"] < 1
+
+
+def test_from_a_stated_number_of_groups_on_intervals_are_percentiles():
+    right = np.arange(3 * FEW) % 3 == 0
+    entry = share(right, np.arange(3 * FEW))
+    (sums,) = resample(counts_of(right), np.arange(3 * FEW), [np.arange(3 * FEW)], BY_IMAGE)
+    low, high = np.quantile(sums[:, RIGHT] / sums[:, ALL], (0.025, 0.975))
+    assert (entry["low"], entry["high"]) == (low, high)
+
+
+def test_students_quantiles_are_those_of_the_tables():
+    assert [student(n) for n in (1, 2, 9, 29)] == pytest.approx([12.706, 4.303, 2.262, 2.045], abs=1e-3)
 
 
 def test_a_mean_over_some_rows_is_resampled_over_all_images():
     """Three rows on two images of ten: many a resample has one of the two alone, some have neither."""
     entry = estimate_mean([0.2, 0.4, *[1.0] * 9], np.array([0, *range(10)]), Bootstrap(seed=1), np.array([0, 1, 2]))
-    assert (entry["value"], entry["n"]) == (pytest.approx(1.6 / 3), 3)
-    assert entry["low"] == pytest.approx(0.3) and entry["high"] == 1  # only the one image, or only the other
-    assert estimate_mean([], np.array([], dtype=int)) == nothing_counted()
+    assert (entry["value"], entry["n"], entry["groups"]) == (pytest.approx(1.6 / 3), 3, 2)
+    assert entry["low"] < 0.1 and entry["high"] > 0.9  # from two images nothing follows
 
 
 def test_one_image_or_no_resamples_gives_no_interval():
     assert share([1, 0, 1], [0, 0, 0]) == {
         "value": pytest.approx(2 / 3),
         "n": 3,
+        "groups": 1,
         "low": None,
         "high": None,
     }
     assert share([1, 0, 1], [0, 1, 2], NO_INTERVALS)["low"] is None
-    assert interval(0.5, np.array([np.nan, np.nan]), groups=5) == (None, None)
+    assert interval(0.5, np.array([np.nan, np.nan]), groups=5, rows=5) == (None, None)
 
 
 def test_rows_without_a_patient_stand_for_their_image():

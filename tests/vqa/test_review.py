@@ -108,7 +108,7 @@ def test_expert_accuracy_and_what_exact_match_missed(tmp_path):
 def test_an_unreviewed_file_has_no_accuracy(tmp_path):
     rows = predictions(("a", "a"))
     review = read_review(write_review(rows, tmp_path), rows)
-    assert review["expert_accuracy"] == {"value": None, "n": 0, "low": None, "high": None}
+    assert review["expert_accuracy"] == {"value": None, "n": 0, "groups": 0, "low": None, "high": None}
     assert review["pending"] == 1
 
 

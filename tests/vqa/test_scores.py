@@ -48,16 +48,17 @@ def some_rows():
 
 def test_the_contract_of_the_metrics_file():
     scores = score(some_rows(), breakdown=["organ"])
-    assert set(scores) == {"overall", "by", "ceiling", "warnings"}
+    assert set(scores) == {"group", "overall", "by", "ceiling", "warnings"}
     assert set(scores["overall"]) == NAMES
     assert list(scores["by"]) == ["question_type", "organ"]
     assert set(scores["by"]["organ"]) == {"lung", "brain", "(none)"}
     assert list(scores["by"]["question_type"]) == ["is", "what"]
     for entry in [*scores["overall"].values(), *scores["by"]["organ"]["lung"].values()]:
-        assert set(entry) == {"value", "n", "low", "high"}
+        assert set(entry) == {"value", "n", "groups", "low", "high"}
     assert scores["overall"]["exact_match"] | {"low": 0, "high": 0} == {
         "value": 0.5,
         "n": 4,
+        "groups": 2,
         "low": 0,
         "high": 0,
     }
@@ -71,10 +72,10 @@ def test_the_seed_decides_the_intervals():
 
 def test_intervals_can_be_left_out():
     entry = score(some_rows(), bootstrap=NO_INTERVALS)["overall"]["exact_match"]
-    assert entry == {"value": 0.5, "n": 4, "low": None, "high": None}
+    assert entry == {"value": 0.5, "n": 4, "groups": 2, "low": None, "high": None}
 
 
-NULL = {"value": None, "n": 0, "low": None, "high": None}
+NULL = {"value": None, "n": 0, "groups": 0, "low": None, "high": None}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,9 @@ def test_warnings_say_what_a_reader_should_know():
     rows = [row(i, "what is it?", "cyst", "cyst" if i % 2 else "no") for i in range(80)]
     assert score(rows)["warnings"] == []
     few = score([*rows, row(80, "where is it?", "left", "left")])["warnings"]
-    assert few == ["question_type: fewer than 10 questions in where (1): examples, no facts"]
+    assert few == ["question_type: questions on fewer than 10 images in where (1 on 1): examples, no facts"]
+    one_image = [row(i, "why is it?", "cyst", "cyst") | {"image_id": "x"} for i in range(80, 120)]
+    assert "in why (40 on 1): examples" in score([*rows, *one_image])["warnings"][0]  # forty questions, one picture
     (blind,) = score(rows, train=rows)["warnings"]
     assert blind.startswith("exact match 50.0% is not above the 100.0% of the commonest answer by first word")
     conflicting = [

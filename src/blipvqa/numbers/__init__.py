@@ -3,6 +3,7 @@
 - `measures`: a measure as a function of column sums, and a collection of them
 - `grouping`: rows by what they share
 - `bootstrap`: 95 % intervals, by drawing groups of rows with replacement
+- `few_groups`: intervals that hold where groups are few
 - `comparison`: which differences between two matrices of counts are real
 - `calibration`: whether a stated probability can be believed, and the fit that repairs it
 """

@@ -12,11 +12,12 @@ same weights.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from blipvqa.errors import InputError
+from blipvqa.numbers.few_groups import FEW, few_groups_interval
 from blipvqa.numbers.measures import Measures, divide
 
 LEVEL = 0.95
@@ -56,13 +57,14 @@ class Estimate(TypedDict):
 
     value: float | None  # None where it is undefined: never 0, never NaN
     n: int  # the rows it counts
+    groups: NotRequired[int]  # the groups (images, patients) that these rows are of; a ceiling has none
     low: float | None  # 95 % interval; None where there is none: one group, or no resamples
     high: float | None
 
 
 def nothing_counted() -> Estimate:
     """The estimate of a number that counts no row."""
-    return {"value": None, "n": 0, "low": None, "high": None}
+    return {"value": None, "n": 0, "groups": 0, "low": None, "high": None}
 
 
 def bootstrap_weights(groups: int, bootstrap: Bootstrap) -> Iterator[np.ndarray]:
@@ -99,17 +101,22 @@ def resample(
         yield from sums
 
 
-def interval(value: float, resampled: np.ndarray, groups: int) -> tuple[float | None, float | None]:
-    """The 95 % percentile interval of a measure in [0, 1], from its resampled values.
+def interval(value: float, resampled: np.ndarray, groups: int, rows: int) -> tuple[float | None, float | None]:
+    """The 95 % interval of a measure in [0, 1], from its resampled values.
+
+    `groups` and `rows` are those that the measure counts. From FEW groups on it is the percentile interval, below that
+    Wilson's with the resampled variance (`few_groups`); from a single group, or if no resample has a value, there is
+    none: (None, None).
 
     A bootstrap of groups that all agree has no width: it would call nine right answers of nine certain. Then
     up to 1 - 0.025^(1/groups) of all groups may differ and yet none be seen (Clopper and Pearson 1934, at 0
-    or all right). `groups` is the number that the measure counts; from a single one, or if no resample has a
-    value, there is no interval: (None, None).
+    or all right).
     """
     defined = resampled[np.isfinite(resampled)]
     if groups < 2 or not defined.size or not np.isfinite(value):
         return None, None
+    if groups < FEW:
+        return few_groups_interval(value, float(np.var(defined)), rows, groups)
     low, high = np.quantile(defined, (TAIL, 1 - TAIL))
     if high - low < 1e-12:
         unseen = 1 - TAIL ** (1 / groups)
@@ -146,8 +153,9 @@ def _entry(value: float, samples: np.ndarray, groups: np.ndarray) -> Estimate:
     """`groups` are those of the rows that the number counts."""
     if not len(groups) or not np.isfinite(value):
         return nothing_counted()
-    low, high = interval(value, samples, len(np.unique(groups)))
-    return {"value": value, "n": len(groups), "low": low, "high": high}
+    counted = len(np.unique(groups))
+    low, high = interval(value, samples, counted, len(groups))
+    return {"value": value, "n": len(groups), "groups": counted, "low": low, "high": high}
 
 
 def estimate_statistic(

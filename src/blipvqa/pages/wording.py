@@ -21,9 +21,10 @@ def interval(entry: Mapping | None, sign: bool = False) -> str:
 
 
 def count(entry: Mapping | None, key: str = "n") -> str:
-    """A number of things, with commas; a dash where it is not known."""
+    """A number of things, with commas, and of how many groups they are: "970 (140)"; a dash where it is not known."""
     value = entry.get(key) if entry else None
-    return NOTHING if value is None else f"{value:,}"
+    groups = entry.get("groups") if entry else None
+    return NOTHING if value is None else f"{value:,}" if groups is None else f"{value:,} ({groups:,})"
 
 
 def share(value: float | None) -> str:

@@ -8,7 +8,7 @@ from blipvqa.pages.wording import count, interval, last_part, number, share
 from blipvqa.runs.files import write_text
 from blipvqa.runs.run import Run
 from blipvqa.vqa.baselines import TITLES
-from blipvqa.vqa.titles import HEADLINE
+from blipvqa.vqa.titles import HEADLINE, counted
 
 TASK = "visual-question-answering"
 SHOWN = {name: title for name, title in HEADLINE.items() if name not in ("bleu_2", "bleu_3", "bleu_4")}
@@ -99,7 +99,7 @@ def _numbers(scores: dict | None, run: Run) -> str:
         "95 % intervals are bootstrapped over images. The ceiling is what repeated questions with several answers "
         f"allow; the baseline is {_baseline(scores)}, which sees no picture.",
         "",
-        markdown_table(["", "value", "95 % interval", "questions", "ceiling", "baseline"], rows),
+        markdown_table(["", "value", "95 % interval", counted(scores), "ceiling", "baseline"], rows),
         "",
         *_grounding_lines(scores),
         *_confidence_lines(scores),

@@ -211,8 +211,8 @@ def _aurc(confidences: np.ndarray, right: np.ndarray, groups: np.ndarray, bootst
     chunks = bootstrap_weights(count, bootstrap)
     samples = [_weighted_aurc(ordered, weights[groups[order]]) for chunk in chunks for weights in chunk]
     value = risk_coverage(confidences, right)["aurc"]
-    low, high = interval(value, np.array(samples), count)
-    return {"value": value, "n": len(right), "low": low, "high": high}
+    low, high = interval(value, np.array(samples), count, len(right))
+    return {"value": value, "n": len(right), "groups": count, "low": low, "high": high}
 
 
 def _weighted_aurc(ordered: np.ndarray, weights: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from blipvqa.pages import plots
 from blipvqa.pages.figures import GREEN, GREY, ORANGE, RED, YELLOW, bars, empty, label, new_figure
 from blipvqa.text import normalize
 from blipvqa.vqa.answers import is_yes_no, question_type
-from blipvqa.vqa.titles import HEADLINE, spoken
+from blipvqa.vqa.titles import HEADLINE, spoken, unit
 
 # ------------------------------------------------------------------------------------------------ the data
 
@@ -78,7 +78,7 @@ def plot_metrics(scores: Mapping) -> Figure:
         ("this run", GREEN, -0.1, scores["overall"]),
     )
     series = [(text, colour, shift, [entries.get(name) for name in names]) for text, colour, shift, entries in rows]
-    title = f"numbers on {label(scores.get('split', 'the split'))}, with 95 % intervals over images"
+    title = f"numbers on {label(scores.get('split', 'the split'))}, with 95 % intervals over {unit(scores)}"
     return plots.plot_points([HEADLINE[name] for name in names], series, title, height=0.42)
 
 
@@ -95,14 +95,19 @@ def plot_by(scores: Mapping, axis: str = "question_type", metric: str = "exact_m
         ("this run", GREEN, 0.0, entries),
     ]
     title = f"{spoken(metric)} by {label(spoken(axis))}"
-    return plots.plot_points(_with_counts(levels, entries), series, title, height=0.34)
+    return plots.plot_points(_with_counts(levels, entries, unit(scores)), series, title, height=0.34)
 
 
-def _with_counts(levels: Iterable[str], entries: Iterable[Mapping | None]) -> list[str]:
+def _with_counts(levels: Iterable[str], entries: Iterable[Mapping | None], unit: str) -> list[str]:
+    """Each level with its questions and the images they are of: "what  (n=120, 40 images)"."""
     return [
-        f"{label(level) or '(none)'}  (n={entry['n'] if entry else 0:,})"
+        f"{label(level) or '(none)'}  (n={entry['n'] if entry else 0:,}{_of_groups(entry, unit)})"
         for level, entry in zip(levels, entries, strict=True)
     ]
+
+
+def _of_groups(entry: Mapping | None, unit: str) -> str:
+    return f", {entry['groups']:,} {unit}" if entry and entry.get("groups") is not None else ""
 
 
 def plot_answer_frequencies(predictions: Iterable[Mapping], most: int = 14) -> Figure:
@@ -128,7 +133,9 @@ def plot_grounding(scores: Mapping, most: int = 12) -> Figure:
         ("another picture", ORANGE, 0.0, [without["shuffled"].get(level, {}).get("exact_match") for level in levels]),
         ("its own picture", GREEN, -0.2, own),
     ]
-    return plots.plot_points(_with_counts(levels, own), series, "exact match: what of it needs the picture")
+    return plots.plot_points(
+        _with_counts(levels, own, unit(scores)), series, "exact match: what of it needs the picture"
+    )
 
 
 def plot_stress(scores: Mapping) -> Figure:

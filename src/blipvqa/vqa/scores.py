@@ -16,14 +16,16 @@ from blipvqa.vqa.answers import Prediction, is_yes_no
 from blipvqa.vqa.baselines import TITLES, blind_predictions
 from blipvqa.vqa.measures import MEASURES, counts, measure_names
 from blipvqa.vqa.slices import axes
+from blipvqa.vqa.titles import unit
 
-FEW_QUESTIONS = 10  # a level with fewer is named in the warnings
-FEW_GROUPS = 30  # with fewer images, percentile intervals come out too narrow
+FEW_IMAGES = 10  # a level on fewer images (or patients) is named in the warnings
+FEW_GROUPS = 30  # with fewer in all, every number is
 
 
 class Scores(TypedDict, total=False):
     """What `score` returns and `metrics-<split>.json` holds; `evaluate` adds what else a run measured."""
 
+    group: str  # the column whose values intervals are drawn over: image_id, patient, …
     overall: dict[str, Estimate]  # by measure
     by: dict[str, dict[str, dict[str, Estimate]]]  # by axis, level (the largest first) and measure
     ceiling: dict[str, Estimate]  # the best that any model could reach, see `ceiling`
@@ -57,6 +59,7 @@ def score(
     slices = [everything, *(rows for levels in rows_of.values() for rows in levels.values())]
     estimates = iter(estimate(counted, groups, slices, MEASURES, names, bootstrap))
     scores: Scores = {
+        "group": bootstrap.group,
         "overall": next(estimates),
         "by": {axis: {level: next(estimates) for level in levels} for axis, levels in rows_of.items()},
         "ceiling": ceiling(predictions),
@@ -71,7 +74,7 @@ def score(
         above = compare_counts(blind[strongest], counted, groups, [everything], MEASURES, ["exact_match"], bootstrap)
         scores |= {"baselines": baselines, "baseline_name": strongest, "baseline": baselines[strongest]}
         scores["above_baseline"] = next(above)["exact_match"]
-    return scores | {"warnings": _warnings(scores, len(np.unique(groups)), bootstrap.group)}
+    return scores | {"warnings": _warnings(scores, len(np.unique(groups)))}
 
 
 def ceiling(rows: Iterable[Mapping], same_question: Callable[[str], str] = normalize) -> dict[str, Estimate]:
@@ -101,15 +104,16 @@ def _ceiling_of(pairs: Iterable[Counter[str]], counted: Callable[[str], bool]) -
     return {"value": value, "n": n, "low": None, "high": None}
 
 
-def _warnings(scores: Scores, groups: int, group: str) -> list[str]:
+def _warnings(scores: Scores, groups: int) -> list[str]:
     """What a reader of the numbers should know before believing them, a line each."""
     overall, best = scores["overall"]["exact_match"], scores["ceiling"]["exact_match"]["value"]
     if not overall["n"]:
         return ["there are no predictions: every number is null"]
     warnings = []
     if groups < FEW_GROUPS:
-        unit = "images" if group == "image_id" else "groups"
-        warnings.append(f"the intervals rest on {groups} {unit} only: they are rough, and rather too narrow")
+        warnings.append(
+            f"everything rests on {groups} {unit(scores)} only: the intervals are wide, and believe them rather than the values"
+        )
     if best < 1:
         warnings.append(
             f"some questions are asked of the same image with different answers: no model that answers "
@@ -118,11 +122,13 @@ def _warnings(scores: Scores, groups: int, group: str) -> list[str]:
     if "baseline" in scores:
         warnings += _blind_warning(scores)
     for axis, levels in scores["by"].items():
-        sizes = {level: entry["exact_match"]["n"] for level, entry in levels.items()}
-        few = [f"{level} ({n})" for level, n in sizes.items() if n < FEW_QUESTIONS]
+        entries = {level: entry["exact_match"] for level, entry in levels.items()}
+        few = [f"{level} ({e['n']} on {e['groups']})" for level, e in entries.items() if e["groups"] < FEW_IMAGES]
         if few:
             shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
-            warnings.append(f"{axis}: fewer than {FEW_QUESTIONS} questions in {shown}: examples, no facts")
+            warnings.append(
+                f"{axis}: questions on fewer than {FEW_IMAGES} {unit(scores)} in {shown}: examples, no facts"
+            )
     return warnings
 
 

@@ -1,6 +1,6 @@
 """Where a model fails: exact match by slices of the predictions, always with the number of questions.
 
-Every table is a list of rows {"slice", "n", "exact_match", "low", "high"}, ready for a data frame, with 95 %
+Every table is a list of rows {"slice", "exact_match", "n", "groups", "low", "high"}, ready for a data frame, with 95 %
 intervals over images. Tables by answer leave out yes/no questions: their two answers are short, common, and
 would fill the easiest row of each.
 """
@@ -93,7 +93,7 @@ def levels(values: Iterable[object]) -> dict[str, np.ndarray]:
 
 
 def _table_row(name: str, entry: Estimate) -> dict:
-    return {"slice": name, "n": entry["n"], "exact_match": entry["value"], "low": entry["low"], "high": entry["high"]}
+    return {"slice": name, "exact_match": entry["value"], **{key: entry[key] for key in ("n", "groups", "low", "high")}}
 
 
 def _by_length(predictions: Sequence[Prediction]) -> dict[str, np.ndarray]:

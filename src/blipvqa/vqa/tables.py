@@ -10,7 +10,7 @@ from blipvqa.pages.tables import measures_table, table, titled
 from blipvqa.pages.wording import NOTHING, count, interval, number
 from blipvqa.vqa.baselines import TITLES
 from blipvqa.vqa.measures import MEASURES
-from blipvqa.vqa.titles import HEADLINE, spoken
+from blipvqa.vqa.titles import HEADLINE, counted, spoken
 
 
 def split_table(splits: Mapping) -> Html:
@@ -37,7 +37,7 @@ def metrics_table(scores: Mapping) -> Html:
         "before training": scores.get("start"),
     }
     others = {title: _by_title(entries) for title, entries in columns.items() if entries}
-    return measures_table(_by_title(scores["overall"]), others)
+    return measures_table(_by_title(scores["overall"]), others, unit=counted(scores))
 
 
 def _by_title(entries: Mapping[str, Mapping]) -> dict[str, Mapping]:
@@ -57,7 +57,7 @@ def variants_table(scores: Mapping) -> Html:
         for name, entry in scores["overall"].items()
         if name not in HEADLINE and entry["value"] is not None
     ]
-    return table(["measure", "what it is", "value", "95 % interval", "questions"], rows, left=2)
+    return table(["measure", "what it is", "value", "95 % interval", counted(scores)], rows, left=2)
 
 
 def by_table(scores: Mapping, axis: str = "question_type", most: int = 100) -> Html:
@@ -77,14 +77,14 @@ def by_table(scores: Mapping, axis: str = "question_type", most: int = 100) -> H
     ]
     if len(levels) > most:
         rows.append((f"… and {len(levels) - most:,} more in metrics-{scores.get('split', '*')}.json", *[""] * 7))
-    head = [spoken(axis), "exact match", "95 % interval", "questions", "blanked", "yes/no", "open exact", "open F1"]
-    return table(head, rows)
+    numbers = ["exact match", "95 % interval", counted(scores), "blanked", "yes/no", "open exact", "open F1"]
+    return table([spoken(axis), *numbers], rows)
 
 
-def slice_table(rows: Sequence[Mapping], title: str) -> Html:
+def slice_table(rows: Sequence[Mapping], title: str, unit: str = "questions (images)") -> Html:
     """A table of `metrics["slices"]`; levels without a question are left out."""
     shown = [(_slice(row["slice"]), number(row, "exact_match"), interval(row), count(row)) for row in rows if row["n"]]
-    return table([title, "exact match", "95 % interval", "questions"], shown)
+    return table([title, "exact match", "95 % interval", unit], shown)
 
 
 def _slice(name: str) -> str:
@@ -110,7 +110,7 @@ def review_table(review: Mapping) -> Html:
         (title, number(review[name]), interval(review[name]), count(review[name])) for name, title in titles.items()
     ]
     rows.append(("without a verdict", "", "", f"{review['pending']:,}"))
-    return table(["", "value", "95 % interval", "questions"], rows)
+    return table(["", "value", "95 % interval", "questions (images)"], rows)
 
 
 def baselines_table(scores: Mapping) -> Html:
@@ -126,16 +126,16 @@ def baselines_table(scores: Mapping) -> Html:
 
 def more_tables(scores: Mapping) -> Html:
     """What is worth a look after the headline: variants, axes, slices, mistakes."""
-    slices = scores["slices"]
+    slices, unit = scores["slices"], counted(scores)
     parts = [titled("Without any picture", baselines_table(scores))] if "baselines" in scores else []
     parts.append(titled("Further measures", variants_table(scores)))
     parts += [titled(f"By {spoken(axis)}", by_table(scores, axis)) for axis in scores["by"] if axis != "question_type"]
     parts += [
-        titled("Worst slices of ten questions and more", slice_table(slices["worst"], "slice")),
-        titled("Open answers by length", slice_table(slices["answer_length"], "reference has")),
+        titled("Worst slices of ten questions and more", slice_table(slices["worst"], "slice", unit)),
+        titled("Open answers by length", slice_table(slices["answer_length"], "reference has", unit)),
     ]
     if "answer_frequency" in slices:
-        by_frequency = slice_table(slices["answer_frequency"], "in train")
+        by_frequency = slice_table(slices["answer_frequency"], "in train", unit)
         parts.append(titled("Open answers by how often train has them", by_frequency))
     return join([*parts, titled("Commonest mistakes", mistakes_table(slices["mistakes"]))])
 

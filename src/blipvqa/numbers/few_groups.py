@@ -1,0 +1,58 @@
+"""Intervals from few groups, where a bootstrap promises too much.
+
+A percentile interval of ten groups covers the truth 82 to 91 times in a hundred, not 95, and a measure near 0 or 1 is
+worse off. Below FEW groups an interval is therefore Wilson's (1927), at the effective number of rows: the rows over the
+design effect (Kish 1965), which says how much the rows of one group repeat each other, with Student's quantile of
+groups - 1 degrees of freedom in place of 1.96 (Korn and Graubard 1998).
+
+The design effect is estimated with two further groups of average size and a quarter of the weight, one all right and
+one all wrong. Without them a single wrong row in a hundred right ones says nothing of how wrong rows cluster, and
+intervals near 1 cover 88 times in a hundred (`tests/numbers/test_coverage.py` has the simulation).
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+FEW = 200  # groups; from here on, intervals are percentiles of the bootstrap
+WEIGHT = 0.25
+CONFIDENCE = 0.95
+
+
+@lru_cache(maxsize=1024)
+def student(degrees: int) -> float:
+    """The two-sided 95 % quantile of Student's t: 12.71, 4.30, 3.18 … 1.96.
+
+    t = sqrt(degrees) tan(angle), where the angle has a density proportional to cos(angle)^(degrees - 1).
+    """
+    angles = np.linspace(-np.pi / 2, np.pi / 2, 20_001)
+    density = np.clip(np.cos(angles), 0, None) ** (degrees - 1)
+    below = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])
+    return float(np.sqrt(degrees) * np.tan(np.interp((1 + CONFIDENCE) / 2, below / below[-1], angles)))
+
+
+def effective_rows(value: float, variance: float, rows: int, groups: int) -> float:
+    """How many independent rows would be as sure of a measure in [0, 1]; at most as many as there are.
+
+    `variance` is the measure's over bootstrap resamples of the groups.
+    """
+    size = rows / groups
+    enlarged = rows + 2 * WEIGHT * size
+    middle = (rows * value + WEIGHT * size) / enlarged
+    squares = rows**2 * (variance + (value - middle) ** 2 / groups) + WEIGHT * size**2 * ((1 - middle) ** 2 + middle**2)
+    return rows / max(1.0, squares / (enlarged * middle * (1 - middle)))
+
+
+def wilson(value: float, rows: float, quantile: float) -> tuple[float, float]:
+    """Wilson's interval of a share of so many independent rows."""
+    squared = quantile**2 / rows
+    centre = (value + squared / 2) / (1 + squared)
+    half = np.sqrt(squared * (value * (1 - value) + squared / 4)) / (1 + squared)
+    # the value lies inside but for rounding, and error bars have no negative length
+    return float(max(0.0, min(centre - half, value))), float(min(1.0, max(centre + half, value)))
+
+
+def few_groups_interval(value: float, variance: float, rows: int, groups: int) -> tuple[float, float]:
+    """The 95 % interval of a measure in [0, 1] on `rows` rows of 2 or more `groups`."""
+    value = min(max(value, 0.0), 1.0)
+    return wilson(value, effective_rows(value, variance, rows, groups), student(groups - 1))
