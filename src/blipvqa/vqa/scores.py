@@ -111,9 +111,7 @@ def _warnings(scores: Scores, groups: int) -> list[str]:
         return ["there are no predictions: every number is null"]
     warnings = []
     if groups < FEW_GROUPS:
-        warnings.append(
-            f"everything rests on {groups} {unit(scores)} only: the intervals are wide, and believe them rather than the values"
-        )
+        warnings.append(f"everything rests on {groups} {unit(scores)} only: believe the intervals, not the values")
     if best < 1:
         warnings.append(
             f"some questions are asked of the same image with different answers: no model that answers "
