@@ -109,6 +109,11 @@ class VQADataset(Dataset):
         """Row i's picture at its own size, RGB."""
         return open_picture(self._bytes(i), f"row {self.rows[i]['id']}")
 
+    def image_path(self, i: int) -> str | None:
+        """Row i's picture as the source names it, a path inside its folder; None where the source holds the picture."""
+        cell = self._pictures.cell(self._source_rows[i])
+        return cell if isinstance(cell, str) else None
+
     def _bytes(self, i: int) -> bytes:
         return bytes(cell_bytes(self._pictures.cell(self._source_rows[int(i)]), self.folder))
 

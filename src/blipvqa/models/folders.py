@@ -30,6 +30,7 @@ READ = (
     "tokenizer_config.json",
     "vocab.txt",
 )
+CALIBRATION = "calibration.json"  # beside them: how sure to be of an answer; no answer depends on it
 LARGEST_JSON = 64 * 2**20  # bytes; BERT's tokenizer.json takes 0.7 MB
 
 
@@ -51,7 +52,7 @@ def model_folder(name_or_path: str) -> Path:
             "Give a folder, a Hub id, or 'scratch'."
         )
     try:
-        return Path(snapshot_download(name_or_path, allow_patterns=list(READ)))
+        return Path(snapshot_download(name_or_path, allow_patterns=[*READ, CALIBRATION]))
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(

@@ -60,6 +60,7 @@ def load_model(
         model = model_class.from_pretrained(None, config=model_config, state_dict=weights, dtype=torch.float32)
     size = config.model.image_size if config else model.config.vision_config.image_size
     resize_position_table(model, size)
+    model.folder = folder  # where `ask` reads the calibration
     return model.eval(), make_processor(tokenizer, size)
 
 

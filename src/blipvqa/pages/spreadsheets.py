@@ -11,7 +11,13 @@ Source of the signs: OWASP, "CSV injection"; the last four are = + - @ in full w
 
 from __future__ import annotations
 
+import csv
+import json
 import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from blipvqa.runs.files import replacing
 
 SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
 SEPARATORS = ",;:|\t\r\n"
@@ -40,3 +46,21 @@ def unguard(cell: str) -> str:
     """The text of which `guard` made this cell."""
     text = _GUARDED.sub("", cell)
     return text[1:] if text.startswith("'") and _DATE.fullmatch(text[1:]) else text
+
+
+def write_sheet(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """A CSV file that opens in Excel, LibreOffice and Numbers: a head, and each row's values, texts guarded."""
+    # utf-8-sig: without its mark Excel takes the file for ANSI
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.writer(file)
+        writer.writerow(map(_cell, columns))
+        writer.writerows(map(_cell, row) for row in rows)
+
+
+def _cell(value) -> str:
+    """A value as a cell's text: nothing is empty, numbers and true or false are JSON's, so are lists and objects."""
+    if value is None:
+        return ""
+    if isinstance(value, int | float):
+        return json.dumps(value)  # -5 is a number here, and meant to be one
+    return guard(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

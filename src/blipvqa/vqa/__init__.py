@@ -2,7 +2,8 @@
 
 - `task`: what the training loop is handed
 - `batches`: rows to a batch
-- `predictions`: a model and a split to predictions; and an answer about one's own picture
+- `predictions`: a model and a split to predictions
+- `asking`: an answer about one's own picture
 - `stored_answers`: predictions kept as long as what made them stays the same
 - `answers`: an answered question, and when two rows ask the same
 - `measures`: what is counted of each answer
@@ -13,6 +14,8 @@
 - `evaluation`: every number of a run
 - `grounding`: how much of a score needs the picture
 - `confidence`: how sure, and how rightly
+- `calibration`: the calibration that travels with a model
+- `all_predictions`: every answered question in one sheet, with its picture's path
 - `slices`: where a model fails
 - `comparison`: which differences between two runs are real
 - `notes`: what is known to be wrong with a data set

@@ -14,6 +14,8 @@ from blipvqa.models.loading import load_processor
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import write_json, write_lines
 from blipvqa.runs.run import Run
+from blipvqa.vqa.all_predictions import write_all_predictions
+from blipvqa.vqa.calibration import store_calibration
 from blipvqa.vqa.card import write_card
 from blipvqa.vqa.confidence import abstain, fit_temperature, score_confidence
 from blipvqa.vqa.explained import store_explanations
@@ -79,7 +81,14 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     scores["slices"] = slices(predictions, train=train, bootstrap=bootstrap)
     scores["split"] = split
     write_lines(run.folder / f"predictions-{split}.jsonl", predictions)
+    answered = {split: predictions}
+    if calibration_rows:
+        threshold = config.generate.uncertain_below or 0.0
+        answered["validation"] = abstain(calibration_rows, threshold, calibration)
+    write_all_predictions(run.folder, splits, answered)
     write_json(run.folder / f"metrics-{split}.json", scores)
+    if calibration:
+        store_calibration(run.model_folder, calibration)
     write_card(run)
 
 

@@ -25,7 +25,7 @@ from blipvqa.vqa.answers import answered_right, question_type
 from blipvqa.vqa.explained import StoredExplanation
 
 if TYPE_CHECKING:  # a picture of an answer needs nothing of what answers
-    from blipvqa.vqa.predictions import Answer
+    from blipvqa.vqa.asking import Answer
 
 # a report that is dark sets the variables; elsewhere a card is dark on white
 RIGHT, WRONG = ("var(--right,#1f6e52)", "✓"), ("var(--wrong,#b3321f)", "✗")
@@ -120,7 +120,9 @@ def _said(row: Mapping, longest: int, bold: bool = False) -> Html:
     return markup.format(escape(row["prediction"] or "(empty)", longest))
 
 
-def _sure(confidence: float) -> Html:
+def _sure(confidence: float | None) -> Html:
+    if confidence is None:
+        return Html("")
     return Html(" <span style='{}'>{:.0%} sure</span>").format(Html(FAINT), confidence)
 
 

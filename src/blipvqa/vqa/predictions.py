@@ -1,4 +1,4 @@
-"""From a model and a split to predictions, by generation or by ranking; and `ask`, for one's own picture.
+"""From a model and a split to predictions, by generation or by ranking.
 
 Notable:
 - Batches hold whole images, so each is encoded once; questions of all lengths share a batch, and no answer depends
@@ -11,14 +11,11 @@ Notable:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
-from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -26,17 +23,15 @@ from blipvqa.config.knobs import Config, ConfigError, GenerateConfig
 from blipvqa.config.paths import project_path
 from blipvqa.data.batches import batch_loader, loader_deaths_explained, whole_image_batches, workers_for
 from blipvqa.data.dataset import VQADataset
-from blipvqa.data.images import open_picture, resize_image
-from blipvqa.errors import InputError
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
 from blipvqa.models.tokenizer import ANSWER_START, encode
 from blipvqa.models.vqa import BlipForVQA, Questions
 from blipvqa.numbers.grouping import rows_by
-from blipvqa.text import normalize, says_something
+from blipvqa.text import normalize
 from blipvqa.vqa.answers import asks_yes_no
 from blipvqa.vqa.batches import VQACollator, collator_for
-from blipvqa.vqa.confidence import abstain, confidence
+from blipvqa.vqa.confidence import confidence
 
 
 @dataclass
@@ -114,13 +109,28 @@ def predict(
     `candidates` (see `load_candidates`) are ranked; without them answers are generated. Uses the GPU if there is one;
     the model is moved there and left in `eval()` mode.
     """
+    batches = whole_image_batches([row["image_id"] for row in dataset.rows], config.generate.batch_size)
+    answers: dict[int, dict] = {}
+    for rows, of_batch in answer_batches(model, processor, dataset, config, candidates, batches, progress):
+        answers |= dict(zip(rows, of_batch, strict=True))
+    return [{**dataset.rows[i], **answers[i]} for i in range(len(dataset))]
+
+
+def answer_batches(
+    model: BlipForVQA,
+    processor,
+    dataset: VQADataset,
+    config: Config,
+    candidates: Candidates | None,
+    batches: list[list[int]],
+    progress: bool = True,
+) -> Iterator[tuple[list[int], list[dict]]]:
+    """Each batch of row numbers with its answers (see `Answerer`), in order, as soon as they are there."""
     device = pick_device()
     reuse_memory(device)
     model.to(device).eval()
     collator = collator_for(processor, config)
-    batches = whole_image_batches([row["image_id"] for row in dataset.rows], config.generate.batch_size)
     answerer = Answerer(model, processor, config.generate, candidates)
-    answers: dict[int, dict] = {}
     with autocast(pick_precision(config.train.precision, device), device), loader_deaths_explained():
         for rows, batch in tqdm(
             zip(batches, batch_loader(dataset, collator, batches, workers_for(config, device)), strict=True),
@@ -130,9 +140,7 @@ def predict(
             disable=not progress,
             leave=False,
         ):
-            of_batch = in_halves(answerer, batch, rows, lambda part: collator(dataset.__getitems__(part)))
-            answers |= dict(zip(rows, of_batch, strict=True))
-    return [{**dataset.rows[i], **answers[i]} for i in range(len(dataset))]
+            yield rows, in_halves(answerer, batch, rows, lambda part: collator(dataset.__getitems__(part)))
 
 
 def in_halves(answer: Callable, batch: dict, rows: list[int], collate: Callable) -> list[dict]:
@@ -223,51 +231,3 @@ class Answerer:
 def _rounded(value: float | None) -> float | None:
     """Six digits; None for what is no number: NaN is no JSON, and would end the writing of all predictions."""
     return round(value, 6) if value is not None and math.isfinite(value) else None
-
-
-@dataclass
-class Answer:
-    """What `ask` returns: the answer ("uncertain" where it was withheld), how sure the model is of what it would say
-    (0 to 1), the picture and the question."""
-
-    answer: str
-    confidence: float | None  # None where the model's probabilities are no numbers
-    question: str
-    image: Image.Image
-
-    def __str__(self) -> str:
-        return self.answer if self.confidence is None else f"{self.answer} ({self.confidence:.0%})"
-
-
-def ask(
-    model: BlipForVQA,
-    processor,
-    image: str | Path | bytes | np.ndarray | Image.Image,
-    question: str,
-    settings: GenerateConfig | None = None,
-    calibration: dict | None = None,
-) -> Answer:
-    """Answer one question about one's own picture: a file (from the project's root), its bytes, an array or a
-    Pillow picture, see `images.open_picture`.
-
-    `settings` are a config's `generate`: its lengths, beams and `uncertain_below` hold; the answer is always generated.
-    `calibration`, from a run's metrics (`["confidence"]["calibration"]`), makes the confidence one that was checked.
-
-    Raises ImageError for a file that is no picture, FileNotFoundError, and InputError for an empty question.
-    """
-    if not says_something(question):
-        raise InputError(f"the question is empty: {question!r}")
-    picture = open_picture(image)
-    size = processor.image_processor.size["height"]
-    item = {
-        "image_id": "own",
-        "question": question,
-        "answer": "",
-        "pixels": torch.from_numpy(resize_image(picture, size)),
-    }
-    positions = model.config.text_config.max_position_embeddings
-    batch = VQACollator(processor, max_question_tokens=min(positions, 512))([item])
-    settings = settings or GenerateConfig()
-    answered = Answerer(model.eval(), processor, settings)(batch)
-    (prediction,) = abstain(answered, settings.uncertain_below or 0.0, calibration)
-    return Answer(prediction["prediction"], prediction["confidence"], question, picture)

@@ -1,0 +1,87 @@
+"""`ask`: an answer to one question about one's own picture.
+
+Notable:
+- The confidence is the one that `evaluate` checked: its calibration lies beside the weights and is used by default.
+- The answer shows itself in a notebook, with its picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from blipvqa.config.knobs import GenerateConfig
+from blipvqa.data.images import open_picture, resize_image
+from blipvqa.errors import InputError
+from blipvqa.models.vqa import BlipForVQA
+from blipvqa.text import says_something
+from blipvqa.vqa.batches import VQACollator
+from blipvqa.vqa.calibration import stored_calibration
+from blipvqa.vqa.confidence import UNCERTAIN, abstain
+from blipvqa.vqa.pictures import answer_card
+from blipvqa.vqa.predictions import Answerer
+
+
+@dataclass
+class Answer:
+    """What `ask` returns: the answer ("uncertain" where it was withheld), how sure the model is of what it would say
+    (0 to 1), the picture and the question."""
+
+    answer: str
+    confidence: float | None  # None where the model's probabilities are no numbers
+    question: str
+    image: Image.Image
+
+    def __str__(self) -> str:
+        return self.answer if self.confidence is None else f"{self.answer} ({self.confidence:.0%})"
+
+    def _repr_html_(self) -> str:
+        return answer_card(self)._repr_html_()
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the model was not sure enough to say it."""
+        return self.answer == UNCERTAIN
+
+
+def ask(
+    model: BlipForVQA,
+    processor,
+    image: str | Path | bytes | np.ndarray | Image.Image,
+    question: str,
+    settings: GenerateConfig | None = None,
+    calibration: Mapping | Literal["stored"] | None = "stored",
+) -> Answer:
+    """Answer one question about one's own picture: a file (from the project's root), its bytes, an array or a
+    Pillow picture, see `images.open_picture`.
+
+    `settings` are a config's `generate`: its lengths, beams and `uncertain_below` hold; the answer is always generated.
+    `calibration` makes the confidence one that was checked: by default what `evaluate` stored in the model's folder,
+    None for the model's own probability.
+
+    Raises ImageError for a file that is no picture, FileNotFoundError, and InputError for an empty question.
+    """
+    if not says_something(question):
+        raise InputError(f"the question is empty: {question!r}")
+    picture = open_picture(image)
+    size = processor.image_processor.size["height"]
+    item = {
+        "image_id": "own",
+        "question": question,
+        "answer": "",
+        "pixels": torch.from_numpy(resize_image(picture, size)),
+    }
+    positions = model.config.text_config.max_position_embeddings
+    batch = VQACollator(processor, max_question_tokens=min(positions, 512))([item])
+    settings = settings or GenerateConfig()
+    answered = Answerer(model.eval(), processor, settings)(batch)
+    if calibration == "stored":
+        calibration = stored_calibration(model)
+    (prediction,) = abstain(answered, settings.uncertain_below or 0.0, calibration)
+    return Answer(prediction["prediction"], prediction["confidence"], question, picture)

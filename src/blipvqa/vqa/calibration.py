@@ -1,0 +1,44 @@
+"""The calibration that travels with a model: `calibration.json` beside its weights, written by `evaluate`.
+
+Notable:
+- A new export of the weights replaces the whole folder, so no calibration outlives the weights that it was fitted for.
+- A folder may come from a stranger: what is no calibration is refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from blipvqa.models.folders import CALIBRATION, ModelError, called, read_json
+from blipvqa.runs.files import write_json
+
+KINDS = ("yes_no", "sequence")
+
+
+def store_calibration(folder: Path, calibration: Mapping) -> None:
+    """Write what `fit_temperature` returned beside the weights in `folder`."""
+    write_json(folder / CALIBRATION, dict(calibration))
+
+
+def stored_calibration(model) -> dict | None:
+    """The calibration beside the weights that `load_model` read; None where there is none, as before any evaluation."""
+    folder = getattr(model, "folder", None)
+    return None if folder is None else read_calibration(folder)
+
+
+def read_calibration(folder: Path) -> dict | None:
+    """The calibration in a model's folder, or None. Raises ModelError where the file holds something else."""
+    if not (folder / CALIBRATION).exists():
+        return None
+    content = read_json(folder, CALIBRATION)
+    for kind in KINDS:
+        fitted = content.get(kind)
+        numbers = [fitted.get(key) for key in ("temperature", "offset")] if isinstance(fitted, dict) else [None]
+        if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers) or numbers[0] <= 0:
+            raise ModelError(
+                f"{called(folder)}: {CALIBRATION} holds no temperature and offset for {kind}. Evaluate again, which "
+                "writes it, or remove it: confidence is then the model's own"
+            )
+    return content

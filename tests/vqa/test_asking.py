@@ -1,0 +1,41 @@
+"""`ask` states the confidence that an evaluation checked, without being told of it."""
+
+import json
+
+import pytest
+
+from blipvqa import ask, load_model, load_splits
+from blipvqa.models.folders import ModelError
+from blipvqa.vqa.asking import Answer
+
+
+def test_the_stored_calibration_is_used_unless_told_otherwise(done):
+    model, processor = load_model(str(done.folder / "model"))
+    metrics = json.loads((done.folder / "metrics-test.json").read_text(encoding="utf-8"))
+    calibration = metrics["confidence"]["calibration"]
+    data = load_splits(done)["test"]
+    question = (data.image(0), data.rows[0]["question"])
+    stated = ask(model, processor, *question).confidence
+    assert stated == ask(model, processor, *question, calibration=calibration).confidence
+    assert stated != ask(model, processor, *question, calibration=None).confidence
+    predicted = json.loads((done.folder / "predictions-test.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert stated == pytest.approx(predicted["confidence"], abs=1e-4)
+
+
+def test_a_damaged_calibration_is_named_and_a_missing_one_leaves_the_models_own_probability(done, tmp_path):
+    model, processor = load_model(str(done.folder / "model"))
+    picture = load_splits(done)["test"].image(0)
+    own = ask(model, processor, picture, "is there a gland?", calibration=None).confidence
+    model.folder = tmp_path
+    assert ask(model, processor, picture, "is there a gland?").confidence == own
+    for content in ('{"yes_no": {}}', '{"yes_no": {"temperature": 0, "offset": 0}}', "[]", "{"):
+        (tmp_path / "calibration.json").write_text(content)
+        with pytest.raises(ModelError, match=r"calibration\.json"):
+            ask(model, processor, picture, "is there a gland?")
+
+
+def test_an_answer_shows_itself_with_its_picture_and_without_markup_from_the_question(done):
+    picture = load_splits(done)["test"].image(0)
+    shown = Answer("yes", 0.97, "is <b> there?", picture)._repr_html_()
+    assert "97% sure" in shown and "data:image/jpeg;base64," in shown and "&lt;b&gt;" in shown
+    assert "sure" not in Answer("yes", None, "what?", picture)._repr_html_()
