@@ -23,6 +23,8 @@ def test_the_card_loads_with_the_run_s_results(done):
         assert result.metric_value == pytest.approx(overall[name]["value"], abs=1e-6)
         assert (result.dataset_name, result.dataset_split) == ("synthetic", "test")
     assert "This is no medical device" in card.text
+    notes = card.text.split("Known of this data:")[1].split("## ")[0].strip().splitlines()
+    assert all(len(note) > 20 for note in notes)  # notes, and not the letters of what is stored beside them
     assert str(done.folder) not in card.content
 
 

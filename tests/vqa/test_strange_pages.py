@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import warnings
 from types import SimpleNamespace
@@ -178,7 +179,9 @@ def copied(done, tmp_path):
     def make(predictions, name="copy"):
         run = Run(shutil.copytree(done.folder, tmp_path / name))
         write_lines(run.folder / "predictions-test.jsonl", predictions)
-        write_json(run.folder / "metrics-test.json", scores_of(predictions))
+        scores = scores_of(predictions)
+        scores["data"] = run.metrics("test")["data"] | scores["data"]  # with the digest of the data
+        write_json(run.folder / "metrics-test.json", scores)
         return run, load_splits(done)
 
     return make
@@ -197,6 +200,7 @@ def test_pages_of_a_run_whose_text_is_strange(copied, done):
         assert_harmless(text.partition("<script>const")[0])
         assert "&lt;script&gt;alert(1)" in text
     assert "7 * 7" in page
+    assert not re.search(r"<li>[0-9a-f]</li>", page)  # of the digest that is stored beside the notes
     assert "<title>copy and &amp; &lt;b&gt;</title>" in compared
     write_card(run)
     card = (run.model_folder / "README.md").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from blipvqa.pages.wording import count, interval, last_part, number, share
 from blipvqa.runs.files import write_text
 from blipvqa.runs.run import Run
 from blipvqa.vqa.baselines import TITLES
+from blipvqa.vqa.notes import stored_notes
 from blipvqa.vqa.titles import HEADLINE, counted
 
 TASK = "visual-question-answering"
@@ -50,7 +51,7 @@ def _data(config: dict, environment: dict, scores: dict | None) -> str:
     cut = environment.get("texts_cut", {}).get("train")
     if cut:
         lines.append(f"Cut to the token limits in train: {cut['question']} questions, {cut['answer']} answers.")
-    notes = [note for kind in scores["data"].values() for note in kind] if scores else environment.get("notes", [])
+    notes = stored_notes(scores) if scores else environment.get("notes", [])
     if notes:
         lines += ["", "Known of this data:", "", *(f"- {plain(note)}" for note in notes)]
     return "\n".join(lines)

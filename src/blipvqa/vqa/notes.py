@@ -9,7 +9,7 @@ laterality   questions that a mirrored picture would make wrong
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.data.duplicates import duplicate_notes, near_duplicates
@@ -56,3 +56,8 @@ def all_notes(splits: Splits) -> dict[str, Sequence[str]]:
     """As `metrics-<split>.json` keeps them under `data`: {"leaks": what makes held-out numbers too good, and what was
     done about it, "answers": imbalance and laterality}."""
     return {"leaks": splits.notes + duplicate_notes(near_duplicates(splits)), "answers": answer_notes(splits["train"])}
+
+
+def stored_notes(scores: Mapping) -> list[str]:
+    """What `metrics-<split>.json` says is known of the data; beside the notes stand other things there."""
+    return [note for kind in ("leaks", "answers") for note in scores["data"].get(kind, [])]

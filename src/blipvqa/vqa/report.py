@@ -27,6 +27,7 @@ from blipvqa.runs.run import Run, RunError
 from blipvqa.vqa import figures, tables
 from blipvqa.vqa.answers import answered_right
 from blipvqa.vqa.explained import stored_explanations
+from blipvqa.vqa.notes import stored_notes
 from blipvqa.vqa.pictures import explanations, prediction_card, sample_progress
 from blipvqa.vqa.review import read_review
 from blipvqa.vqa.trained import evaluated_split, refuse_other_pictures
@@ -169,7 +170,7 @@ def _review(run: Run, split: str, predictions: Sequence[Mapping]) -> Section | N
 
 
 def _data(scores: Mapping) -> Section:
-    return section("Known of the data", bullets(note for kind in scores["data"].values() for note in kind))
+    return section("Known of the data", bullets(stored_notes(scores)))
 
 
 def _stress(run: Run, split: str) -> Section | None:
