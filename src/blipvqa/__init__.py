@@ -6,12 +6,12 @@ from blipvqa.data.dataset import VQADataset, load_splits
 from blipvqa.models.loading import save_model
 from blipvqa.runs.run import Run, run_config
 from blipvqa.tasks import fine_tune, load_model
+from blipvqa.training.trained import load_results
 from blipvqa.vqa.asking import ask
 from blipvqa.vqa.batches import VQACollator
 from blipvqa.vqa.evaluation import evaluate
 from blipvqa.vqa.predictions import predict
 from blipvqa.vqa.scores import score
-from blipvqa.vqa.trained import load_results
 
 __all__ = [
     "Config",

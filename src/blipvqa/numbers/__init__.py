@@ -1,6 +1,7 @@
 """Statistics of any counted thing; nothing here knows what was counted. In reading order:
 
 - `measures`: a measure as a function of column sums, and a collection of them
+- `bleu`: BLEU, the measure of written texts that is no mean, as a function of column sums
 - `grouping`: rows by what they share
 - `bootstrap`: 95 % intervals, by drawing groups of rows with replacement
 - `few_groups`: intervals that hold where groups are few

@@ -4,5 +4,6 @@ In reading order: `task` (what a task hands to the loop), `loop` (from a config 
 step), `stopping` and `interrupts` (why a run stops early), `optimizer` (which weights are trained, and how fast),
 `progress` (how far it is, and the best epoch), `record` (what training leaves in the run folder), `checkpoints`
 (weights and position that a kill cannot harm), `settings` (what is refused before anything slow), `accelerator` (device
-and precision, whatever the environment holds).
+and precision, whatever the environment holds), `trained` (the doors to a trained run:
+its settings and its data are what made it), `stored` (what its model said, kept as long as what made it stays equal).
 """

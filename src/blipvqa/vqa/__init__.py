@@ -10,7 +10,6 @@
 - `baselines`: what answers reach that never see the picture
 - `scores`: predictions to numbers with intervals
 - `validation`: the numbers of an epoch
-- `trained`: the doors to a trained run: its settings and its data are what made it
 - `evaluation`: every number of a run
 - `grounding`: how much of a score needs the picture
 - `confidence`: how sure, and how rightly

@@ -11,9 +11,9 @@ from blipvqa.pages.page import paragraph, section, wide, write_page
 from blipvqa.pages.tables import table
 from blipvqa.runs.files import write_text
 from blipvqa.runs.run import Run
+from blipvqa.training.trained import evaluated_split
 from blipvqa.vqa import figures, tables
 from blipvqa.vqa.comparison import compare_runs
-from blipvqa.vqa.trained import evaluated_split
 
 MOST = 200  # questions listed for each run
 

@@ -14,6 +14,7 @@ from blipvqa.models.loading import load_processor
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import write_json, write_lines
 from blipvqa.runs.run import Run
+from blipvqa.training.trained import Trained, trained_run
 from blipvqa.vqa.all_predictions import write_all_predictions
 from blipvqa.vqa.calibration import store_calibration
 from blipvqa.vqa.card import write_card
@@ -26,7 +27,6 @@ from blipvqa.vqa.predictions import load_candidates
 from blipvqa.vqa.scores import score
 from blipvqa.vqa.slices import slices
 from blipvqa.vqa.stored_answers import StoredAnswers
-from blipvqa.vqa.trained import Trained, trained_run
 
 
 def evaluate(

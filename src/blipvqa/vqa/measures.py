@@ -6,49 +6,28 @@
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from sacrebleu.metrics.helpers import extract_all_word_ngrams
 
+from blipvqa.numbers.bleu import BLEU_ORDERS, bleu, count_ngrams
 from blipvqa.numbers.measures import Measure, Measures, divide, ratio
 from blipvqa.text import normalize, words
 from blipvqa.vqa.answers import Prediction, check_predictions, is_yes_no, reference_answers, same_question
 
 ARTICLES = frozenset({"a", "an", "the"})
-BLEU_ORDERS = (1, 2, 3, 4)
 
 
 def _balanced(true_yes, yes, true_no, no) -> np.ndarray:
     return (divide(true_yes, yes) + divide(true_no, no)) / 2
 
 
-def _bleu(order: int) -> Callable[..., np.ndarray]:
-    """Corpus BLEU with uniform weights up to `order` and no smoothing (Papineni et al. 2002, eq. 1-3).
-
-    Equal to sacrebleu's `BLEU(max_ngram_order=order, smooth_method="none")` / 100, but for whole arrays of
-    sums. NaN where no reference is `order` words long: there is no such n-gram that could have been right.
-    """
-
-    def value(predicted_words, reference_words, long_enough, *matched_and_total) -> np.ndarray:
-        matched, total = matched_and_total[:order], matched_and_total[order:]
-        with np.errstate(divide="ignore", invalid="ignore"):  # log 0 = -inf: no match of one order is BLEU 0
-            precisions = [np.nan_to_num(divide(m, t)) for m, t in zip(matched, total, strict=True)]
-            geometric_mean = np.exp(np.mean(np.log(precisions), axis=0))
-            brevity = np.exp(np.minimum(0, 1 - np.asarray(reference_words) / predicted_words))
-        return np.where(np.asarray(long_enough) > 0, np.nan_to_num(brevity * geometric_mean), np.nan)
-
-    return value
-
-
 def _bleu_measure(order: int) -> Measure:
-    lengths = ("predicted_words", "reference_words", f"reference_has_{order}_words")
-    per_order = tuple(f"{what}_{n}" for what in ("matched", "total") for n in range(1, order + 1))
     meaning = (
         f"corpus BLEU on open questions, n-grams up to {order} weighted equally, unsmoothed "
         "(PathVQA; Papineni et al. 2002, n-grams counted by sacrebleu)"
     )
-    return Measure(_bleu(order), lengths + per_order, "open", meaning, f"BLEU-{order}")
+    return bleu(order, "open", meaning)
 
 
 MEASURES = Measures(
@@ -175,20 +154,8 @@ def _count_words(answer: list[str], predicted: list[str]) -> dict[str, float]:
         "script_exact": sum(word in predicted_bag for word in bag) / max(len(predicted), 1),
         "script_f1": _harmonic(script_precision, unclipped / max(unclipped + only_answer, 1)),
     }
-    return counted | _count_ngrams(answer, predicted)
+    return counted | count_ngrams(predicted, [answer])
 
 
 def _harmonic(precision: float, recall: float) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-
-
-def _count_ngrams(answer: list[str], predicted: list[str]) -> dict[str, int]:
-    ngrams, reference_length = extract_all_word_ngrams(" ".join(answer), 1, max(BLEU_ORDERS))
-    predicted_ngrams, predicted_length = extract_all_word_ngrams(" ".join(predicted), 1, max(BLEU_ORDERS))
-    counted = Counter(predicted_words=predicted_length, reference_words=reference_length)
-    for order in BLEU_ORDERS:
-        counted[f"reference_has_{order}_words"] = int(reference_length >= order)
-    for ngram, n in predicted_ngrams.items():
-        counted[f"total_{len(ngram)}"] += n
-        counted[f"matched_{len(ngram)}"] += min(n, ngrams[ngram])
-    return counted

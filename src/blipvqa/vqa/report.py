@@ -24,13 +24,13 @@ from blipvqa.pages.wording import last_part
 from blipvqa.runs.files import sweep, write_text
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
+from blipvqa.training.trained import evaluated_split, refuse_other_pictures
 from blipvqa.vqa import figures, tables
 from blipvqa.vqa.answers import answered_right
 from blipvqa.vqa.explained import stored_explanations
 from blipvqa.vqa.notes import stored_notes
 from blipvqa.vqa.pictures import explanations, prediction_card, sample_progress
 from blipvqa.vqa.review import read_review
-from blipvqa.vqa.trained import evaluated_split, refuse_other_pictures
 
 PICTURES = 300
 QUESTIONS_A_CARD = 8

@@ -10,9 +10,9 @@ from blipvqa.errors import InputError
 from blipvqa.models.loading import load_model
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import write_json
+from blipvqa.training.trained import Trained, trained_run
 from blipvqa.vqa.predictions import load_candidates, predict
 from blipvqa.vqa.scores import score
-from blipvqa.vqa.trained import Trained, trained_run
 from blipvqa.vqa.validation import choose_images
 
 STRENGTHS = (1, 3, 5)

@@ -1,0 +1,58 @@
+"""What a run's model said, kept in its folder as long as what made it stays the same; and the model, loaded once.
+
+A fingerprint of content stands beside each file. What is stored is used again only where all of it is equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from blipvqa.config.knobs import Config
+from blipvqa.data.dataset import Splits
+from blipvqa.models.loading import load_model
+from blipvqa.models.weights import weights_digest
+from blipvqa.runs.files import read_lines, write_json, write_lines
+from blipvqa.runs.run import Run
+
+
+class ModelsOfRun:
+    """The trained weights of a run, and those that training began with; one model is held at a time."""
+
+    def __init__(self, config: Config, run: Run, splits: Splits):
+        self.config, self.run, self.texts = config, run, splits["train"].texts
+        self.models: dict[bool, tuple] = {}
+
+    def load(self, start: bool = False) -> tuple:
+        """Model and processor; with `start`, of the weights that training began with."""
+        if start not in self.models:
+            self.models = {start: load_model(self._source(start), self.config, self.texts)}  # they may be large
+        return self.models[start]
+
+    def digest(self, start: bool = False) -> str:
+        """A fingerprint of these weights by content."""
+        return weights_digest(self._source(start), self.config, self.texts)
+
+    def _source(self, start: bool) -> str:
+        return self.config.model.name if start else str(self.run.model_folder)
+
+
+def stored(folder: Path, name: str, made_of: Mapping, make: Callable[[], list[dict]]) -> list[dict]:
+    """The rows of `folder/name.jsonl` where they were made of `made_of`, which JSON can hold; else those of `make()`,
+    which are then kept."""
+    file, made_by = folder / f"{name}.jsonl", folder / f"{name}.json"
+    made_of = json.loads(json.dumps(made_of, default=str))
+    if made_by.exists() and file.exists() and json.loads(made_by.read_text(encoding="utf-8")) == made_of:
+        return read_lines(file)
+    made_by.unlink(missing_ok=True)
+    rows = make()
+    write_lines(file, rows)
+    write_json(made_by, made_of)
+    return rows
+
+
+def content_digest(value) -> str:
+    """A sha256, in hex, of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()
