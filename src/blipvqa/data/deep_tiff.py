@@ -44,7 +44,7 @@ def deep_tiff(data: bytes) -> DeepFile | None:
     if layout is None:
         return None
     if tags.next:
-        raise Refused("the file holds several pictures (pages): give one")
+        raise Refused("the file holds several pictures (animated, or pages): give one")
     memory = len(data) + layout.planes * (layout.band_rows * (layout.row_bytes + 8) + layout.piece_bytes)
     return DeepFile((layout.width, layout.height), memory, lambda: (layout.unpack(data), tags.get(274, 1)))
 

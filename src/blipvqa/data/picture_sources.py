@@ -114,8 +114,8 @@ def _of_bytes(data: bytes) -> Source:
 
 
 def _check_frames(image: Image.Image) -> None:
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a camera's JPEG with a preview behind it
-        raise Refused(f"the file holds several pictures ({image.n_frames}, animated or pages): give one")
+    if image.format != "MPO" and getattr(image, "is_animated", False):  # MPO: a camera's JPEG, and its preview
+        raise Refused("the file holds several pictures (animated, or pages): give one")  # counting may take minutes
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
@@ -164,7 +164,7 @@ def _of_given(image: Image.Image) -> Source:
     unread = from_file and (bool(image.tile) or getattr(image, "_im", None) is None)
     if unread and image.format not in (*FORMATS, "MPO"):
         raise Refused(f"it is a {image.format} file, expected one of {', '.join(FORMATS)}")
-    if from_file and image.format in ("PNG", "TIFF") and getattr(image, "n_frames", 1) == 1:
+    if from_file and image.format in ("PNG", "TIFF") and not getattr(image, "is_animated", False):
         deep = _deep_unread(image) if unread else _deep_behind(image)
         if deep:
             return _of_deep_file(deep)
