@@ -1,8 +1,9 @@
 """What is known to be wrong with a data set is said, with counts."""
 
+import pytest
 from PIL import Image
 
-from blipvqa import load_splits
+from blipvqa import evaluate, fine_tune, load_splits
 from blipvqa.vqa.notes import all_notes, answer_notes
 
 
@@ -38,3 +39,21 @@ def test_the_commonest_other_answer(tiny, root):
     assert found == [
         'imbalance: of 2 different other answers the commonest, "fat", is 66.7%, and 0 stand there once only'
     ]
+
+
+def test_near_duplicates_are_looked_for_when_every_answer_is_saved(tiny, monkeypatch):
+    config = tiny(**{"train__epochs": 1})
+    run = fine_tune(config)
+    complete = []
+
+    def stopped(_):
+        complete.extend(sorted(file.stem for file in (run.folder / "answers").glob("*.jsonl")))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("blipvqa.vqa.notes.near_duplicates", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(config, progress=False, resamples=20)
+    assert {"test", "validation", "test-start", "test-blank", "test-shuffled"} <= set(complete)
+    monkeypatch.setattr("blipvqa.vqa.stored_answers.predict", lambda *_, **__: pytest.fail("asked again"))
+    assert evaluate(config, progress=False, resamples=20).metrics("test")["data"]["leaks"] is not None

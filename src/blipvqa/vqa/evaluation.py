@@ -62,14 +62,13 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     bootstrap = Bootstrap(config.data.group, resamples, config.seed)
     train, axes = splits["train"].rows, splits[split].breakdown
     scores = score(predictions, train=train, breakdown=axes, bootstrap=bootstrap)
-    scores["data"] = all_notes(splits) | {"digest": trained.digest, "changes": trained.changes}
-    scores["warnings"] = _new_data(trained.changes) + scores["data"]["leaks"] + scores["warnings"]
+    ranked: list[str] = []
     if start:
         began = stored.answers(split, "start")
         scores["start"] = score(began, bootstrap=bootstrap)["overall"]
     if config.generate.method == "rank":
         candidates = load_candidates(config, splits, load_processor(str(run.model_folder)))
-        scores["warnings"] = candidates.warnings(raw) + scores["warnings"]
+        ranked = candidates.warnings(raw)
         scores["generated"] = score(stored.answers(split, "generated"), bootstrap=bootstrap)["overall"]
     if grounding:
         blank = stored.answers(split, "blank")
@@ -80,6 +79,9 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     )
     scores["slices"] = slices(predictions, train=train, bootstrap=bootstrap)
     scores["split"] = split
+    # Looking for near-duplicates comes when every answer is on the disk: with many pictures it may take long.
+    scores["data"] = all_notes(splits) | {"digest": trained.digest, "changes": trained.changes}
+    scores["warnings"] = ranked + _new_data(trained.changes) + scores["data"]["leaks"] + scores["warnings"]
     write_lines(run.folder / f"predictions-{split}.jsonl", predictions)
     answered = {split: predictions}
     if calibration_rows:
