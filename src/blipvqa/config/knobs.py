@@ -67,6 +67,12 @@ class SyntheticData(_Section):
     size: Annotated[Whole, Field(ge=SYNTHETIC_SIDES[0], le=SYNTHETIC_SIDES[1])] = 96  # pixels a side
     seed: Annotated[Whole, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _there_is_something_to_train_on(self):
+        if "train" not in self.images:
+            raise ValueError("data.synthetic.images has no train")
+        return self
+
 
 class DataConfig(_Section):
     source: str = "synthetic"  # Hub id, folder (parquet, jsonl, csv or save_to_disk), or "synthetic"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 
 from blipvqa.config.knobs import Config, ConfigError, DataConfig
-from blipvqa.data.columns import ColumnNames, shown
+from blipvqa.data.columns import ColumnNames, image_and_texts, shown
 from blipvqa.data.formats import open_source
 from blipvqa.data.groups import group_ids, group_notes
 from blipvqa.data.images import ImageStore
@@ -58,6 +58,8 @@ def _group_columns(raw_splits: dict[str, RawSplit], config: Config) -> dict[str,
     if column is None:
         return {}
     names = {split: _names(raw, split, config) for split, raw in raw_splits.items()}
+    if column in ("image", image_and_texts(config.data, config.texts)[0]):
+        raise ConfigError("data.group_column: rows of one picture belong together anyway: leave it out")
     return {split: one.ours(column, "data.group_column") for split, one in names.items() if one}
 
 

@@ -33,6 +33,8 @@ def open_source(config: Config) -> tuple[dict[str, RawSplit], list[str]]:
     """The source's splits under our names, and notes on what was left aside."""
     data, cache = config.data, project_path(config.data.cache_dir)
     folder = _synthetic(config, cache) if data.source == "synthetic" else project_path(data.source)
+    if folder.is_file():
+        raise SourceError(f"data.source '{data.source}' is a file, expected the folder in which it lies")
     if not folder.is_dir():
         splits, notes = _by_our_names(hub_set(data.source, cache / "hub"), config)
     elif any((folder / name).exists() for name in ("dataset_dict.json", "state.json")):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from blipvqa.data.values import kind_of
+
 LARGEST_FILE = 500_000_000  # bytes of an image file
 
 
@@ -49,4 +51,4 @@ def cell_bytes(cell, folder: Path) -> bytes | memoryview:
         return cell
     if cell is None or cell == "":
         raise ValueError("there is no image")
-    raise ValueError(f"column image: found {type(cell).__name__} ({cell!r:.40}), expected a path")
+    raise ValueError(f"column image: found {kind_of(cell)} ({cell!r:.40}), expected a path")

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict
 from filelock import FileLock
 
@@ -100,6 +102,7 @@ def read_set(table: Dataset, image: str, texts: tuple[str, ...], split: str) -> 
     """A split of the library as rows, and pictures that stay where they are."""
     if len(table) > MOST_ROWS:
         raise SourceError(f"{split} has {len(table):,} rows, at most {MOST_ROWS:,} are read")
+    _validate(table, split)
     columns, notes = check_schema(table.features.arrow_schema, image, texts, split)
     budget, rows = Budget(split), []
     if columns:
@@ -112,6 +115,23 @@ def read_set(table: Dataset, image: str, texts: tuple[str, ...], split: str) -> 
         rows = [{} for _ in range(len(table))]
     names = [name for name in table.column_names if name in (image, *columns)]
     return RawSplit(rows, names, SavedPictures(table, image), [Part(split, 0)], notes=notes)
+
+
+def _validate(table: Dataset, split: str) -> None:
+    """Arrow files are used as they lie: an offset that a stranger bent would be read outside of its file.
+
+    Raises SourceError where lengths, offsets or row numbers are impossible, or a text is not UTF-8.
+    """
+    try:
+        table.data.table.validate(full=True)
+        if table._indices is not None:  # the rows that a filtered or shuffled set shows
+            rows = table._indices.table
+            rows.validate(full=True)
+            bounds = pc.min_max(rows.column(0))
+            if len(rows) and not (bounds["min"].as_py() >= 0 and bounds["max"].as_py() < table.data.num_rows):
+                raise ValueError("a row number beyond the last row")
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise SourceError(f"{split}: its arrow file is damaged: {' '.join(str(error).split())[:160]}") from None
 
 
 class SavedPictures:

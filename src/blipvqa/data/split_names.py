@@ -49,16 +49,24 @@ def find_split_files(folder: Path) -> SplitFiles:
     """The splits in `folder` itself and in its `data/`, the Hub's layout."""
     candidates: dict[str, list[tuple[Path, re.Match]]] = {}
     ignored = []
+    for path in sorted(folder.glob("*/*")):  # a layout that is not read
+        if split_of(path.parent.name) and _is_table(path):
+            ignored.append(path.relative_to(folder).as_posix())
     for place in (folder, folder / "data"):
         for path in sorted(place.iterdir()) if place.is_dir() else ():
             match = FILE_NAME.fullmatch(path.name)
             split = split_of(match["name"]) if match and match["ending"].lower() in READ else None
             if split and path.is_file():
                 candidates.setdefault(split, []).append((path, match))
-            elif path.suffix.lower().lstrip(".") in TABLES and path.is_file() and path.name not in NO_DATA:
+            elif _is_table(path):
                 ignored.append(path.relative_to(folder).as_posix())
     files = {split: _checked_shards(split, candidates[split], folder) for split in SYNONYMS if split in candidates}
     return SplitFiles(files, ignored)
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file, or a folder of parts, has the name of a table."""
+    return path.suffix.lower().lstrip(".") in TABLES and path.name not in NO_DATA
 
 
 def _checked_shards(split: str, candidates: list[tuple[Path, re.Match]], folder: Path) -> list[Path]:

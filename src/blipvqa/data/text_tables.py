@@ -124,6 +124,8 @@ def _csv(path: Path) -> Iterator[Line]:
             continue
         if columns is None:
             columns = [encodable(cell) for cell in cells]
+            if len(columns) == 1 and (other := next((mark for mark in ";\t|" if mark in columns[0]), None)):
+                raise SourceError(f"{path.name}: its cells are separated by {other!r}, expected commas")
             if len(set(columns)) < len(columns):
                 raise SourceError(f"{path.name}: a column name stands twice in {', '.join(columns)}")
         elif len(cells) != len(columns):

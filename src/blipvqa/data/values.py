@@ -48,7 +48,7 @@ def plain_value(value: Any, nonfinite: Counter, column: str = "", depth: int = 0
             raise ValueError(f"a text of {len(value):,} characters, at most {LONGEST_VALUE:,} are read")
         return encodable(value)
     if isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
+        if not -(2**63) <= value < 2**64:
             raise ValueError("a whole number beyond 64 bits; write it as text")
         return int(value)
     if isinstance(value, Decimal) and value.is_finite():
