@@ -13,7 +13,7 @@ from blipvqa.pages.wording import number
 
 def plot_reliability(scores: Mapping) -> Figure:
     """How often answers of a confidence are right, before and after calibration; the larger a point and the grey bar
-    below it, the more questions it stands for."""
+    below it, the more predictions it stands for."""
     figure, left, right = new_figure(2, height=3.4)
     for axes, name in ((left, "before"), (right, "after")):
         if not scores[name]:
@@ -36,7 +36,7 @@ def _draw_bins(axes: Axes, bins: list[Mapping]) -> None:
     axes.set(xlim=(-0.03, 1.05), ylim=(-0.03, 1.05), xlabel="confidence", ylabel="share right")
 
 
-def plot_coverage(scores: Mapping) -> Figure:
+def plot_coverage(scores: Mapping, unit: str = "questions") -> Figure:
     """Accuracy when only the most certain are answered."""
     curve = scores["risk_coverage"]
     if not curve["coverage"]:
@@ -48,7 +48,7 @@ def plot_coverage(scores: Mapping) -> Figure:
         axes.plot([point["coverage"]] * 2, ends(point), color=BLUE, lw=2, alpha=0.5)
         axes.annotate(number(point), place, textcoords="offset points", xytext=(4, 7), fontsize=8)
         axes.plot(*place, "o", color=BLUE, ms=4)
-    x = "share of questions answered, the most certain first"
+    x = f"share of {unit} answered, the most certain first"
     axes.set(xlim=(0, 1.03), ylim=(0, 1.08), xlabel=x, ylabel="share right")
     heading(axes, "answering only what is certain")
     return figure

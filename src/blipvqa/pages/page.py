@@ -72,9 +72,12 @@ def _file(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def search_gallery(cards: Iterable[tuple[Html, bool]], placeholder: str) -> Html:
-    """Cards below a search box; each with whether all that it shows is right. One a page."""
-    return Html(_environment.get_template("search.html").render(cards=cards, placeholder=placeholder))
+def search_gallery(cards: Iterable[tuple[Html, bool]], placeholder: str, buttons: tuple[str, str]) -> Html:
+    """Cards below a search box; each with whether all that it shows is right, and `buttons` for the cards where it is
+    not, and where it is. One a page."""
+    wrong, right = buttons
+    template = _environment.get_template("search.html")
+    return Html(template.render(cards=cards, placeholder=placeholder, wrong=wrong, right=right))
 
 
 def remark(text: str) -> Html:

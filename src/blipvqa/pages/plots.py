@@ -32,14 +32,15 @@ from blipvqa.pages.figures import points as draw_points
 
 
 def plot_history(
-    history: Sequence[Mapping], titles: Mapping[str, str], reference: str | None = None, unit: str = "questions"
+    history: Sequence[Mapping], titles: Mapping[str, str], *, unit: str, loss: str, reference: str | None = None
 ) -> Figure:
     """Loss, validation scores (`titles` by measure) and speed of a run's history, and a reference curve (csv of epoch,
-    loss) where one is named."""
+    loss) where one is named. `unit` is what is counted a second ("questions"), `loss` the title of the loss."""
     figure, left, middle, right = new_figure(3, width=11)
     steps = [row for row in history if row["type"] == "step"]
     epochs = [row for row in history if row["type"] == "epoch"]
     _draw_losses(left, steps, epochs, reference)
+    heading(left, loss)
     for (name, title), colour in zip(titles.items(), (GREEN, *SERIES), strict=False):
         scored = [row for row in epochs if row.get(name) is not None]
         if scored:
@@ -69,7 +70,6 @@ def _draw_losses(axes: Axes, steps: Sequence[Mapping], epochs: Sequence[Mapping]
     ):
         if rows:
             axes.plot([row["epoch"] for row in rows], [row[key] for row in rows], **style)
-    heading(axes, "loss per answer")
     if reference:
         _draw_reference(axes, reference)
     legend(axes, fontsize=8)

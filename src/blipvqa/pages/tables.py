@@ -31,8 +31,8 @@ def measures_table(
     entries: Mapping[str, Mapping | None],
     others: Mapping[str, Mapping[str, Mapping | None]] | None = None,
     *,
+    unit: str,
     first: str = "",
-    unit: str = "questions",
 ) -> Html:
     """Each entry with its 95 % interval and its count; `others` are columns beside it, by the same titles."""
     others = {title: column for title, column in (others or {}).items() if column}
@@ -49,7 +49,7 @@ def measures_table(
     return table([first, "value", "95 % interval", unit, *others], rows)
 
 
-def differences_table(differences: Mapping[str, Mapping], names: tuple[str, str], unit: str = "questions") -> Html:
+def differences_table(differences: Mapping[str, Mapping], names: tuple[str, str], unit: str) -> Html:
     """What two runs have of each measure, and whether their difference is more than chance."""
     rows = [
         (

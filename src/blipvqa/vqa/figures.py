@@ -61,7 +61,8 @@ def plot_questions_per_image(splits: Mapping) -> Figure:
 
 def plot_history(run, reference: str | None = None) -> Figure:
     """Loss, validation scores and speed of a run, and a reference curve (csv of epoch, loss) where one is named."""
-    return plots.plot_history(run.history, dict(list(HEADLINE.items())[:3]), reference)
+    titles = dict(list(HEADLINE.items())[:3])
+    return plots.plot_history(run.history, titles, unit="questions", loss="loss per answer", reference=reference)
 
 
 # ------------------------------------------------------------------------------------------------ scores

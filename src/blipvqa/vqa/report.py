@@ -193,7 +193,7 @@ def _gallery(dataset: VQADataset, predictions: Sequence[Mapping]) -> Section:
         f"{QUESTIONS_A_CARD} questions each."
     )
     cards = ((prediction_card(dataset, rows), all(map(answered_right, rows))) for rows in shown)
-    gallery = search_gallery(cards, "search questions and answers")
+    gallery = search_gallery(cards, "search questions and answers", ("with a wrong answer", "all right"))
     return section("Predicted against actual", remark(note), gallery)
 
 

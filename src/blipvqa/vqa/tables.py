@@ -143,7 +143,8 @@ def more_tables(scores: Mapping) -> Html:
 def differences_table(compared: Mapping, names: tuple[str, str]) -> Html:
     """Every measure of two runs side by side (`numbers.bootstrap.compare_runs`)."""
     differences = {spoken(name): entry for name, entry in compared["overall"].items()}
-    return table_of_differences({t: e for t, e in differences.items() if e["difference"] is not None}, names)
+    differences = {title: entry for title, entry in differences.items() if entry["difference"] is not None}
+    return table_of_differences(differences, names, unit="questions")
 
 
 def stress_table(scores: Mapping) -> Html:
