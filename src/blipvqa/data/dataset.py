@@ -98,6 +98,14 @@ class VQADataset(Dataset):
         other._change = change
         return other
 
+    def with_pictures_of(self, rows: list[int]) -> VQADataset:
+        """The same rows, each with the picture and the `image_id` of the row that `rows` names in its place."""
+        other = copy.copy(self)
+        pairs = zip(self.rows, rows, strict=True)
+        other.rows = [{**row, "image_id": self.rows[i]["image_id"]} for row, i in pairs]
+        other._source_rows = [self._source_rows[i] for i in rows]
+        return other
+
     def chosen(self, rows: list[int]) -> VQADataset:
         """These rows only."""
         other = copy.copy(self)

@@ -11,6 +11,7 @@
 - `scores`: predictions to numbers with intervals
 - `validation`: the numbers of an epoch
 - `evaluation`: every number of a run
+- `exchange`: other pictures in place of a question's own
 - `grounding`: how much of a score needs the picture
 - `confidence`: how sure, and how rightly
 - `calibration`: the calibration that travels with a model

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from blipvqa.config.paths import project_path
 from blipvqa.pages.cards import front_matter, markdown_table, plain, results
-from blipvqa.pages.wording import count, interval, last_part, number, share
+from blipvqa.pages.wording import count, interval, last_part, number
 from blipvqa.runs.files import write_text
 from blipvqa.runs.run import Run
 from blipvqa.vqa.baselines import TITLES
+from blipvqa.vqa.grounding import verdict_line
 from blipvqa.vqa.notes import stored_notes
+from blipvqa.vqa.tables import GROUNDING_HEAD, grounding_rows
 from blipvqa.vqa.titles import HEADLINE, counted
 
 TASK = "visual-question-answering"
@@ -117,29 +119,18 @@ def _baseline(scores: dict) -> str:
 def _grounding_lines(scores: dict) -> list[str]:
     if "grounding" not in scores:
         return []
-    grounding = scores["grounding"]
-    rows = [
-        (
-            words,
-            number(grounding[name]["overall"]["exact_match"]),
-            number(grounding["gap"][name], "difference"),
-            interval(grounding["gap"][name]),
-            share(grounding["changed"][name]),
-        )
-        for name, words in (("blank", "picture blanked"), ("shuffled", "another picture in its place"))
-    ]
-    head = ["", "exact match", "lost", "95 % interval", "answers that change"]
-    heading = "How much of exact match needs the picture:"
-    return [heading, "", markdown_table(head, rows), "", *_least_grounded(scores)]
+    heading = "How much of exact match needs the picture: what is lost without it, and how many answers change."
+    rows = markdown_table(GROUNDING_HEAD, grounding_rows(scores))
+    return [verdict_line(scores), "", heading, "", rows, "", *_least_grounded(scores)]
 
 
 def _least_grounded(scores: dict, fewest: int = 30) -> list[str]:
-    """The question type that loses least with its picture blanked, of those with enough questions to tell."""
-    blank, seen = scores["grounding"]["blank"]["by"]["question_type"], scores["by"]["question_type"]
+    """The question type that loses least with another picture, of those with enough questions to tell."""
+    exchanged, own = scores["grounding"]["shuffled"]["by"]["question_type"], scores["by"]["question_type"]
     lost = {
-        kind: entry["exact_match"]["value"] - blank[kind]["exact_match"]["value"]
-        for kind, entry in seen.items()
-        if entry["exact_match"]["n"] >= fewest
+        kind: entry["exact_match"]["value"] - exchanged[kind]["exact_match"]["value"]
+        for kind, entry in own.items()
+        if entry["exact_match"]["n"] >= fewest and kind in exchanged
     }
     if not lost:
         return []

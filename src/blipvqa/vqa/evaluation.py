@@ -19,9 +19,10 @@ from blipvqa.vqa.all_predictions import write_all_predictions
 from blipvqa.vqa.calibration import store_calibration
 from blipvqa.vqa.card import write_card
 from blipvqa.vqa.confidence import abstain, fit_temperature, score_confidence
+from blipvqa.vqa.exchange import exchangeable
 from blipvqa.vqa.explained import store_explanations
-from blipvqa.vqa.grounding import exchangeable
 from blipvqa.vqa.grounding import grounding as grounding_of
+from blipvqa.vqa.grounding import verdict_warnings
 from blipvqa.vqa.notes import all_notes
 from blipvqa.vqa.predictions import load_candidates
 from blipvqa.vqa.scores import score
@@ -81,7 +82,8 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     scores["split"] = split
     # Looking for near-duplicates comes when every answer is on the disk: with many pictures it may take long.
     scores["data"] = all_notes(splits) | {"digest": trained.digest, "changes": trained.changes}
-    scores["warnings"] = ranked + _new_data(trained.changes) + scores["data"]["leaks"] + scores["warnings"]
+    first = _new_data(trained.changes) + verdict_warnings(scores) + ranked
+    scores["warnings"] = first + scores["data"]["leaks"] + scores["warnings"]
     write_lines(run.folder / f"predictions-{split}.jsonl", predictions)
     answered = {split: predictions}
     if calibration_rows:

@@ -75,7 +75,7 @@ def plot_metrics(scores: Mapping) -> Figure:
         ("ceiling", GREY, 0.0, scores["ceiling"]),
         ("before training", YELLOW, 0.1, scores.get("start", {})),
         ("questions alone", ORANGE, 0.2, scores.get("baseline", {})),
-        ("picture blanked", RED, 0.3, scores.get("grounding", {}).get("blank", {}).get("overall", {})),
+        ("another picture", RED, 0.3, scores.get("grounding", {}).get("shuffled", {}).get("overall", {})),
         ("this run", GREEN, -0.1, scores["overall"]),
     )
     series = [(text, colour, shift, [entries.get(name) for name in names]) for text, colour, shift, entries in rows]
@@ -90,9 +90,9 @@ def plot_by(scores: Mapping, axis: str = "question_type", metric: str = "exact_m
         raise InputError(f"axis: '{axis}' is none of {', '.join(scores['by'])}")
     levels = list(by_level)[:most]
     entries = [by_level[level].get(metric) for level in levels]
-    blank = scores.get("grounding", {}).get("blank", {}).get("by", {}).get(axis, {})
+    exchanged = scores.get("grounding", {}).get("shuffled", {}).get("by", {}).get(axis, {})
     series = [
-        ("picture blanked", RED, 0.15, [blank.get(level, {}).get(metric) for level in levels]),
+        ("another picture", RED, 0.15, [exchanged.get(level, {}).get(metric) for level in levels]),
         ("this run", GREEN, 0.0, entries),
     ]
     title = f"{spoken(metric)} by {label(spoken(axis))}"

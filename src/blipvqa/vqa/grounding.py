@@ -1,42 +1,44 @@
-"""How much of a score needs the picture: the same questions under a blank picture and under another one."""
+"""How much of a score needs the picture: the same questions with another picture in its place, and with a blank one.
+
+Notable:
+- The exchange is the test, the blank picture a detail: grey is a picture that no model ever saw, and answers change
+  under it for that reason alone.
+- Visual Reliance Score: exact match with the own picture minus that with another one. Image Sensitivity: the share of
+  answers that change. Both with 95 % intervals over images, in pairs.
+- `verdict` says in words what follows, by a rule on these intervals.
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from blipvqa.data.dataset import VQADataset
-from blipvqa.models.towers import IMAGE_MEAN
-from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.numbers.bootstrap import Bootstrap, Estimate, estimate_mean
+from blipvqa.numbers.comparison import Difference
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import same_text
-from blipvqa.vqa.answers import Prediction, question_type
+from blipvqa.vqa.answers import Prediction, answered_right, question_type
 from blipvqa.vqa.comparison import compare_runs
 from blipvqa.vqa.scores import score
 
-GREY = tuple(round(255 * mean) for mean in IMAGE_MEAN)  # what the model sees as zeros
+SMALL_RELIANCE = 0.05  # an exact match that the picture adds surely less to does not need it
+SMALL_SENSITIVITY = 0.10  # nor do answers of which surely fewer change with it
+FEWEST_IMAGES = 30  # with fewer, an interval that lies close to 0 is too narrow to be believed
+LOOKS, CANNOT_TELL, DOES_NOT_LOOK = "looks", "cannot tell", "does not look"
+SENTENCES = {
+    LOOKS: "The model looks at its pictures",
+    CANNOT_TELL: "Whether the model looks at its pictures, these questions cannot tell",
+    DOES_NOT_LOOK: "The model does not look at its pictures",
+}
 
 
-def blanked(pixels: Tensor, _image_id: str) -> Tensor:
-    """Every picture the same grey, which normalization makes zeros: `[3,S,S]` uint8."""
-    return torch.tensor(GREY, dtype=torch.uint8).view(3, 1, 1).expand_as(pixels).clone()
+class Verdict(TypedDict):
+    """Whether the model looks at its pictures."""
 
-
-def shuffled(dataset: VQADataset, seed: int) -> Callable[[Tensor, str], Tensor]:
-    """For `dataset.altered`: every image gives way to another one of the split, each used once."""
-    rows_of = rows_by(row["image_id"] for row in dataset.rows)
-    images = sorted(rows_of)
-    random.Random(f"{seed}/exchange").shuffle(images)
-    other = dict(zip(images, images[1:] + images[:1], strict=True))
-    return lambda _pixels, image_id: dataset.pixels(rows_of[other[image_id]][0])
-
-
-def exchangeable(rows: Sequence[Mapping]) -> bool:
-    """Whether there is another image to exchange each one for."""
-    return len({row["image_id"] for row in rows}) > 1
+    verdict: str  # LOOKS, CANNOT_TELL or DOES_NOT_LOOK
+    why: str  # the numbers that say so, in a sentence
 
 
 def grounding(
@@ -44,22 +46,78 @@ def grounding(
 ) -> dict:
     """The scores without the right picture, what that costs (paired, over images), and how often answers change.
 
-    `exchanged` is None where the split has a single image: then its numbers are None, and nothing is counted.
-    Returns {"blank", "shuffled": {"overall", "by"} as of `score`, "gap": {"blank", "shuffled": Difference},
+    `exchanged` (see `exchange.as_exchanged`) is None where the split has a single image: its numbers are then None.
+    Returns {"verdict": Verdict, "blank", "shuffled" (the exchange): {"overall", "by"} as of `score`,
+    "gap": {"blank", "shuffled": Difference in exact match}, "sensitivity": {…: Estimate},
+    "followed", "stayed": Estimate, see `_followed`,
     "changed": {…: share of answers}, "changed_by": {…: {question type: share}}}.
     """
-    scores_without: dict = {"gap": {}, "changed": {}, "changed_by": {}}
+    parts: dict = {"gap": {}, "sensitivity": {}, "changed": {}, "changed_by": {}}
     for name, predictions in (("blank", blank), ("shuffled", exchanged)):
         before, after = (own, predictions) if predictions is not None else ([], [])
         scores = score(after, bootstrap=bootstrap)
-        scores_without[name] = {key: scores[key] for key in ("overall", "by")}
-        compared = compare_runs(after, before, bootstrap=bootstrap)
-        scores_without["gap"][name] = compared["overall"]["exact_match"]
+        parts[name] = {key: scores[key] for key in ("overall", "by")}
+        parts["gap"][name] = compare_runs(after, before, bootstrap=bootstrap)["overall"]["exact_match"]
         pairs = zip(before, after, strict=True)
         changed = [not same_text(one["prediction"], other["prediction"]) for one, other in pairs]
-        scores_without["changed"][name] = sum(changed) / len(changed) if changed else None
+        parts["sensitivity"][name] = estimate_mean(changed, bootstrap.groups_of(before), bootstrap)
+        parts["changed"][name] = parts["sensitivity"][name]["value"]
         kinds = rows_by(question_type(row["question"]) for row in before)
-        scores_without["changed_by"][name] = {
+        parts["changed_by"][name] = {
             kind: sum(changed[i] for i in rows) / len(rows) for kind, rows in sorted(kinds.items())
         }
-    return scores_without
+    parts |= _followed(own, exchanged or [], bootstrap)
+    images = len(np.unique(bootstrap.groups_of(own)))
+    return {"verdict": verdict(parts["gap"]["shuffled"], parts["sensitivity"]["shuffled"], images)} | parts
+
+
+def _followed(own: Sequence[Prediction], exchanged: Sequence[Prediction], bootstrap: Bootstrap) -> dict[str, Estimate]:
+    """Of the questions that were answered right, and that the new picture answers otherwise: how often the answer
+    follows the new picture, and how often it stays."""
+    contrasts = [
+        (before, after)
+        for before, after in zip(own, exchanged, strict=False)
+        if after.get("shown_answer") is not None
+        and not same_text(after["shown_answer"], before["answer"])
+        and answered_right(before)
+    ]
+    groups = bootstrap.groups_of([before for before, _ in contrasts])
+    followed = [same_text(after["prediction"], after["shown_answer"]) for _, after in contrasts]
+    stayed = [same_text(after["prediction"], before["prediction"]) for before, after in contrasts]
+    return {"followed": estimate_mean(followed, groups, bootstrap), "stayed": estimate_mean(stayed, groups, bootstrap)}
+
+
+def verdict(reliance: Difference, sensitivity: Estimate, images: int) -> Verdict:
+    """Whether a model looks, from exact match and answers under exchanged pictures.
+
+    It looks where the interval of its visual reliance lies above 0, on six images at least. It does not look where that
+    is not so, and the interval of the reliance, from thirty images or more, ends below 0.05, or that of the image
+    sensitivity below 0.10. Else these questions cannot tell.
+    """
+    if reliance["low"] is None or sensitivity["high"] is None:
+        return {"verdict": CANNOT_TELL, "why": "there is no other picture to show, or there are no intervals"}
+    if reliance["real"] and reliance["low"] > 0:
+        word = LOOKS
+    elif (images >= FEWEST_IMAGES and reliance["high"] < SMALL_RELIANCE) or sensitivity["high"] < SMALL_SENSITIVITY:
+        word = DOES_NOT_LOOK
+    else:
+        word = CANNOT_TELL
+    return {
+        "verdict": word,
+        "why": f"with another picture in place of its own, exact match is {reliance['a']:.3f} instead of "
+        f"{reliance['b']:.3f} ({reliance['difference']:+.3f} with its own, {reliance['low']:+.3f} to "
+        f"{reliance['high']:+.3f}), and {sensitivity['value']:.1%} of the answers change "
+        f"({sensitivity['low']:.1%} to {sensitivity['high']:.1%})",
+    }
+
+
+def verdict_line(scores: Mapping) -> str:
+    """The verdict with its numbers, as report, card and warnings say it; "" where nothing was exchanged or asked."""
+    judged = scores.get("grounding", {}).get("verdict")
+    return f"{SENTENCES[judged['verdict']]}: {judged['why']}." if judged else ""
+
+
+def verdict_warnings(scores: Mapping) -> list[str]:
+    """The verdict as a warning, where it is not that the model looks."""
+    line = verdict_line(scores)
+    return [line] if line and scores["grounding"]["verdict"]["verdict"] != LOOKS else []

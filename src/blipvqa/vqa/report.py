@@ -20,7 +20,7 @@ from blipvqa.pages import certainty
 from blipvqa.pages.html import bullets, drawing
 from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, section, wide, write_page
 from blipvqa.pages.tables import confidence_table, settings_table
-from blipvqa.pages.wording import last_part
+from blipvqa.pages.wording import count, last_part, share
 from blipvqa.runs.files import sweep, write_text
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
@@ -28,6 +28,7 @@ from blipvqa.training.trained import evaluated_split, refuse_other_pictures
 from blipvqa.vqa import figures, tables
 from blipvqa.vqa.answers import answered_right
 from blipvqa.vqa.explained import stored_explanations
+from blipvqa.vqa.grounding import verdict_line
 from blipvqa.vqa.notes import stored_notes
 from blipvqa.vqa.pictures import explanations, prediction_card, sample_progress
 from blipvqa.vqa.review import read_review
@@ -69,7 +70,7 @@ def _write_report(run: Run, splits: Splits) -> Path:
         f"{run.name}: predicted against actual",
         [part for part in sections if part],
         heading=run.name,
-        subtitle=f"{_facts(run)}. No medical device: for research on methods only.",
+        subtitle=f"{_facts(run)}. No medical device: for research on methods only. {verdict_line(scores)}",
         warnings=scores["warnings"],
         searchable=True,
     )
@@ -116,16 +117,22 @@ def _curves(run: Run, splits: Splits) -> Section:
 def _grounding(scores: Mapping) -> Section | None:
     if "grounding" not in scores:
         return None
-    changed = scores["grounding"]["changed"]
-    sentences = [
-        f"With the picture {words}, {changed[name]:.0%} of the answers change."
-        for name, words in (("blank", "blanked"), ("shuffled", "exchanged for another"))
-        if changed[name] is not None
-    ]
     return section(
         "Does it look at the picture?",
-        paragraph(" ".join(sentences)),
+        paragraph(" ".join(filter(None, [verdict_line(scores), _followed(scores["grounding"])]))),
+        wide(tables.grounding_table(scores)),
         drawing(figures.plot_grounding(scores), "exact match with and without the picture"),
+    )
+
+
+def _followed(grounding: Mapping) -> str:
+    """How often right answers follow a picture that has another answer; "" where there is none."""
+    followed, stayed = grounding.get("followed"), grounding.get("stayed")
+    if not followed or followed["value"] is None:
+        return ""
+    return (
+        f"Of {count(followed)} right answers to questions that the new picture answers otherwise, "
+        f"{share(followed['value'])} follow it and {share(stayed['value'])} stay."
     )
 
 

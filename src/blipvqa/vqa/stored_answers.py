@@ -18,7 +18,7 @@ from blipvqa.models.loading import load_model
 from blipvqa.models.weights import weights_digest
 from blipvqa.runs.files import flush_folder, read_lines, remove, write_json, write_lines
 from blipvqa.runs.run import Run
-from blipvqa.vqa.grounding import blanked, shuffled
+from blipvqa.vqa.exchange import as_exchanged, blanked, exchanged, partners
 from blipvqa.vqa.predictions import candidate_texts, load_candidates, predict
 
 
@@ -42,12 +42,16 @@ class StoredAnswers:
             remove(made_by)
             flush_folder(made_by.parent)  # else a power cut brings it back, beside answers that it did not make
         dataset = self.splits[split]
-        if variant in ("blank", "shuffled"):
-            dataset = dataset.altered(blanked if variant == "blank" else shuffled(dataset, self.config.seed))
+        if variant == "blank":
+            dataset = dataset.altered(blanked)
+        elif variant == "shuffled":
+            dataset = exchanged(dataset, self.config.seed)
         model, processor = self.model("start" if variant == "start" else "trained")
         config = self._settings(variant)
         candidates = load_candidates(config, self.splits, processor)
         predictions = predict(model, processor, dataset, config, candidates, self.progress)
+        if variant == "shuffled":
+            predictions = as_exchanged(self.splits[split].rows, predictions, self.config.seed)
         write_lines(file, predictions)
         write_json(made_by, fingerprint)
         return predictions
@@ -80,14 +84,16 @@ class StoredAnswers:
         settings = config.as_dict()
         # The candidates stand in the fingerprint by their texts, whatever their file is called.
         ignored = ("batch_size", "uncertain_below", "candidates")
-        return {
+        rows = self.splits[split].rows
+        exchange = {"partners": _digest(partners(rows, self.config.seed))} if variant == "shuffled" else {}
+        return exchange | {
             "weights": self._weights("start" if variant == "start" else "trained"),
             "generate": {key: value for key, value in settings["generate"].items() if key not in ignored},
             "candidates": _digest(candidate_texts(config, self.splits)),
             "data": {key: settings["data"][key] for key in ("max_question_tokens", "max_answer_tokens")},
             "image_size": config.model.image_size,
             "pictures": DECODER,
-            "rows": _digest(self.splits[split].rows),
+            "rows": _digest(rows),
         }
 
 

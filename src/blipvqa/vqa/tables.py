@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from blipvqa.pages.html import Html, join
 from blipvqa.pages.tables import differences_table as table_of_differences
 from blipvqa.pages.tables import measures_table, table, titled
-from blipvqa.pages.wording import NOTHING, count, interval, number
+from blipvqa.pages.wording import NOTHING, count, interval, number, share
 from blipvqa.vqa.baselines import TITLES
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.titles import HEADLINE, counted, spoken
@@ -33,7 +33,7 @@ def metrics_table(scores: Mapping) -> Html:
         "generated": scores.get("generated"),
         "ceiling": scores["ceiling"],
         "questions alone": scores.get("baseline"),
-        "picture blanked": scores.get("grounding", {}).get("blank", {}).get("overall"),
+        "another picture": scores.get("grounding", {}).get("shuffled", {}).get("overall"),
         "before training": scores.get("start"),
     }
     others = {title: _by_title(entries) for title, entries in columns.items() if entries}
@@ -61,23 +61,23 @@ def variants_table(scores: Mapping) -> Html:
 
 
 def by_table(scores: Mapping, axis: str = "question_type", most: int = 100) -> Html:
-    """The largest levels of an axis: exact match with interval and count, the blanked picture's, yes/no and open."""
+    """The largest levels of an axis: exact match with interval and count, with another picture, yes/no and open."""
     levels = scores["by"].get(axis, {})
-    blank = scores.get("grounding", {}).get("blank", {}).get("by", {}).get(axis, {})
+    exchanged = scores.get("grounding", {}).get("shuffled", {}).get("by", {}).get(axis, {})
     rows = [
         (
             level,
             number(entries["exact_match"]),
             interval(entries["exact_match"]),
             count(entries["exact_match"]),
-            number(blank.get(level, {}).get("exact_match")),
+            number(exchanged.get(level, {}).get("exact_match")),
             *(number(entries.get(name)) for name in ("yes_no_accuracy", "open_exact_match", "open_token_f1")),
         )
         for level, entries in list(levels.items())[:most]
     ]
     if len(levels) > most:
         rows.append((f"… and {len(levels) - most:,} more in metrics-{scores.get('split', '*')}.json", *[""] * 7))
-    numbers = ["exact match", "95 % interval", counted(scores), "blanked", "yes/no", "open exact", "open F1"]
+    numbers = ["exact match", "95 % interval", counted(scores), "another picture", "yes/no", "open exact", "open F1"]
     return table([spoken(axis), *numbers], rows)
 
 
@@ -111,6 +111,34 @@ def review_table(review: Mapping) -> Html:
     ]
     rows.append(("without a verdict", "", "", f"{review['pending']:,}"))
     return table(["", "value", "95 % interval", "questions (images)"], rows)
+
+
+WITHOUT = {"shuffled": "another picture in its place", "blank": "picture blanked"}
+
+
+def grounding_rows(scores: Mapping) -> list[tuple[str, ...]]:
+    """Exact match without the own picture, what is lost with interval, and how many answers change with interval."""
+    grounding = scores["grounding"]
+    sensitivity = grounding.get("sensitivity") or {name: {"value": grounding["changed"][name]} for name in WITHOUT}
+    return [
+        (
+            words,
+            number(grounding[name]["overall"]["exact_match"]),
+            number(grounding["gap"][name], "difference"),
+            interval(grounding["gap"][name]),
+            share(sensitivity[name]["value"]),
+            interval(sensitivity[name]),
+        )
+        for name, words in WITHOUT.items()
+    ]
+
+
+GROUNDING_HEAD = ["", "exact match", "visual reliance", "95 % interval", "image sensitivity", "95 % interval"]
+
+
+def grounding_table(scores: Mapping) -> Html:
+    """What the score loses without the own picture (`grounding`), the exchange first."""
+    return table(GROUNDING_HEAD, grounding_rows(scores))
 
 
 def baselines_table(scores: Mapping) -> Html:

@@ -1,0 +1,90 @@
+"""Other pictures in place of a question's own: a blank one, and another one of the split.
+
+Notable:
+- Where the same question is asked of a picture with another answer, that picture takes the place: a model that looks
+  then has to change its answer, and is right when it follows the new picture.
+- Each row is exchanged by itself, from the seed and its id.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from blipvqa.data.dataset import VQADataset
+from blipvqa.models.towers import IMAGE_MEAN
+from blipvqa.numbers.grouping import rows_by
+from blipvqa.text import normalize
+from blipvqa.vqa.answers import reference_answers, same_question
+
+GREY = tuple(round(255 * mean) for mean in IMAGE_MEAN)  # what the model sees as zeros
+
+
+def blanked(pixels: Tensor, _image_id: str) -> Tensor:
+    """Every picture the same grey, which normalization makes zeros: `[3,S,S]` uint8."""
+    return torch.tensor(GREY, dtype=torch.uint8).view(3, 1, 1).expand_as(pixels).clone()
+
+
+def exchangeable(rows: Sequence[Mapping]) -> bool:
+    """Whether there is another image to exchange each one for."""
+    return len({row["image_id"] for row in rows}) > 1
+
+
+def partners(rows: Sequence[Mapping], seed: int) -> list[int]:
+    """For each row, the row whose picture takes the place of its own.
+
+    One of those with the same question and another answer; where there is none, the next image in a random circle of
+    all, so that each is used. Pictures with several answers to one question are not taken for their answer.
+    """
+    references = reference_answers(rows)
+    clear = [i for i, row in enumerate(rows) if len(references[same_question(row)]) == 1]
+    answers_to: dict[str, dict[str, list[int]]] = {}
+    for question, places in rows_by(normalize(rows[i]["question"]) for i in clear).items():
+        of_question = [clear[k] for k in places]
+        by_answer = rows_by(normalize(rows[i]["answer"]) for i in of_question)
+        answers_to[question] = {answer: [of_question[k] for k in by_answer[answer]] for answer in sorted(by_answer)}
+    rows_of = rows_by(row["image_id"] for row in rows)
+    circle = sorted(rows_of)
+    random.Random(f"{seed}/exchange").shuffle(circle)
+    following = dict(zip(circle, circle[1:] + circle[:1], strict=True))
+    chosen = []
+    for row in rows:
+        own = references[same_question(row)]
+        by_answer = answers_to.get(normalize(row["question"]), {})
+        others = [same for answer, same in by_answer.items() if answer not in own]
+        draw = random.Random(f"{seed}/exchange/{row['id']}")
+        chosen.append(_drawn_from(others, draw) if others else rows_of[following[row["image_id"]]][0])
+    return chosen
+
+
+def _drawn_from(lists: Sequence[Sequence[int]], draw: random.Random) -> int:
+    """One element of all lists, each as likely; without joining them, which would take the square of the rows."""
+    position = draw.randrange(sum(map(len, lists)))
+    for each in lists:
+        if position < len(each):
+            return each[position]
+        position -= len(each)
+    raise AssertionError("the position lies beyond the lists")
+
+
+def exchanged(dataset: VQADataset, seed: int) -> VQADataset:
+    """The same questions, each with another picture of the split."""
+    return dataset.with_pictures_of(partners(dataset.rows, seed))
+
+
+def as_exchanged(rows: Sequence[Mapping], predictions: Sequence[Mapping], seed: int) -> list[dict]:
+    """The predictions on `exchanged` pictures, under each row's own `image_id` again.
+
+    `shown_image_id` is the picture that the model saw, `shown_answer` what is right of that one, None where the same
+    question is not asked of it.
+    """
+    marked = []
+    for row, prediction, partner in zip(rows, predictions, partners(rows, seed), strict=True):
+        other = rows[partner]
+        same = normalize(other["question"]) == normalize(row["question"])
+        shown = {"shown_image_id": other["image_id"], "shown_answer": other["answer"] if same else None}
+        marked.append({**prediction, "image_id": row["image_id"], **shown})
+    return marked
