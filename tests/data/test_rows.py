@@ -156,6 +156,7 @@ BAD_FILES = {
     "no column": ("train.jsonl", b'{"picture": "images/0.png", "question": "x", "answer": "y"}\n', "no column image"),
     "doubled column": ("train.csv", b"image,question,answer,answer\nimages/0.png,a,b,c\n", "stands twice"),
     "empty file": ("train.csv", b"", "no column"),
+    "semicolons": ("train.csv", b"image;question;answer\nimages/0.png;a;b\n", "separated by ';', expected commas"),
     "header only": ("train.csv", b"image,question,answer\n", "no"),
     "endless line": ("train.jsonl", b'{"image": "' + b"x" * 2_000_000, "longer than"),
     "no parquet": ("train.parquet", b"PAR1 nonsense", "does not read as parquet"),

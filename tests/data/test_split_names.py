@@ -30,6 +30,21 @@ def test_a_table_that_is_no_split_is_not_added_and_said(folder, name):
     assert [note for note in splits.notes if note.startswith("not read") and note.endswith(f": {name}")]
 
 
+def test_other_layouts_and_folders_of_parts_are_said(folder):
+    jsonl(folder / "train.jsonl", rows(12))
+    (folder / "validation").mkdir()
+    jsonl(folder / "validation" / "part-0.jsonl", rows(4))
+    (folder / "test.parquet").mkdir()  # as Spark writes it
+    notes = [note for note in splits_of().notes if note.startswith("not read")]
+    assert len(notes) == 1 and notes[0].endswith(": validation/part-0.jsonl, test.parquet")
+
+
+def test_a_file_in_a_folder_s_place_is_said(folder):
+    jsonl(folder / "train.jsonl", rows(12))
+    with pytest.raises(SourceError, match=r"'mine/train\.jsonl' is a file, expected the folder"):
+        splits_of(data__source="mine/train.jsonl")
+
+
 def test_formats_may_differ_between_splits(folder):
     jsonl(folder / "train.jsonl", rows(8))
     write("csv", folder, {"test": rows(4, 16)})
