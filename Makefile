@@ -9,7 +9,7 @@ SET ?=
 GIVEN = $(if $(NAME),--name $(NAME)) $(if $(SET),--set $(SET))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-slow lint lab bench compare stress clean-cache
+.PHONY: help setup demo run test test-slow lint lab bench compare predict stress clean-cache
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ bench: $(READY)  ## how fast, beside how it is usually done (a quarter to half a
 
 stress: $(READY)  ## make stress NAME=x: notebook 05, a run on corrupted pictures
 	$(BIN)/python -m blipvqa stress $(CONFIG) $(GIVEN)
+
+predict: $(READY)  ## make predict NAME=x INPUT=table-or-folder OUTPUT=out.csv [QUESTIONS=list.txt] [SKIP=1]
+	$(BIN)/python -m blipvqa predict $(GIVEN) --input "$(INPUT)" --output "$(OUTPUT)" $(if $(QUESTIONS),--questions "$(QUESTIONS)") $(if $(SKIP),--skip)
 
 compare: $(READY)  ## make compare RUNS="a b": two runs side by side
 	$(BIN)/python -m blipvqa compare $(RUNS)

@@ -7,6 +7,7 @@ from blipvqa.models.loading import save_model
 from blipvqa.runs.run import Run, run_config
 from blipvqa.tasks import fine_tune, load_model
 from blipvqa.training.trained import load_results
+from blipvqa.vqa.answering import answer_all
 from blipvqa.vqa.asking import ask
 from blipvqa.vqa.batches import VQACollator
 from blipvqa.vqa.evaluation import evaluate
@@ -18,6 +19,7 @@ __all__ = [
     "Run",
     "VQACollator",
     "VQADataset",
+    "answer_all",
     "ask",
     "evaluate",
     "fine_tune",

@@ -38,6 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. generate.num_beams=3")
         if name == "evaluate":
             command.add_argument("--new-data", action="store_true", help="the data is not as it was in training")
+    predict = commands.add_parser("predict", help="answer a table, or a folder of pictures, of your own")
+    predict.add_argument("--name", help="the run's name; by default demo")
+    predict.add_argument("--input", required=True, help="a table with image and question, or a folder of pictures")
+    predict.add_argument("--output", required=True, help="the .csv or .jsonl to write")
+    predict.add_argument("--questions", help="for a folder: a text file with one question a line")
+    predict.add_argument("--skip", action="store_true", help="leave out rows that cannot be asked, and name them")
+    predict.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. generate.uncertain_below=0.5")
     compare = commands.add_parser("compare", help="two runs side by side")
     compare.add_argument("runs", nargs=2)
     commands.add_parser("clean-cache", help="remove resized images and drawn data").add_argument("config", nargs="?")
@@ -65,6 +72,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "clean-cache":
         return _clean_cache(load_config(options.config))
     overrides = parse_overrides(options.set)
+    if options.command == "predict":
+        return _predict(run_config(options.name, None, overrides), options)
     if options.command in TRAINING:
         config = load_config(options.config, overrides, options.name)
     else:
@@ -107,6 +116,14 @@ def _evaluate(config: Config, new_data: bool) -> int:
 
     run = evaluate(config, new_data=new_data)
     print(f"{run.folder.name}: see metrics-*.json and notebook 03")
+    return 0
+
+
+def _predict(config: Config, options: argparse.Namespace) -> int:
+    from blipvqa.vqa.answering import answer_all
+
+    path = answer_all(config, options.input, options.output, questions=options.questions, skip=options.skip)
+    print(f"{config.name}: open {path}")
     return 0
 
 

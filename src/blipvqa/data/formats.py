@@ -26,7 +26,7 @@ from blipvqa.data.split_names import SourceError, find_split_files, ignored_note
 from blipvqa.data.synthetic import write_synthetic
 from blipvqa.data.text_tables import is_json_list, read_text_table
 
-__all__ = ["SourceError", "open_source"]
+__all__ = ["SourceError", "open_source", "read_texts"]
 
 
 def open_source(config: Config) -> tuple[dict[str, RawSplit], list[str]]:
@@ -91,7 +91,7 @@ def _open_folder(folder: Path, config: Config) -> tuple[dict[str, RawSplit], lis
     splits = {
         split: read_parquet(paths, image, texts, split)
         if paths[0].suffix.lower() == ".parquet"
-        else _read_texts(paths, image)
+        else read_texts(paths, image)
         for split, paths in split_files.files.items()
     }
     return splits, ignored_note(split_files.ignored)
@@ -102,7 +102,7 @@ def _listing(folder: Path) -> str:
     return (", ".join(names[:6]) + ", …" * (len(names) > 6)) or "nothing"
 
 
-def _read_texts(paths: list[Path], image: str) -> RawSplit:
+def read_texts(paths: list[Path], image: str) -> RawSplit:
     """A split of jsonl, json or csv files, which stand in the folder that pictures are named from."""
     rows: list[dict | None] = []
     cells: list = []

@@ -14,7 +14,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class CheckedSplit:
     columns: list[str]
     pictures: Pictures
     texts: tuple[str, ...] = ("question", "answer")  # the columns that the task needs
+    left_out: dict[str, str] = field(default_factory=dict)  # by its place ("line 6 of train.jsonl"), what was wrong
 
     def chosen(self, rows: Iterable[int]) -> CheckedSplit:
         """These rows only."""
@@ -87,7 +88,10 @@ class _Check:
             self._refuse_all()
         columns = [name for name in self.names.final.values() if name not in ("image", *self.texts)]
         rows = [self._row(row, image_ids[row], columns) for row in usable]
-        return CheckedSplit(rows, usable, columns, self.raw.pictures, self.texts), self._notes()
+        return CheckedSplit(rows, usable, columns, self.raw.pictures, self.texts, self._left_out()), self._notes()
+
+    def _left_out(self) -> dict[str, str]:
+        return {self.raw.place(row): problem for row, problem in sorted(self.problems.items())}
 
     def _row(self, row: int, image_id: str, columns: list[str]) -> dict:
         values = self.values[row]

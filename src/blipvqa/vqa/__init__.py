@@ -4,6 +4,8 @@
 - `batches`: rows to a batch
 - `predictions`: a model and a split to predictions
 - `asking`: an answer about one's own picture
+- `own_questions`: a table or a folder of one's own, as a data set without answers
+- `answering`: all of them to a sheet of answers
 - `stored_answers`: predictions kept as long as what made them stays the same
 - `answers`: an answered question, and when two rows ask the same
 - `measures`: what is counted of each answer

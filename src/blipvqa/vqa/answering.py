@@ -1,0 +1,163 @@
+"""`answer_all`: a table of one's own questions, or a folder of pictures, to a sheet of answers.
+
+Notable:
+- Answers come in the same batches of whole pictures as `predict` makes, each picture encoded once.
+- Each finished batch is added to `<output>.partial`. Killed and started again it goes on, with the batches that are
+  missing, and the sheet is the same, bit for bit. The sheet itself appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from blipvqa.config.knobs import Config
+from blipvqa.config.paths import project_path
+from blipvqa.data.batches import whole_image_batches
+from blipvqa.data.dataset import Splits, VQADataset
+from blipvqa.data.images import DECODER
+from blipvqa.errors import InputError
+from blipvqa.models.loading import load_model
+from blipvqa.models.weights import weights_digest
+from blipvqa.pages.spreadsheets import write_sheet
+from blipvqa.runs.files import append_lines, make_folder, read_lines, write_lines
+from blipvqa.runs.lock import lock
+from blipvqa.runs.run import Run, RunError
+from blipvqa.training.trained import trained_run
+from blipvqa.vqa.calibration import read_calibration
+from blipvqa.vqa.confidence import abstain
+from blipvqa.vqa.own_questions import left_out_note, own_questions
+from blipvqa.vqa.predictions import answer_batches, candidate_texts, load_candidates
+
+COLUMNS = ("image", "question", "answer", "confidence", "withheld")
+
+
+def answer_all(
+    config: Config,
+    source: str | Path,
+    output: str | Path,
+    *,
+    questions: str | Path | Sequence[str] | None = None,
+    skip: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Answer the questions of `source` with the run's model, and write `output`, a csv or jsonl file, in their order.
+
+    `source` is a table (csv, jsonl, json) with the columns `image` and `question`, or a folder of pictures, each of
+    which is asked all `questions` (a list, or a text file). A row of the output has the picture's path as it was given,
+    the question, the answer, its calibrated confidence, whether it was withheld (`generate.uncertain_below`), and the
+    table's further columns.
+
+    Raises RunError without a model, MissingFile, InputError, and SourceError that names the rows which cannot be
+    asked; with `skip` they are left out and named.
+    """
+    run, output = Run(config.folder), project_path(output)
+    if not (run.model_folder / "config.json").exists():
+        raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
+    _refuse_output(output, project_path(source))
+    make_folder(output.parent)
+    partial = output.with_name(f"{output.name}.partial")
+    with lock(run.folder / partial.name):
+        dataset, wrong = own_questions(source, config, questions, skip)
+        if note := left_out_note(wrong):
+            print(note)
+        answers = _answered(config, run, dataset, partial, progress)
+        threshold, calibration = config.generate.uncertain_below or 0.0, read_calibration(run.model_folder)
+        _write(output, dataset, abstain(answers, threshold, calibration))
+        partial.unlink()
+    return output
+
+
+def _refuse_output(output: Path, source: Path) -> None:
+    """Raises InputError before anything slow: nobody's own file is replaced."""
+    if output.suffix.lower() not in (".csv", ".jsonl"):
+        raise InputError(f"output '{output.name}': answers are written as .csv or .jsonl")
+    if output.exists() and (output.resolve() == source.resolve() or not _is_ours(output)):
+        raise InputError(f"output '{output.name}' is there and holds no answers of ours: give another name")
+
+
+def _is_ours(output: Path) -> bool:
+    """Whether a file begins as `_write` begins it."""
+    with open(output, encoding="utf-8-sig", errors="replace") as file:
+        first = file.readline(1_000_000).rstrip("\n")
+    if output.suffix.lower() == ".csv":
+        return first.split(",")[: len(COLUMNS)] == list(COLUMNS)
+    try:
+        return list(json.loads(first))[: len(COLUMNS)] == list(COLUMNS)
+    except (ValueError, TypeError):
+        return False
+
+
+def _answered(config: Config, run: Run, dataset: VQADataset, partial: Path, progress: bool) -> list[dict]:
+    """The answer of each row: what `partial` holds, and the rest asked for and added to it."""
+    splits = _splits(config)
+    made_by = _fingerprint(config, run, dataset, candidate_texts(config, splits))
+    begun = read_lines(partial)
+    if begun and begun[0] != made_by:
+        changed = ", ".join(key for key in made_by if begun[0].get(key) != made_by[key])
+        raise InputError(
+            f"'{partial.name}' was begun with another {changed}: go on with what it was begun with, give another "
+            "output, or remove it"
+        )
+    write_lines(partial, begun or [made_by])  # without a line that a kill tore
+    answers = {row: answer for line in begun[1:] for row, answer in zip(line["rows"], line["answers"], strict=True)}
+    batches = whole_image_batches([row["image_id"] for row in dataset.rows], config.generate.batch_size)
+    batches = [batch for batch in batches if batch[0] not in answers]
+    if answers:
+        print(f"{partial.name}: {len(answers):,} of {len(dataset):,} were answered before, going on")
+    if batches:
+        model, processor = load_model(str(run.model_folder), config)
+        candidates = load_candidates(config, splits, processor)
+        for rows, of_batch in answer_batches(model, processor, dataset, config, candidates, batches, progress):
+            append_lines(partial, [{"rows": rows, "answers": of_batch}])
+            answers |= dict(zip(rows, of_batch, strict=True))
+    return [answers[i] for i in range(len(dataset))]
+
+
+def _splits(config: Config) -> Splits:
+    """The data that the run was trained on, where its answers are what is ranked; none where nothing needs it."""
+    if config.generate.method != "rank" or config.generate.candidates != "train":
+        return Splits({}, [])
+    with trained_run(config) as trained:
+        return trained.splits
+
+
+def _fingerprint(config: Config, run: Run, dataset: VQADataset, candidates: list[str] | None) -> dict:
+    """What the answers depend on, by content; `uncertain_below` may change, as it is applied at the end."""
+    generate = {k: v for k, v in config.generate.model_dump(mode="json").items() if k != "uncertain_below"}
+    rows = [(row["image_id"], row["question"]) for row in dataset.rows]
+    return {
+        "model": weights_digest(run.model_folder),
+        "generate settings": generate,
+        "question length": config.data.max_question_tokens,
+        "image size": config.model.image_size,
+        "precision": config.train.precision,
+        "picture decoder": DECODER,
+        "candidates": _digest(candidates),
+        "list of questions or pictures": _digest(rows),
+    }
+
+
+def _digest(value) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _write(output: Path, dataset: VQADataset, predictions: list[dict]) -> None:
+    rows = (
+        [
+            dataset.image_path(i),
+            row["question"],
+            prediction["prediction"],
+            prediction["confidence"],
+            "withheld" in prediction,
+            *(row[name] for name in dataset.columns),
+        ]
+        for i, (row, prediction) in enumerate(zip(dataset.rows, predictions, strict=True))
+    )
+    columns = [*COLUMNS, *(f"{name} (data)" if name in COLUMNS else name for name in dataset.columns)]
+    if output.suffix.lower() == ".csv":
+        write_sheet(output, columns, rows)
+    else:
+        write_lines(output, (dict(zip(columns, row, strict=True)) for row in rows))

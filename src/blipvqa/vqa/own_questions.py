@@ -1,0 +1,140 @@
+"""One's own questions, which have no answers: a table, or a folder of pictures and a list of questions.
+
+Notable:
+- They become a data set like any other, by the same checks: each picture is looked at once, pictures with equal bytes
+  are one, and all that is wrong is said by file and line before the first answer.
+- Rows are held in memory, pictures are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from blipvqa.config.knobs import Config, DataConfig
+from blipvqa.config.paths import project_path
+from blipvqa.data.columns import image_and_texts
+from blipvqa.data.dataset import VQADataset
+from blipvqa.data.formats import SourceError, read_texts
+from blipvqa.data.images import ImageStore
+from blipvqa.data.raw import ListedPictures, Part, RawSplit
+from blipvqa.data.rows import check_split
+from blipvqa.data.text_tables import read_text_table
+from blipvqa.errors import InputError, MissingFile
+
+TABLES = (".csv", ".jsonl", ".json")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
+MOST = 1_000_000  # questions at once: a few hundred bytes of memory each
+SHOWN = 10  # wrong rows that a message names
+TEXTS = ("question",)  # what a row needs beside its picture
+
+
+def own_questions(
+    source: str | Path, config: Config, questions: str | Path | Sequence[str] | None = None, skip: bool = False
+) -> tuple[VQADataset, dict[str, str]]:
+    """The questions of a table (columns `image`, a path from the table's folder, and `question`) or, each of
+    `questions` about each picture, of a folder; and the rows left out, each with what is wrong with it.
+
+    `questions` are a list, or a text file with one a line. With `skip` wrong rows are left out.
+    Raises MissingFile, and SourceError or InputError that name the lines.
+    """
+    path = project_path(source)
+    if path.is_dir():
+        raw, folder, data = _of_folder(path, _listed(questions)), path, config.data
+    elif not path.exists():
+        raise MissingFile(f"there is no table or folder '{source}'")
+    elif questions is not None:
+        raise InputError(f"'{path.name}' is a table and has its own questions: give a folder of pictures, or no list")
+    else:
+        data = _columns_that_are_there(path, config.data)
+        raw, folder = _of_table(path, data), path.parent
+    if len(raw.rows) > MOST:
+        raise SourceError(f"{path.name}: {len(raw.rows):,} questions, at most {MOST:,} are answered at once: split it")
+    plain = {"source": str(folder), "on_error": "skip", "where": {}, "group_column": None, "breakdown": None}
+    store = ImageStore(project_path(data.cache_dir) / "images", config.model.image_size, data.cache_gigabytes)
+    checked, _ = check_split(raw, "own", data.model_copy(update=plain), store, TEXTS)
+    if checked.left_out and not skip:
+        raise SourceError(
+            f"{_lines(checked.left_out)}\nMend them, or have them left out: skip=True, in a shell --skip."
+        )
+    for row in checked.rows:
+        row["answer"] = ""  # what is to be found
+    return VQADataset(checked, "own", store, folder, []), checked.left_out
+
+
+def _lines(wrong: dict[str, str]) -> str:
+    lines = [f"  {place}: {problem}" for place, problem in list(wrong.items())[:SHOWN]]
+    rest = [f"  and {len(wrong) - SHOWN:,} more"] if len(wrong) > SHOWN else []
+    return "\n".join([f"{len(wrong):,} rows cannot be asked:", *lines, *rest])
+
+
+def left_out_note(wrong: dict[str, str]) -> str:
+    """What a person should know of the rows that were skipped; empty without any."""
+    return f"left out: {_lines(wrong)}" if wrong else ""
+
+
+# ------------------------------------------------------------------------------------------------ a table
+
+
+def _columns_that_are_there(path: Path, data: DataConfig) -> DataConfig:
+    """`data` with those renames that this table has a use for: it may be named as the run's data, or as we do."""
+    if path.suffix.lower() not in TABLES:
+        excel = ": save it as CSV UTF-8" if path.suffix.lower() in (".xlsx", ".xls", ".ods") else ""
+        raise SourceError(f"'{path.name}' is no table of {', '.join(TABLES)}{excel}")
+    first = next((row for _, row in read_text_table(path) if isinstance(row, dict)), {})
+    renames = {name: ours for name, ours in data.columns.items() if name in first and ours != "answer"}
+    return data.model_copy(update={"columns": {n: ours for n, ours in renames.items() if ours not in first}})
+
+
+def _of_table(path: Path, data: DataConfig) -> RawSplit:
+    image, _ = image_and_texts(data, TEXTS)
+    raw = read_texts([path], image)
+    if not raw.rows:
+        raise SourceError(f"{path.name} has no row")
+    for row in raw.rows:
+        if row and "answer" in row:  # a reference, perhaps: it stays beside ours
+            row["answer (data)"] = row.pop("answer")
+    raw.columns = ["answer (data)" if name == "answer" else name for name in raw.columns]
+    return raw
+
+
+# ------------------------------------------------------------------------------------------------ a folder
+
+
+def _listed(questions: str | Path | Sequence[str] | None) -> list[str]:
+    if questions is None:
+        raise InputError(
+            "a folder of pictures needs questions: a list, or a text file with one a line (in a shell --questions FILE)"
+        )
+    if isinstance(questions, str | Path):
+        path = project_path(questions)
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise InputError(f"questions '{questions}' cannot be read ({reason}): give one question a line") from None
+        questions = [line.strip() for line in lines if line.strip()]
+    if not questions:
+        raise InputError("the list of questions is empty")
+    return list(dict.fromkeys(questions))
+
+
+def _of_folder(folder: Path, questions: list[str]) -> RawSplit:
+    """Every question about every picture, whose names are taken in alphabetical order, those in folders below too."""
+    pictures = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PICTURES and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not pictures:
+        raise SourceError(f"'{folder.name}' holds no picture ({', '.join(PICTURES)})")
+    if len(pictures) * len(questions) > MOST:
+        count = f"{len(pictures):,} pictures with {len(questions):,} questions each"
+        raise SourceError(f"'{folder.name}': {count}, at most {MOST:,} are answered at once: split it")
+    asked = [(picture, question) for picture in pictures for question in questions]
+    return RawSplit(
+        [{"question": question} for _, question in asked],
+        ["image", "question"],
+        ListedPictures([picture for picture, _ in asked]),
+        [Part(folder.name, 0, [picture for picture, _ in asked], "picture")],
+    )
