@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from picture_damages import bomb
 from picture_files import encoded, png16, tiff
-from PIL import Image
+from PIL import Image, ImageFile
 
 from blipvqa.data import images, picture_sources
 from blipvqa.data.decoding_memory import MEMORY, MemoryBudget, image_memory, resize_memory
@@ -20,7 +20,7 @@ from blipvqa.data.images import ImageError, open_picture, open_pixels, resize_im
 
 MEASURE = """
 import json, resource, sys
-from PIL import Image
+from PIL import Image, ImageFile
 import numpy as np
 from blipvqa.data import images
 images.open_pixels(np.arange(9, dtype=np.uint16).reshape(3, 3), 384)
@@ -99,6 +99,17 @@ def test_warnings_are_heard_again_after_threads_decoded():
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: open_pixels(encoded(Image.effect_noise((50, 50), 90)), 32), range(200)))
     assert warnings.filters == before
+
+
+def test_half_a_picture_is_refused_whatever_pillow_was_told(monkeypatch):
+    data = encoded(Image.effect_noise((60, 60), 90), "JPEG")
+    whole = open_pixels(data, 32)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ImageError):
+        open_pixels(data[: len(data) // 2], 32)
+    np.testing.assert_array_equal(open_pixels(data, 32), whole)
+    assert (ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS) == (True, 100)
 
 
 @pytest.mark.parametrize("shape", [(50, 40), (40, 50), (118, 20), (20, 118), (1, 300), (300, 1), (32, 32), (5, 5)])

@@ -11,10 +11,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from PIL import Image, ImageFile
+
 from blipvqa.data.depth import Refused
 
 BICUBIC_SUPPORT = 2.0  # of Pillow's filter, in pixels of the smaller picture
 TABLE_BYTES = 8  # of a weight in Pillow's table
+MOST_PIXELS = 89_478_485  # Pillow's own limit, of which it refuses the double
 
 
 class MemoryBudget:
@@ -63,15 +66,16 @@ def resize_memory(width: int, height: int, size: int) -> int:
     return tables + half + image_memory("RGB", size, size)
 
 
-class _Silence:
-    """Within, Pillow's warnings are not shown: of malformed metadata, which is dropped anyway, and of sizes, which are
-    checked here.
+class _PlainPillow:
+    """Within, Pillow decodes as it does by default, and its warnings are not shown: of malformed metadata, which is
+    dropped anyway, and of sizes, which are checked here.
 
-    `warnings.catch_warnings` alone is not for threads: one that leaves last would keep another's filters for ever.
+    A notebook that sets `LOAD_TRUNCATED_IMAGES` would get half pictures without a word, and keep them in the store.
+    Both settings and `warnings.catch_warnings` are of the whole process, so threads enter once and leave together.
     """
 
     def __init__(self):
-        self._lock, self._inside, self._caught = threading.Lock(), 0, None
+        self._lock, self._inside = threading.Lock(), 0
 
     def __enter__(self):
         with self._lock:
@@ -79,13 +83,16 @@ class _Silence:
                 self._caught = warnings.catch_warnings()
                 self._caught.__enter__()
                 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+                self._settings = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
+                ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, MOST_PIXELS
             self._inside += 1
 
     def __exit__(self, *_):
         with self._lock:
             self._inside -= 1
             if not self._inside:
+                ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = self._settings
                 self._caught.__exit__(None, None, None)
 
 
-SILENCE = _Silence()
+PLAIN_PILLOW = _PlainPillow()

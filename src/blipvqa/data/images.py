@@ -23,7 +23,7 @@ from PIL import Image
 
 from blipvqa.config.paths import project_path
 from blipvqa.data.cache import bytes_of, make_room, mark
-from blipvqa.data.decoding_memory import MEMORY, SILENCE, image_memory, resize_memory
+from blipvqa.data.decoding_memory import MEMORY, PLAIN_PILLOW, image_memory, resize_memory
 from blipvqa.data.depth import Refused
 from blipvqa.data.picture_sources import FORMATS, Source, picture_source
 from blipvqa.errors import MissingFile, UserError
@@ -99,7 +99,7 @@ def _source(picture) -> Source:
 def _guarded(where: str) -> Iterator[None]:
     """Within, whatever goes wrong is an ImageError that begins with `where`."""
     try:
-        with SILENCE:
+        with PLAIN_PILLOW:
             yield
     except (FileNotFoundError, ImageError):
         raise
