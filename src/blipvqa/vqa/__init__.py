@@ -10,6 +10,8 @@
 - `answers`: an answered question, and when two rows ask the same
 - `measures`: what is counted of each answer
 - `baselines`: what answers reach that never see the picture
+- `scripts`: what other people's evaluation scripts compute of one question
+- `published`: their measures, for a comparison with a number in a paper
 - `scores`: predictions to numbers with intervals
 - `validation`: the numbers of an epoch
 - `evaluation`: every number of a run

@@ -25,6 +25,7 @@ from blipvqa.vqa.grounding import grounding as grounding_of
 from blipvqa.vqa.grounding import verdict_warnings
 from blipvqa.vqa.notes import all_notes
 from blipvqa.vqa.predictions import load_candidates
+from blipvqa.vqa.published import published
 from blipvqa.vqa.scores import score
 from blipvqa.vqa.slices import slices
 from blipvqa.vqa.stored_answers import StoredAnswers
@@ -78,6 +79,7 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     scores["confidence"] = score_confidence(
         raw, calibration=calibration, threshold=config.generate.uncertain_below, bootstrap=bootstrap
     )
+    scores["published"] = published(raw, bootstrap)
     scores["slices"] = slices(predictions, train=train, bootstrap=bootstrap)
     scores["split"] = split
     # Looking for near-duplicates comes when every answer is on the disk: with many pictures it may take long.

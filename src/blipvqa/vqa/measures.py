@@ -1,8 +1,8 @@
 """What is counted of each answered question, and every measure as a function of the summed counts.
 
 `counts` turns each prediction into one row of a matrix, and a measure is computed from column sums
-(`numbers.measures`). Where the field's scripts disagree, each variant has a name of its own;
-`MEASURES[name].meaning` says in a line what it counts and where that comes from.
+(`numbers.measures`). Each variant has a name of its own; `MEASURES[name].meaning` says in a line what it counts and
+where that comes from. What other people's scripts compute stands in `published`.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ def _balanced(true_yes, yes, true_no, no) -> np.ndarray:
 def _bleu_measure(order: int) -> Measure:
     meaning = (
         f"corpus BLEU on open questions, n-grams up to {order} weighted equally, unsmoothed "
-        "(PathVQA; Papineni et al. 2002, n-grams counted by sacrebleu)"
+        "(Papineni et al. 2002, n-grams counted by sacrebleu); no mean over sentences"
     )
     return bleu(order, "open", meaning)
 
@@ -48,8 +48,8 @@ MEASURES = Measures(
         "open_token_f1": ratio(
             "token_f1",
             "open",
-            "macro F1: mean over open questions of the F1 of the two bags of words "
-            "(PathVQA; counts clipped as in SQuAD, Rajpurkar et al. 2016)",
+            "mean over open questions of the F1 of the two bags of words, counts clipped as in SQuAD "
+            "(Rajpurkar et al. 2016)",
             "open token F1",
         ),
         **{f"bleu_{order}": _bleu_measure(order) for order in BLEU_ORDERS},
@@ -78,20 +78,7 @@ MEASURES = Measures(
         "open_token_recall": ratio(
             "token_recall",
             "open",
-            "mean share of the reference's words that stand in the answer "
-            "(how LLaVA-Med scores open questions, Li et al. 2023; counts clipped)",
-        ),
-        "pathvqa_script_exact_match": ratio(
-            "script_exact",
-            "open",
-            "exact match in PathVQA's evaluation_script.py: distinct reference words found / words answered",
-            "PathVQA script exact match",
-        ),
-        "pathvqa_script_f1": ratio(
-            "script_f1",
-            "open",
-            "F1 as that script has it: a shared word counts as often as it was answered",
-            "PathVQA script F1",
+            "mean share of the reference's words that stand in the answer, counts clipped",
         ),
         "closed_accuracy": ratio(
             "right_closed", "closed", "exact match where the data's answer_type is closed (VQA-RAD)"
@@ -142,20 +129,11 @@ def _without_articles(normalized: str) -> list[str]:
 
 
 def _count_words(answer: list[str], predicted: list[str]) -> dict[str, float]:
-    """F1, recall, the PathVQA script's two, and BLEU's counts, of one open question."""
+    """F1, recall and BLEU's counts of one open question."""
     bag, predicted_bag = Counter(answer), Counter(predicted)
     shared = (bag & predicted_bag).total()
-    unclipped = sum(n for word, n in predicted_bag.items() if word in bag)
-    only_answer = sum(n for word, n in bag.items() if word not in predicted_bag)
-    script_precision = unclipped / max(len(predicted), 1)
     counted = {
         "token_f1": 2 * shared / max(len(answer) + len(predicted), 1),
         "token_recall": shared / max(len(answer), 1),
-        "script_exact": sum(word in predicted_bag for word in bag) / max(len(predicted), 1),
-        "script_f1": _harmonic(script_precision, unclipped / max(unclipped + only_answer, 1)),
     }
     return counted | count_ngrams(predicted, [answer])
-
-
-def _harmonic(precision: float, recall: float) -> float:
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0

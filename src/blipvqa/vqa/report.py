@@ -62,6 +62,7 @@ def _write_report(run: Run, splits: Splits) -> Path:
         _explained(run, split, splits[split], predictions),
         _stress(run, split),
         _review(run, split, predictions),
+        _published(scores),
         _data(scores),
         _gallery(splits[split], predictions),
         _settings(run),
@@ -174,6 +175,16 @@ def _review(run: Run, split: str, predictions: Sequence[Mapping]) -> Section | N
     if not review or not any(review["verdicts"].values()):
         return None
     return section(title, tables.review_table(review))
+
+
+def _published(scores: Mapping) -> Section | None:
+    if "published" not in scores:
+        return None
+    note = (
+        "Scripts of this field disagree, and some are wrong; each line is what one of them would print for this run, "
+        "its faults included. Compare only with numbers on the same split and the same questions."
+    )
+    return section("To compare with a published number", remark(note), wide(tables.published_table(scores)))
 
 
 def _data(scores: Mapping) -> Section:

@@ -10,6 +10,7 @@ from blipvqa.pages.tables import measures_table, table, titled
 from blipvqa.pages.wording import NOTHING, count, interval, number, share
 from blipvqa.vqa.baselines import TITLES
 from blipvqa.vqa.measures import MEASURES
+from blipvqa.vqa.published import MACRO_F1, MACRO_F1_MEANING, PUBLISHED
 from blipvqa.vqa.titles import HEADLINE, counted, spoken
 
 
@@ -58,6 +59,18 @@ def variants_table(scores: Mapping) -> Html:
         if name not in HEADLINE and entry["value"] is not None
     ]
     return table(["measure", "what it is", "value", "95 % interval", counted(scores)], rows, left=2)
+
+
+def published_table(scores: Mapping) -> Html:
+    """This run under the conventions of other people's scripts (`published`), one of their numbers a line."""
+    meanings = {name: (measure.title, measure.meaning) for name, measure in PUBLISHED.items()}
+    meanings[MACRO_F1] = ("PathVQA paper, macro F1", MACRO_F1_MEANING)
+    rows = [
+        (*meanings[name], number(entry), interval(entry), count(entry))
+        for name, entry in scores["published"].items()
+        if entry["value"] is not None
+    ]
+    return table(["whose number", "what it computes", "this run", "95 % interval", counted(scores)], rows, left=2)
 
 
 def by_table(scores: Mapping, axis: str = "question_type", most: int = 100) -> Html:
