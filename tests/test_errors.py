@@ -15,6 +15,7 @@ CAUGHT_OR_PROGRAMMING = {
     "config/plain_yaml.py",
     "data/deep_tiff.py",
     "data/image_files.py",
+    "data/saved_sets.py",
     "data/synthetic.py",
     "data/values.py",
     "models/architecture.py",
