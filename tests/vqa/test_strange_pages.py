@@ -131,7 +131,7 @@ def assert_harmless(page):
     assert "$" not in page
 
 
-@pytest.mark.parametrize("settings", [{}, {"text.usetex": True}, {"svg.fonttype": "none"}])
+@pytest.mark.parametrize("settings", [{}, {"text.usetex": True, "svg.fonttype": "none"}])
 def test_strange_text_is_drawn_as_text_at_every_moment(settings):
     predictions = predictions_of([(text, text, "no") for text in STRANGE] * 3 + [("is it?", "yes", "yes")] * 4)
     with matplotlib.rc_context(settings), warnings.catch_warnings():
@@ -219,8 +219,7 @@ FEW = {
 }
 
 
-@pytest.mark.parametrize("images", [1, 3])
-@pytest.mark.parametrize("case", FEW)
+@pytest.mark.parametrize(("case", "images"), [*((case, 3) for case in FEW), ("yes and no only", 1)])
 def test_next_to_no_data_is_shown_or_said(case, images):
     predictions = predictions_of(FEW[case], images)
     scores = scores_of(predictions)
