@@ -100,6 +100,34 @@ def test_values_below_zero_are_darker_than_zero():
         np.testing.assert_array_equal(pixels(picture), expected)
 
 
+def test_the_type_alone_changes_nothing():
+    values = np.array([[0, 7, 100]])
+    for kind in ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"):
+        for picture in (values.astype(kind), tiff(values.astype(kind))):
+            np.testing.assert_array_equal(pixels(picture), grey_8(values), kind)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([0, 32767], "i2"),
+        ([0, 2**31 - 1], "i4"),
+        ([0, 2**32 - 1], "u4"),
+        ([0, 2**63 - 1], "i8"),
+        ([0, 2**64 - 1], "u8"),
+        ([0, 65504], "f2"),
+        ([-32768, 32767], "i2"),
+        ([-(2**63), 2**63 - 1], "i8"),
+        ([-1e38, 1e38], "f4"),
+        ([0, 1e300], "f8"),
+    ],
+)
+def test_the_ends_of_every_type_are_black_and_white(values, kind):
+    for picture in (np.array([values], kind), tiff(np.array([values], kind))):
+        low, high = pixels(picture)[0, :, 0].tolist()
+        assert low == 0 and high >= 170  # the power of two above 1e300 is up to twice as bright
+
+
 def test_signed_bytes():
     values = np.array([[-128, 0, 127]], np.int8)
     for picture in (values, tiff(values)):

@@ -120,7 +120,7 @@ def rows_of(image: Image.Image, top: int, bottom: int) -> np.ndarray:
 def _scaled(values: np.ndarray, low: float, high: float, whole: bool) -> np.ndarray:
     """uint8. Whole numbers from 0 are scaled exactly and cut, as 16-bit grey always was; the rest is rounded."""
     if low == 0 and whole and high < 2**53:
-        return (values.clip(0, high).astype(np.int64) * 255 // int(high)).astype(np.uint8)
+        return (values.astype(np.int64).clip(0, int(high)) * 255 // int(high)).astype(np.uint8)
     share = (values.astype(np.float64) - low) / ((high - low) or 1)
     return np.rint(share.clip(0, 1) * 255).astype(np.uint8)
 

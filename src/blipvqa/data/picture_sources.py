@@ -75,7 +75,7 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 def picture_source(picture) -> Source:
     """The source of a file's bytes, a Pillow picture or an array. Raises Refused, and whatever Pillow raises."""
     if isinstance(picture, Image.Image):
-        return _of_given(picture)
+        return _of_opened(picture)
     if isinstance(picture, bytes | bytearray | memoryview):
         return _of_bytes(bytes(picture))
     if hasattr(picture, "__array__"):
@@ -157,7 +157,7 @@ def _of_deep_file(file: DeepFile) -> Source:
 # ------------------------------------------------------------------------------------------------ Pillow, arrays
 
 
-def _of_given(image: Image.Image) -> Source:
+def _of_opened(image: Image.Image) -> Source:
     """A picture that a person opened or made. What was opened and not read yet is read as the loader reads its file."""
     _check_size(*image.size)
     from_file = isinstance(image, ImageFile.ImageFile)
