@@ -24,7 +24,8 @@ from blipvqa.vqa.card import write_card
 from blipvqa.vqa.comparison import compare_runs
 from blipvqa.vqa.comparison_page import write_comparison
 from blipvqa.vqa.confidence import fit_temperature, score_confidence
-from blipvqa.vqa.grounding import exchangeable, grounding
+from blipvqa.vqa.exchange import exchangeable
+from blipvqa.vqa.grounding import grounding
 from blipvqa.vqa.report import write_report
 from blipvqa.vqa.review import read_review, write_review
 from blipvqa.vqa.slices import slices
