@@ -105,6 +105,28 @@ def test_a_csv_row_is_named_by_the_line_on_which_it_begins(folder):
         splits_of()
 
 
+@pytest.mark.parametrize(
+    "broken", ['images/0.png,"what?,it', 'images/0.png,"what?,"it"', '"images/0.png,what?,it', "a,b"]
+)
+def test_a_broken_csv_row_takes_no_other_with_it(folder, broken):
+    """A quote that was never closed made one row of all that followed."""
+    lines = ["image,question,answer"] + [f'images/{i}.png,"is it ""{i}""?",it' for i in range(6)]
+    (folder / "train.csv").write_text("\n".join([*lines[:3], broken, *lines[3:]]) + "\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"row train/2: line 4 of train\.csv: "):
+        splits_of()
+    splits = splits_of(data__on_error="skip")
+    assert sum(map(len, splits.values())) == 6
+    assert {row["question"] for data in splits.values() for row in data.rows} == {f'is it "{i}"?' for i in range(6)}
+
+
+def test_marks_of_byte_order_are_no_part_of_a_row(folder):
+    for kind, text in (("csv", "image,question,answer\nimages/0.png,a,b\nimages/2.png,c,d\n"), ("jsonl", "")):
+        text = text or "\n\ufeff".join(json.dumps(row) for row in rows(4, 8))
+        (folder / f"train.{kind}").write_text("\ufeff" + text, encoding="utf-8")
+        assert sum(map(len, splits_of().values())) == (2 if kind == "csv" else 4)
+        (folder / f"train.{kind}").unlink()
+
+
 def test_an_empty_file_is_named_and_skipped_where_others_have_rows(folder):
     jsonl(folder / "train.jsonl", rows(12))
     (folder / "test.jsonl").write_text("\n", encoding="utf-8")

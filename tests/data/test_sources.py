@@ -73,6 +73,12 @@ def test_a_column_with_a_name_of_ours_is_kept_beside_it(folder, name):
     assert any(f"{name} as '{name} (data)'" in note for note in splits.notes)
 
 
+def test_a_column_called_as_ours_would_be_beside_is_kept_too(folder):
+    jsonl(folder / "train.jsonl", [{**row, "id": "a", "id (data)": "b"} for row in rows(8)])
+    row = splits_of()["train"].rows[0]
+    assert (row["id (data) (data)"], row["id (data)"]) == ("a", "b")
+
+
 def test_validation_is_cut_by_image_and_never_by_question(folder):
     jsonl(folder / "train.jsonl", rows(40))
     splits = splits_of(data__validation_share=0.2)

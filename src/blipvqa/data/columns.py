@@ -38,10 +38,10 @@ class ColumnNames:
         for name in columns:
             if name not in self.final:
                 taken = name in OURS or name in data.columns.values()
-                self.final[name] = f"{name} (data)" if taken else name
+                self.final[name] = _beside(name, columns) if taken else name
         for name, ours in data.columns.items():
             if ours in OURS:
-                self.final[name] = f"{ours} (data)"
+                self.final[name] = _beside(ours, columns)
         twice = {name for name in self.final.values() if list(self.final.values()).count(name) > 1}
         if twice:
             raise SourceError(f"data.columns: {split} would have two columns {', '.join(sorted(twice))}")
@@ -75,6 +75,12 @@ class ColumnNames:
             f"{name} as '{ours}'" for name, ours in self.final.items() if ours.endswith(" (data)") and ours != name
         ]
         return [f"{self.split}: columns with names of ours are kept beside them: {', '.join(beside)}"] if beside else []
+
+
+def _beside(name: str, columns: list[str]) -> str:
+    """What a column is called that stays beside ours of its name; the source may have that name too."""
+    name = f"{name} (data)"
+    return _beside(name, columns) if name in columns else name
 
 
 def image_and_texts(data: DataConfig, texts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from blipvqa.data.values import DoubledObject, Unreadable, encodable
 LONGEST_LINE = 1_000_000  # characters of a jsonl or csv line
 LARGEST_JSON = 1_000_000_000  # bytes of a json file, which is read whole
 MOST_COLUMNS = 1_000
+MOST_AGAIN = 1_000_000  # lines of a csv file that are read again after broken rows
 MOST_DIGITS = 4_300  # of a whole number: Python refuses longer ones, and JSON with them
 
 Line = tuple[int, dict | str]  # the line's number, and its row or what is wrong with it
@@ -40,7 +42,7 @@ def read_text_table(path: Path) -> Iterator[Line]:
 def _jsonl(path: Path) -> Iterator[Line]:
     for line, text in _lines(path):
         if text.strip():
-            yield line, _row(text)
+            yield line, _row(text.lstrip("\ufeff"))  # files put together keep the mark of each
 
 
 def _row(text: str) -> dict | str:
@@ -106,32 +108,65 @@ def _explained(path: Path) -> Iterator[None]:
         raise SourceError(f"{path.name} is not JSON: {error}") from None
 
 
+class _Lines:
+    """The lines of a file, for a reader that may take several for a row: those after the first can be given back."""
+
+    def __init__(self, path: Path):
+        self.path, self.rest, self.returned = path, _lines(path), deque()
+        self.again = 0  # lines that were read twice
+        self.taken: list[tuple[int, str]] = []  # of the row that is being read
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self.taken.append(self.returned.popleft() if self.returned else next(self.rest))
+        return self.taken[-1][1]
+
+    def give_back(self) -> None:
+        self.again += len(self.taken) - 1
+        if self.again > MOST_AGAIN:
+            raise SourceError(f"{self.path.name} line {self.taken[0][0]}: too many quotes are opened and never closed")
+        self.returned.extendleft(reversed(self.taken[1:]))
+
+
 def _csv(path: Path) -> Iterator[Line]:
-    reader = csv.reader((text for _, text in _lines(path)), strict=True)
+    """A broken row is its first line alone: a quote that is never closed takes no other rows with it."""
+    lines = _Lines(path)
+    reader = csv.reader(lines, strict=True)
     columns = None
     while True:
-        line = reader.line_num + 1  # where the row begins: a cell in quotes may run over several
+        lines.taken = []
+        cells, problem = [], ""
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            if columns is None:
-                raise SourceError(f"{path.name} line {line}: the header does not read as csv: {error}") from None
-            yield line, str(error)
+            problem = str(error).replace("unexpected end of data", "a quote opens here and is never closed")
+        line = lines.taken[0][0]
+        if columns is None and (cells or problem):
+            columns = _csv_header(path, line, cells, problem)
             continue
-        if not cells:
-            continue
-        if columns is None:
-            columns = [encodable(cell) for cell in cells]
-            if len(columns) == 1 and (other := next((mark for mark in ";\t|" if mark in columns[0]), None)):
-                raise SourceError(f"{path.name}: its cells are separated by {other!r}, expected commas")
-            if len(set(columns)) < len(columns):
-                raise SourceError(f"{path.name}: a column name stands twice in {', '.join(columns)}")
-        elif len(cells) != len(columns):
-            yield line, f"it has {len(cells)} cells, the header {len(columns)}"
-        else:
+        if cells and len(cells) != len(columns):
+            problem = f"it has {len(cells)} cells, the header {len(columns)}"
+        if problem:
+            lines.give_back()
+            yield line, problem
+        elif cells:
             yield line, dict(zip(columns, cells, strict=True))
+
+
+def _csv_header(path: Path, line: int, cells: list[str], problem: str) -> list[str]:
+    """The names of the columns. Raises SourceError where they are none, for they would be wrong for every row."""
+    if problem:
+        raise SourceError(f"{path.name} line {line}: the header does not read as csv: {problem}")
+    columns = [encodable(cell) for cell in cells]
+    if len(columns) == 1 and (other := next((mark for mark in ";\t|" if mark in columns[0]), None)):
+        raise SourceError(f"{path.name}: its cells are separated by {other!r}, expected commas")
+    if len(set(columns)) < len(columns):
+        raise SourceError(f"{path.name}: a column name stands twice in {', '.join(columns)}")
+    return columns
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
