@@ -9,7 +9,7 @@ SET ?=
 GIVEN = $(if $(NAME),--name $(NAME)) $(if $(SET),--set $(SET))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-slow lint lab bench compare predict stress clean-cache
+.PHONY: help setup demo run test test-slow lint lab bench compare page predict stress clean-cache
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ stress: $(READY)  ## make stress NAME=x: notebook 05, a run on corrupted picture
 
 predict: $(READY)  ## make predict NAME=x INPUT=table-or-folder OUTPUT=out.csv [QUESTIONS=list.txt] [SKIP=1]
 	$(BIN)/python -m blipvqa predict $(GIVEN) --input "$(INPUT)" --output "$(OUTPUT)" $(if $(QUESTIONS),--questions "$(QUESTIONS)") $(if $(SKIP),--skip)
+
+page: $(READY)  ## make page NAME=x: a page on this machine, to ask a run about your own pictures
+	$(BIN)/python -m blipvqa page $(GIVEN)
 
 compare: $(READY)  ## make compare RUNS="a b": two runs side by side
 	$(BIN)/python -m blipvqa compare $(RUNS)

@@ -12,7 +12,7 @@ import sys
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path, project_root
 from blipvqa.config.reading import load_config, parse_overrides
-from blipvqa.errors import UserError
+from blipvqa.errors import InputError, UserError
 
 TRAINING = {"train": "fine-tune, or go on with a run", "run": "the notebooks in order, then the report"}
 LOOKING = {  # at a trained run, by its name
@@ -45,6 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     predict.add_argument("--questions", help="for a folder: a text file with one question a line")
     predict.add_argument("--skip", action="store_true", help="leave out rows that cannot be asked, and name them")
     predict.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. generate.uncertain_below=0.5")
+    page = commands.add_parser("page", help="a page on this machine, to ask a run's model about your own pictures")
+    page.add_argument("--name", help="the run's name; by default demo")
+    page.add_argument("--host", default="127.0.0.1", help="beyond this machine it wants BLIPVQA_PAGE_PASSWORD")
+    page.add_argument("--port", type=int, default=7860)
+    page.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. generate.uncertain_below=0.5")
     compare = commands.add_parser("compare", help="two runs side by side")
     compare.add_argument("runs", nargs=2)
     commands.add_parser("clean-cache", help="remove resized images and drawn data").add_argument("config", nargs="?")
@@ -72,6 +77,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "clean-cache":
         return _clean_cache(load_config(options.config))
     overrides = parse_overrides(options.set)
+    if options.command == "page":
+        return _page(run_config(options.name, None, overrides), options.host, options.port)
     if options.command == "predict":
         return _predict(run_config(options.name, None, overrides), options)
     if options.command in TRAINING:
@@ -124,6 +131,16 @@ def _predict(config: Config, options: argparse.Namespace) -> int:
 
     path = answer_all(config, options.input, options.output, questions=options.questions, skip=options.skip)
     print(f"{config.name}: open {path}")
+    return 0
+
+
+def _page(config: Config, host: str, port: int) -> int:
+    try:
+        from blipvqa.page.serving import serve
+    except ModuleNotFoundError as error:
+        raise InputError(f"the page needs {error.name}: pip install 'blipvqa[page]'") from None
+
+    serve(config, host, port)
     return 0
 
 

@@ -1,0 +1,60 @@
+"""A picture and a question to what the page shows: the answer, how sure the model is, and what moved it.
+
+Notable:
+- Nothing is remembered. Each question comes with its picture, so that no two people can get each other's, and when
+  the answer is given nothing holds the picture any more; none is written anywhere.
+- What goes back is drawn anew from pixels: no metadata of the file comes along.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+
+import torch
+from PIL import Image
+
+from blipvqa.config.knobs import GenerateConfig
+from blipvqa.data.images import resize_image
+from blipvqa.pages.maps import beside_its_map
+from blipvqa.vqa.asking import ask
+from blipvqa.vqa.explanations import explain
+
+SIDE = 360  # pixels of a picture that the page shows
+
+
+class Answers:
+    """What a model answers on the page."""
+
+    def __init__(self, model, processor, settings: GenerateConfig):
+        self.model, self.processor, self.settings = model, processor, settings
+
+    def __call__(self, picture: bytes, question: str, with_map: bool) -> dict:
+        """`answer`, `confidence` (None where there is none), `withheld`, and `picture`, as it was seen; with a map
+        of what moved the answer beside it, where the answer was given.
+
+        Raises ImageError and InputError.
+        """
+        answered = ask(self.model, self.processor, picture, question, self.settings)
+        shown = answered.image.copy()
+        shown.thumbnail((SIDE, SIDE))
+        if with_map and not answered.withheld:
+            size = self.processor.image_processor.size["height"]
+            pixels = torch.from_numpy(resize_image(answered.image, size))
+            moved = explain(self.model, self.processor, pixels, question, answered.answer)
+            if math.isfinite(float(moved.map.sum())):
+                shown = beside_its_map(shown, moved.map, SIDE)
+        return {
+            "question": question,
+            "answer": answered.answer,
+            "confidence": answered.confidence,
+            "withheld": answered.withheld,
+            "picture": _as_link(shown),
+        }
+
+
+def _as_link(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

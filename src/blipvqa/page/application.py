@@ -1,0 +1,140 @@
+"""The page's addresses: `/` the page, `/ask` a question with its picture, and the page's own script and style.
+
+Notable:
+- A question is one JSON line, the picture's bytes follow. Both are bounded while they arrive, in bytes and seconds, and
+  so is how many questions wait; pixels are bounded when the header is read.
+- The model answers one question after the other, in one thread; the server goes on listening meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from blipvqa.errors import UserError
+from blipvqa.page.guard import Guard
+from blipvqa.pages.html import Html
+from blipvqa.pages.page import TEMPLATES as PAGE_TEMPLATES
+
+TEMPLATES = Path(__file__).parent / "templates"
+LARGEST_PICTURE = 32 * 2**20  # bytes of a file
+LARGEST_QUESTION = 20_000  # bytes of the line before it
+SLOWEST_UPLOAD = 120.0  # seconds
+TOO_LARGE = f"the picture has more than {LARGEST_PICTURE // 2**20} MB: scale it down, or cut it into tiles"
+MOST_WAITING = 16  # questions, with their pictures in memory
+
+
+class Refused(Exception):
+    """A request that is not answered, with its status."""
+
+    def __init__(self, status: int, problem: str):
+        super().__init__(problem)
+        self.status = status
+
+
+def make_application(answer: Callable[[bytes, str, bool], dict], title: str, password: str | None = None) -> Starlette:
+    """The application; `answer(picture, question, with_map)` runs in a thread, one call at a time."""
+    token = secrets.token_urlsafe(32)
+    page = _page(title, token)
+    style = (PAGE_TEMPLATES / "page.css").read_text(encoding="utf-8") + _file("ask.css")
+    script = _file("ask.js")
+    turn = anyio.CapacityLimiter(1)
+    waiting = anyio.Semaphore(MOST_WAITING)
+
+    async def ask(request: Request) -> Response:
+        try:
+            if not hmac.compare_digest(request.headers.get("x-token", "").encode(), token.encode()):
+                raise Refused(403, "this page is from before the server was started again: load it anew")
+            waiting.acquire_nowait()
+        except anyio.WouldBlock:
+            return _problem(503, "too many people ask at once: try again in a moment")
+        except Refused as refused:
+            return _problem(refused.status, str(refused))
+        try:
+            question, with_map, picture = await _question(request)
+            return JSONResponse(await anyio.to_thread.run_sync(answer, picture, question, with_map, limiter=turn))
+        except Refused as refused:
+            return _problem(refused.status, str(refused))
+        except UserError as error:
+            return _problem(400, str(error))
+        except ClientDisconnect:
+            return Response(status_code=400)
+        finally:
+            waiting.release()
+
+    async def shown(_: Request) -> Response:
+        return HTMLResponse(page)
+
+    async def styled(_: Request) -> Response:
+        return Response(style, media_type="text/css")
+
+    async def scripted(_: Request) -> Response:
+        return Response(script, media_type="text/javascript")
+
+    routes = [
+        Route("/", shown),
+        Route("/ask.css", styled),
+        Route("/ask.js", scripted),
+        Route("/ask", ask, methods=["POST"]),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(Guard, password=password)])
+
+
+async def _question(request: Request) -> tuple[str, bool, bytes]:
+    """Question, whether a map is wanted, and the picture's bytes. Raises Refused."""
+    if request.headers.get("content-type") != "application/octet-stream":
+        raise Refused(415, "a question is sent by the page itself")
+    largest = LARGEST_PICTURE + LARGEST_QUESTION
+    if int(request.headers.get("content-length") or 0) > largest:
+        raise Refused(413, TOO_LARGE)
+    content = bytearray()
+    try:
+        async with asyncio.timeout(SLOWEST_UPLOAD):
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > largest:
+                    raise Refused(413, TOO_LARGE)
+    except TimeoutError:
+        raise Refused(408, f"the picture did not arrive within {SLOWEST_UPLOAD:.0f} seconds") from None
+    line, newline, picture = bytes(content).partition(b"\n")
+    try:
+        head = json.loads(line[:LARGEST_QUESTION]) if newline else None
+    except (ValueError, RecursionError):
+        head = None
+    if not isinstance(head, dict) or not isinstance(head.get("question"), str):
+        raise Refused(400, "a question is sent by the page itself")
+    if len(picture) > LARGEST_PICTURE:
+        raise Refused(413, TOO_LARGE)
+    return head["question"], head.get("map") is True, picture
+
+
+TOO_LARGE = (
+    f"the picture's file is larger than {LARGEST_PICTURE // 2**20} MB: scale the picture down, or cut it into tiles"
+)
+
+
+def _problem(status: int, text: str) -> JSONResponse:
+    return JSONResponse({"problem": text}, status)
+
+
+def _page(title: str, token: str) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, finalize=Html.escape, undefined=StrictUndefined
+    )
+    return environment.get_template("ask.html").render(title=title, token=token, largest=LARGEST_PICTURE)
+
+
+def _file(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")

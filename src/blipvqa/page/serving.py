@@ -1,0 +1,97 @@
+"""A run's page on this machine, until it is stopped.
+
+Notable:
+- `starlette` on `uvicorn`, both without their extras, because they are kept, are small (a megabyte beside
+  gradio's 83) and bring no page of their own. Gradio's lists fail screen readers (its issues 10532 and 12855), and its
+  plots name other servers. The standard library's server is, as its documentation says, not for strangers.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import signal
+import socket
+import sys
+
+import uvicorn
+
+from blipvqa.config.knobs import Config
+from blipvqa.errors import InputError
+from blipvqa.models.devices import pick_device
+from blipvqa.models.loading import load_model
+from blipvqa.page.answers import Answers
+from blipvqa.page.application import make_application
+from blipvqa.runs.run import Run, RunError
+
+PASSWORD = "BLIPVQA_PAGE_PASSWORD"  # of the environment: on a command line others would read it
+SHORTEST = 12  # characters
+
+
+def serve(config: Config, host: str = "127.0.0.1", port: int = 7860) -> None:
+    """Show the page of the run that `config` names, until Ctrl-C or a signal to end.
+
+    Raises InputError for a host beyond this machine without a password, or a port that is taken; RunError without a
+    model.
+    """
+    password = _password(host)
+    run = Run(config.folder)
+    if not (run.model_folder / "config.json").exists():
+        raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
+    with _listening(host, port) as listener:
+        model, processor = load_model(str(run.model_folder), config)
+        answers = Answers(model.to(pick_device()), processor, config.generate)
+        application = make_application(answers, run.name, password)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                application,
+                lifespan="off",
+                access_log=False,  # a log of who asked when is nobody's
+                log_level="warning",
+                server_header=False,
+                proxy_headers=False,
+                ws="none",
+                limit_concurrency=100,
+                timeout_graceful_shutdown=10,
+            )
+        )
+        place = f"[{host}]" if ":" in host else host
+        print(f"{run.name}: open http://{place}:{listener.getsockname()[1]}/ and stop it with Ctrl-C", flush=True)
+        _until_stopped(server, listener)
+        print(f"{run.name}: the page is closed")
+
+
+def _until_stopped(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Run until a signal; the questions that are being answered still are."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn sends it on, once it has ended
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass  # Ctrl-C, which uvicorn sends on as well: it is how a person ends this
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _password(host: str) -> str | None:
+    """None on this machine alone; else the password, which must be there and long enough."""
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise InputError(f"host '{host}' is no address: give 127.0.0.1, or an address of this machine") from None
+    if loopback:
+        return None
+    password = os.environ.get(PASSWORD, "")
+    if len(password) < SHORTEST:
+        raise InputError(
+            f"host '{host}' can be reached from other machines: set {PASSWORD} in the environment to a password of at "
+            f"least {SHORTEST} characters, and put a server with TLS before it, or leave the host away"
+        )
+    return password
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server(("127.0.0.1" if host == "localhost" else host, port), family=family)
+    except OSError as error:
+        raise InputError(f"port {port} of {host} cannot be used ({error.strerror}): give another --port") from None

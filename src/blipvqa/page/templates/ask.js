@@ -1,0 +1,106 @@
+'use strict';
+// The page keeps the picture and the conversation; the server keeps neither.
+const at = id => document.getElementById(id), meta = name => document.querySelector(`meta[name=${name}]`).content;
+const largest = Number(meta('largest'));
+let picture = null, asking = false;
+
+function say(text, wrong = false) {
+  at('status').textContent = text;
+  at('status').classList.toggle('wrong', wrong);
+}
+
+function choose(file) {
+  if (!file) return;
+  URL.revokeObjectURL(at('preview').src);
+  at('preview').hidden = true;
+  picture = null;
+  if (file.size > largest) {
+    say(`This file has ${(file.size / 2 ** 20).toFixed(0)} MB, at most ${largest / 2 ** 20} MB are read: scale the picture down, or cut it into tiles.`, true);
+    return;
+  }
+  picture = file;
+  at('preview').src = URL.createObjectURL(file);  // stays hidden where the browser cannot draw it, as with TIFF
+  say(`Picture: ${file.name || 'pasted'}`);
+  at('question').focus();
+}
+
+function element(tag, text, name) {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  if (name) made.className = name;
+  return made;
+}
+
+function show(turn) {
+  const item = document.createElement('li'), image = document.createElement('img');
+  image.src = turn.picture;
+  image.alt = turn.map ? 'the picture, and beside it in warm colours what moved the answer' : 'the picture';
+  const sure = turn.confidence === null ? 'no confidence' : `confidence ${Math.round(100 * turn.confidence)} %`;
+  item.append(image, element('p', turn.question, 'asked'), element('p', turn.answer || '(the model said nothing)', 'answer'),
+    element('p', turn.withheld ? `${sure}, too little to answer` : sure, 'sub'));
+  at('turns').append(item);
+  at('save').disabled = at('clear').disabled = false;
+}
+
+async function ask(event) {
+  event.preventDefault();
+  if (asking) return;
+  if (!picture) { say('Choose a picture first.', true); at('file').focus(); return; }
+  asking = true;
+  at('send').disabled = true;
+  say('Asking …');
+  const map = at('map').checked, head = JSON.stringify({question: at('question').value, map});
+  try {
+    const response = await fetch('ask', {method: 'POST', body: new Blob([head, '\n', picture]),
+      headers: {'Content-Type': 'application/octet-stream', 'X-Token': meta('token')}});
+    const turn = await response.json();
+    if (!response.ok) throw new Error(turn.problem);
+    show({...turn, map: map && !turn.withheld});
+    say(`${turn.question}: ${turn.answer}`);
+    at('question').value = '';
+  } catch (error) {
+    say(error instanceof TypeError ? 'The server does not answer: is it still running?' : error.message, true);
+  } finally {
+    asking = false;
+    at('send').disabled = false;
+    at('question').focus();
+  }
+}
+
+function save() {
+  const saved = document.implementation.createHTMLDocument(document.title);
+  saved.documentElement.lang = 'en';
+  const head = document.createElement('meta');
+  head.setAttribute('charset', 'utf-8');
+  const policy = document.createElement('meta');
+  policy.httpEquiv = 'Content-Security-Policy';
+  policy.content = "default-src 'none'; img-src data:";
+  saved.head.prepend(head, policy);
+  saved.body.append(element('h1', document.title), element('p', new Date().toISOString()), at('turns').cloneNode(true));
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob(['<!doctype html>', saved.documentElement.outerHTML], {type: 'text/html'}));
+  link.download = 'conversation.html';
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+function clear() {
+  at('turns').replaceChildren();
+  at('save').disabled = at('clear').disabled = true;
+  say('');
+  at('question').focus();
+}
+
+at('preview').addEventListener('load', () => { at('preview').hidden = false; });
+at('file').addEventListener('change', () => choose(at('file').files[0]));
+at('form').addEventListener('submit', ask);
+at('save').addEventListener('click', save);
+at('clear').addEventListener('click', clear);
+document.addEventListener('paste', event => choose([...event.clipboardData.files][0]));
+document.addEventListener('dragover', event => { event.preventDefault(); at('drop').classList.add('over'); });
+document.addEventListener('dragleave', () => at('drop').classList.remove('over'));
+document.addEventListener('drop', event => {
+  event.preventDefault();
+  at('drop').classList.remove('over');
+  choose(event.dataTransfer.files[0]);
+});
