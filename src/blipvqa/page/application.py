@@ -33,6 +33,10 @@ LARGEST_PICTURE = 32 * 2**20  # bytes of a file
 LARGEST_QUESTION = 20_000  # bytes of the line before it
 SLOWEST_UPLOAD = 120.0  # seconds
 TOO_LARGE = f"the picture has more than {LARGEST_PICTURE // 2**20} MB: scale it down, or cut it into tiles"
+CALIBRATED = (
+    "Confidence is calibrated: how often answers that this model is so sure of were right on validation pictures."
+)
+UNCALIBRATED = "Confidence is the model's own and was never checked: evaluate the run, which calibrates it."
 MOST_WAITING = 16  # questions, with their pictures in memory
 
 
@@ -44,10 +48,12 @@ class Refused(Exception):
         self.status = status
 
 
-def make_application(answer: Callable[[bytes, str, bool], dict], title: str, password: str | None = None) -> Starlette:
+def make_application(
+    answer: Callable[[bytes, str, bool], dict], title: str, password: str | None = None, calibrated: bool = True
+) -> Starlette:
     """The application; `answer(picture, question, with_map)` runs in a thread, one call at a time."""
     token = secrets.token_urlsafe(32)
-    page = _page(title, token)
+    page = _page(title, token, CALIBRATED if calibrated else UNCALIBRATED)
     style = (PAGE_TEMPLATES / "page.css").read_text(encoding="utf-8") + _file("ask.css")
     script = _file("ask.js")
     turn = anyio.CapacityLimiter(1)
@@ -129,11 +135,13 @@ def _problem(status: int, text: str) -> JSONResponse:
     return JSONResponse({"problem": text}, status)
 
 
-def _page(title: str, token: str) -> str:
+def _page(title: str, token: str, confidence: str) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, finalize=Html.escape, undefined=StrictUndefined
     )
-    return environment.get_template("ask.html").render(title=title, token=token, largest=LARGEST_PICTURE)
+    return environment.get_template("ask.html").render(
+        title=title, token=token, largest=LARGEST_PICTURE, confidence=confidence
+    )
 
 
 def _file(name: str) -> str:

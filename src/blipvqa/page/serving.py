@@ -23,6 +23,7 @@ from blipvqa.models.loading import load_model
 from blipvqa.page.answers import Answers
 from blipvqa.page.application import make_application
 from blipvqa.runs.run import Run, RunError
+from blipvqa.vqa.calibration import stored_calibration
 
 PASSWORD = "BLIPVQA_PAGE_PASSWORD"  # of the environment: on a command line others would read it
 SHORTEST = 12  # characters
@@ -41,7 +42,7 @@ def serve(config: Config, host: str = "127.0.0.1", port: int = 7860) -> None:
     with _listening(host, port) as listener:
         model, processor = load_model(str(run.model_folder), config)
         answers = Answers(model.to(pick_device()), processor, config.generate)
-        application = make_application(answers, run.name, password)
+        application = make_application(answers, run.name, password, stored_calibration(model) is not None)
         server = uvicorn.Server(
             uvicorn.Config(
                 application,
