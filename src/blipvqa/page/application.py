@@ -33,9 +33,7 @@ LARGEST_PICTURE = 32 * 2**20  # bytes of a file
 LARGEST_QUESTION = 20_000  # bytes of the line before it
 SLOWEST_UPLOAD = 120.0  # seconds
 TOO_LARGE = f"the picture has more than {LARGEST_PICTURE // 2**20} MB: scale it down, or cut it into tiles"
-CALIBRATED = (
-    "Confidence is calibrated: how often answers it is so sure of were right on validation pictures."
-)
+CALIBRATED = "Confidence is calibrated: how often answers it is so sure of were right on validation pictures."
 UNCALIBRATED = "Confidence is the model's own and was never checked: evaluate the run, which calibrates it."
 MOST_WAITING = 16  # questions, with their pictures in memory
 
