@@ -81,3 +81,21 @@ def test_the_plan_for_contributors_is_the_plan_that_is_tested():
     }
     standing = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
     assert shown == {room: floor for room, floor in FLOORS.items() if room in standing}
+
+
+def test_every_fault_of_the_table_names_tests_that_exist():
+    """`docs/reliability.md` is one table; a row's last cell names files or functions of `tests/`."""
+    rows = [
+        re.split(r"(?<!\\) \| ", line.removeprefix("| ").removesuffix(" |"))
+        for line in (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ")
+    ]
+    assert len(rows) > 80
+    assert [row[0] for row in rows if len(row) != 5] == []
+    missing = []
+    for fault, *_, tests in rows[2:]:
+        named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", tests)
+        texts = [(ROOT / file).read_text(encoding="utf-8") if (ROOT / file).is_file() else "" for file, _ in named]
+        gone = [test for test, text in zip(named, texts, strict=True) if f"def {test[1]}" not in text]
+        missing += [(fault, gone)] if gone or not named else []
+    assert missing == []
