@@ -1,16 +1,16 @@
 """Fine-tune BLIP on medical visual question answering, and look at what it learnt. `README.md` shows how."""
 
+from blipvqa.captions.predictions import describe
 from blipvqa.config.knobs import Config
 from blipvqa.config.reading import load_config
 from blipvqa.data.dataset import VQADataset, load_splits
 from blipvqa.models.loading import save_model
 from blipvqa.runs.run import Run, run_config
-from blipvqa.tasks import fine_tune, load_model
+from blipvqa.tasks import evaluate, fine_tune, load_model
 from blipvqa.training.trained import load_results
 from blipvqa.vqa.answering import answer_all
 from blipvqa.vqa.asking import ask
 from blipvqa.vqa.batches import VQACollator
-from blipvqa.vqa.evaluation import evaluate
 from blipvqa.vqa.predictions import predict
 from blipvqa.vqa.scores import score
 
@@ -21,6 +21,7 @@ __all__ = [
     "VQADataset",
     "answer_all",
     "ask",
+    "describe",
     "evaluate",
     "fine_tune",
     "load_config",

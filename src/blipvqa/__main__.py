@@ -99,10 +99,13 @@ def _run(options: argparse.Namespace) -> int:
 def _notebooks(config: Config, command: str, config_path: str | None, name: str | None, overrides: dict) -> int:
     from papermill import PapermillExecutionError
 
-    from blipvqa.workflow import NOTEBOOKS, run_notebooks
+    from blipvqa.tasks import task_of
+    from blipvqa.workflow import run_notebooks
 
     try:
-        run_notebooks(config, config_path, name, overrides, NOTEBOOKS if command == "run" else ("05_stress_test",))
+        run_notebooks(
+            config, config_path, name, overrides, task_of(config).notebooks if command == "run" else ("05_stress_test",)
+        )
     except PapermillExecutionError as error:
         print(f"{error.ename}: {error.evalue}", file=sys.stderr)
         return 2
@@ -119,7 +122,7 @@ def _train(config: Config) -> int:
 
 
 def _evaluate(config: Config, new_data: bool) -> int:
-    from blipvqa.vqa.evaluation import evaluate
+    from blipvqa.tasks import evaluate
 
     run = evaluate(config, new_data=new_data)
     print(f"{run.folder.name}: see metrics-*.json and notebook 03")
@@ -147,7 +150,7 @@ def _page(config: Config, host: str, port: int) -> int:
 def _report(config: Config) -> int:
     from blipvqa.data.dataset import load_splits
     from blipvqa.runs.run import Run
-    from blipvqa.vqa.report import write_report
+    from blipvqa.tasks import write_report
 
     path = write_report(Run(config.folder), load_splits(config))
     print(f"{config.name}: open {path.relative_to(project_root())}")

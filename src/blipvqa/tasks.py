@@ -1,13 +1,15 @@
-"""The only list of tasks, and what a person does with one: `fine_tune` and `evaluate`."""
+"""The only list of tasks, and what a person does with one: `fine_tune`, `evaluate`, `write_report`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
+from blipvqa.captions.task import CAPTION
 from blipvqa.config.knobs import Config
-from blipvqa.data.dataset import load_splits
+from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.models import loading
-from blipvqa.runs.run import Run
+from blipvqa.runs.run import Run, RunError
 from blipvqa.training import loop
 from blipvqa.training.task import Task
 from blipvqa.vqa.task import VQA
@@ -15,7 +17,11 @@ from blipvqa.vqa.task import VQA
 
 def task_of(config: Config) -> Task:
     """The task that a config names."""
-    return VQA
+    match config.task:
+        case "caption":
+            return CAPTION
+        case _:
+            return VQA
 
 
 def fine_tune(config: Config, processes: int = 1) -> Run:
@@ -24,6 +30,24 @@ def fine_tune(config: Config, processes: int = 1) -> Run:
     See `training.loop.fine_tune` for resuming, several processes and what is raised.
     """
     return loop.fine_tune(config, task_of(config), processes)
+
+
+def evaluate(config: Config, split: str | None = None, **options) -> Run:
+    """Answer or describe `split` (None: test, or validation) with the run of `config`; write predictions and metrics.
+
+    `options` are the task's: see `vqa.evaluation.evaluate` and `captions.evaluation.evaluate`.
+    """
+    return task_of(config).evaluate(config, split, **options)
+
+
+def write_report(run: Run, splits: Splits) -> Path:
+    """Write `outputs/<name>/report.html` from what the run folder holds.
+
+    Raises RunError where the run was not trained or not evaluated yet.
+    """
+    if not run.exists:
+        raise RunError(f"run '{run.name}' does not exist: run notebook 02_finetune first")
+    return task_of(run.config).write_report(run, splits)
 
 
 def load_model(name_or_path: str, config: Config | None = None, texts: Iterable[str] | None = None):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from accelerate import Accelerator
@@ -55,6 +56,8 @@ class Task:
     alone: bool  # whether a row's loss is independent of its batch; else a batch must not be cut into micro-batches
     remembered: Callable[[nn.Module], dict[str, Tensor]]  # tensors that a checkpoint keeps beside the trained weights
     write_card: Callable[[Run], None]  # the model card, from what the run folder holds
+    evaluate: Callable[..., Run]  # (config, split, **options): predictions and metrics of a trained run
+    write_report: Callable[[Run, Any], Path]  # (run, splits): report.html, from what the run folder holds
     notebooks: tuple[str, ...]  # what `make run` executes, in order
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from blipvqa.config.knobs import Config
+from pathlib import Path
+
+from blipvqa.config.knobs import TEXTS, Config
+from blipvqa.data.dataset import Splits
 from blipvqa.models.vqa import BlipForVQA
+from blipvqa.runs.run import Run
 from blipvqa.training.task import Batch, Losses, Task, nothing_remembered
 from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.card import write_card
+from blipvqa.vqa.evaluation import evaluate
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.validation import Validation
 
@@ -23,9 +28,16 @@ def units(config: Config, batch: Batch) -> int:
     return len(batch["labels"])
 
 
+def write_report(run: Run, splits: Splits) -> Path:
+    """The report, whose figures are loaded only when it is written."""
+    from blipvqa.vqa import report
+
+    return report.write_report(run, splits)
+
+
 VQA = Task(
     name="vqa",
-    texts=("question", "answer"),
+    texts=TEXTS["vqa"],
     model=BlipForVQA,
     collator=collator_for,
     losses=losses,
@@ -35,5 +47,7 @@ VQA = Task(
     alone=True,
     remembered=nothing_remembered,
     write_card=write_card,
+    evaluate=evaluate,
+    write_report=write_report,
     notebooks=("01_explore_data", "02_finetune", "03_evaluate", "04_inspect_predictions"),
 )

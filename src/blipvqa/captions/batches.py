@@ -1,0 +1,66 @@
+"""Captions to batches: what a caption looks like to the model, and the collator."""
+
+from __future__ import annotations
+
+import re
+
+from torch import Tensor
+
+from blipvqa.config.knobs import CaptionConfig, Config
+from blipvqa.data.batches import distinct_images
+from blipvqa.models.tokenizer import ANSWER_START, encode
+
+BECOMES_SPACE = re.compile(r"[.!\"()*#:;~]")  # as the authors do: salesforce/BLIP data/utils.py
+AUTHORS_WORDS = 30
+
+
+def prepare_caption(caption: str, max_words: int = AUTHORS_WORDS) -> str:
+    """Lower-case, each of `.!"()*#:;~` a space, at most `max_words` words (docs/facts.md 7.3)."""
+    return " ".join(BECOMES_SPACE.sub(" ", caption.lower()).split()[:max_words])
+
+
+def prompt_ids(tokenizer, prompt: str) -> list[int]:
+    """A prompt's tokens, without special ones."""
+    return tokenizer(prompt.lower(), add_special_tokens=False)["input_ids"]
+
+
+class CaptionCollator:
+    """Items to one batch (the dict in `docs/design.md`): `[DEC] prompt caption [SEP]`, true lengths, distinct images.
+
+    `labels` are -100 on padding, [DEC] and the prompt: only the caption is scored (docs/facts.md 7.1).
+    """
+
+    def __init__(self, processor, settings: CaptionConfig):
+        self.tokenizer, self.settings = processor.tokenizer, settings
+        self.context = 1 + len(prompt_ids(self.tokenizer, settings.prompt))  # tokens before a caption
+
+    def __call__(self, items: list[dict]) -> dict[str, Tensor]:
+        tokens = encode(self.tokenizer, self._texts(items), ANSWER_START, self.settings.max_tokens)
+        ids, mask = tokens["input_ids"], tokens["attention_mask"]  # [Q, L]
+        labels = ids.masked_fill(mask == 0, -100)
+        labels[:, : self.context] = -100
+        return {"input_ids": ids, "attention_mask": mask, **distinct_images(items), "labels": labels}
+
+    def _texts(self, rows: list[dict]) -> list[str]:
+        settings = self.settings
+        # a space between: else the prompt's last word and the caption's first would be one
+        return [
+            f"{settings.prompt.lower().strip()} {prepare_caption(row['caption'], settings.max_words)}".strip()
+            for row in rows
+        ]
+
+    def count_cut(self, rows: list[dict]) -> dict[str, int]:
+        """How many captions exceed the limits of words or tokens and are cut."""
+        ids = self.tokenizer(self._texts(rows), truncation=False, verbose=False)["input_ids"]
+        whole = (prepare_caption(row["caption"], 10**6) for row in rows)
+        return {
+            "caption": sum(
+                len(tokens) > self.settings.max_tokens or len(text.split()) > self.settings.max_words
+                for tokens, text in zip(ids, whole, strict=True)
+            )
+        }
+
+
+def collator_for(processor, config: Config) -> CaptionCollator:
+    """The collator with a config's prompt and limits."""
+    return CaptionCollator(processor, config.caption)

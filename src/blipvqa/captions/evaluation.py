@@ -1,0 +1,86 @@
+"""`evaluate` for captions: a trained run's captions on a held-out split, and every number that follows from them.
+
+Beside the score stand what needs no picture (the commonest caption, the captions under other pictures) and the weights
+training began with. Captions are written once and stored; all numbers are computed from them.
+"""
+
+from __future__ import annotations
+
+from blipvqa.captions.card import write_card
+from blipvqa.captions.predictions import Prediction, predict
+from blipvqa.captions.scores import score
+from blipvqa.captions.terms import load_terms
+from blipvqa.config.knobs import Config
+from blipvqa.data.duplicates import duplicate_notes, near_duplicates
+from blipvqa.data.images import DECODER
+from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.runs.files import write_json, write_lines
+from blipvqa.runs.run import Run
+from blipvqa.training.stored import ModelsOfRun, content_digest, stored
+from blipvqa.training.trained import Trained, trained_run
+
+
+def evaluate(
+    config: Config,
+    split: str | None = None,
+    *,
+    start: bool = True,
+    resamples: int = 1000,
+    new_data: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Describe `split` (None: test, or validation where there is no test) and write its predictions and metrics.
+
+    `start` also scores the weights training began with. `new_data` allows data that is not as it was in training; the
+    scores then say so first. Raises RunError where the run has no model yet, the split does not exist or the data
+    changed, and ConfigError where the settings are not the run's.
+    """
+    terms = load_terms(config)
+    with trained_run(config, split, new_data) as trained:
+        models = ModelsOfRun(config, trained.run, trained.splits)
+        predictions = _captions(config, trained, models, progress)
+        bootstrap = Bootstrap(config.data.group, resamples, config.seed)
+        scores = dict(
+            score(
+                predictions,
+                train=trained.splits["train"].rows,
+                breakdown=trained.splits[trained.split].breakdown,
+                terms=terms,
+                bootstrap=bootstrap,
+                seed=config.seed,
+            )
+        )
+        if start:
+            began = _captions(config, trained, models, progress, start=True)
+            scores["start"] = score(began, terms=terms, bootstrap=bootstrap)["overall"]
+        notes = {"leaks": trained.splits.notes + duplicate_notes(near_duplicates(trained.splits))}
+        scores["data"] = notes | {"digest": trained.digest, "changes": trained.changes}
+        changed = f"Evaluated as new data: it is not as it was in training ({'; '.join(trained.changes)})."
+        scores["warnings"] = [changed] * bool(trained.changes) + notes["leaks"] + scores["warnings"]
+        scores["split"] = trained.split
+        folder = trained.run.folder
+        write_lines(folder / f"predictions-{trained.split}.jsonl", predictions)
+        write_json(folder / f"metrics-{trained.split}.json", scores)
+        write_card(trained.run)
+        return trained.run
+
+
+def _captions(
+    config: Config, trained: Trained, models: ModelsOfRun, progress: bool, start: bool = False
+) -> list[Prediction]:
+    dataset = trained.splits[trained.split]
+    written_by = {
+        "weights": models.digest(start),
+        "caption": config.caption.model_dump(mode="json", exclude={"terms", "max_words", "max_tokens"}),
+        "seed": config.seed if config.caption.sample else None,
+        "image_size": config.model.image_size,
+        "pictures": DECODER,
+        "rows": content_digest(dataset.rows),
+    }
+    name = f"{trained.split}-start" if start else trained.split
+
+    def write() -> list[Prediction]:
+        model, processor = models.load(start)
+        return predict(model, processor, dataset, config, progress)
+
+    return stored(trained.run.folder / "answers", name, written_by, write)

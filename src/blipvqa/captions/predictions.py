@@ -1,0 +1,210 @@
+"""From a model and a split to a caption a picture; and `describe`, for one's own picture.
+
+Notable:
+- A picture is described once, whatever the number of its rows: these are its references.
+- Every prediction carries `score`, the unsmoothed log-probability of its tokens after the prompt, and `confidence`, the
+  geometric mean of their probabilities.
+- A caption depends on its picture and the settings alone: sampling draws from (seed, picture), not from the batch.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from blipvqa.captions.batches import collator_for, prompt_ids
+from blipvqa.config.knobs import CaptionConfig, Config
+from blipvqa.data.batches import batch_loader, loader_deaths_explained, workers_for
+from blipvqa.data.dataset import VQADataset
+from blipvqa.data.images import open_picture, resize_image
+from blipvqa.models.captioner import BlipForCaptioning
+from blipvqa.models.cpu import reuse_memory
+from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
+from blipvqa.numbers.grouping import rows_by
+
+SAMPLING_PENALTY = 1.1  # the authors draw with it, whatever they are told (docs/facts.md 7.6)
+
+
+class Prediction(TypedDict, total=False):
+    """A described picture: one line of `predictions-<split>.jsonl`, with the further columns of its first row."""
+
+    id: str  # of the picture's first row
+    image_id: str
+    references: list[str]  # the captions of all of its rows
+    prediction: str
+    score: float | None  # log-probability of the caption's tokens
+    confidence: float | None
+
+
+class Describer:
+    """Picture states to captions: `describer(images, image_ids)` is a list of dicts: prediction, score, confidence."""
+
+    def __init__(self, model: BlipForCaptioning, processor, settings: CaptionConfig, seed: int = 0):
+        self.model, self.tokenizer, self.settings, self.seed = model, processor.tokenizer, settings, seed
+        self.prompt = prompt_ids(self.tokenizer, settings.prompt)
+        pin_number_formats(model.device)
+
+    def write(self, images: Tensor, image_ids: Sequence[str]) -> Tensor:
+        """Token ids `[I,L]` of captions for picture states `[I,N,D]`."""
+        settings = self.settings
+        drawn = {}
+        if settings.sample:
+            seeds = [zlib.crc32(f"{self.seed}/{image_id}".encode()) for image_id in image_ids]
+            drawn = {"seeds": seeds, "top_p": settings.top_p, "top_k": settings.top_k}
+        penalty = settings.repetition_penalty
+        return self.model.generate_captions(
+            images=images,
+            prompt=self.prompt,
+            num_beams=settings.num_beams,
+            max_length=settings.max_length,
+            min_length=settings.min_length,
+            repetition_penalty=SAMPLING_PENALTY if settings.sample and penalty == 1.0 else penalty,
+            rule=settings.beams_by,
+            **drawn,
+        )
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, image_ids: Sequence[str]) -> list[dict]:
+        ids = self.write(images, image_ids)
+        real = ids != self.model.decoder_pad_token_id
+        scored = real.clone()
+        scored[:, : 1 + len(self.prompt)] = False
+        labels = ids.masked_fill(~scored, -100)
+        losses, _ = self.model.caption_losses(images, ids, real, labels, smoothing=0.0)
+        texts = self.tokenizer.batch_decode(ids[:, 1 + len(self.prompt) :], skip_special_tokens=True)
+        return [
+            {
+                "prediction": text.strip(),
+                "score": _rounded(-loss),
+                "confidence": _rounded(math.exp(-loss / tokens)) if tokens else None,
+            }
+            for text, loss, tokens in zip(texts, losses.tolist(), scored.sum(1).tolist(), strict=True)
+        ]
+
+
+def predict(
+    model: BlipForCaptioning, processor, dataset: VQADataset, config: Config, progress: bool = True
+) -> list[Prediction]:
+    """One prediction a picture of `dataset`, in its order. Uses the GPU if there is one; the model is moved there and
+    left in `eval()` mode."""
+    device = pick_device()
+    reuse_memory(device)
+    model.to(device).eval()
+    pictures = list(rows_by(row["image_id"] for row in dataset.rows).values())
+    size = config.generate.batch_size
+    batches = [[rows[0] for rows in pictures[start : start + size]] for start in range(0, len(pictures), size)]
+    describer = Describer(model, processor, config.caption, config.seed)
+    loader = batch_loader(dataset, collator_for(processor, config), batches, workers_for(config, device))
+    written: list[dict] = []
+    with torch.no_grad(), autocast(pick_precision(config.train.precision, device), device), loader_deaths_explained():
+        for firsts, batch in tqdm(
+            zip(batches, loader, strict=True),
+            total=len(batches),
+            desc=f"describe {dataset.split}",
+            unit="batch",
+            disable=not progress,
+            leave=False,
+        ):
+            images = model.encode_images(batch["pixel_values"].to(device, non_blocking=True))
+            written += describer(images, [dataset.rows[i]["image_id"] for i in firsts])
+    return [described(dataset.rows, rows, caption) for rows, caption in zip(pictures, written, strict=True)]
+
+
+def described(all_rows: Sequence[Mapping], rows: Sequence[int], caption: Mapping) -> Prediction:
+    """The prediction on the picture of `rows`, with their captions as references."""
+    first = {key: value for key, value in all_rows[rows[0]].items() if key != "caption"}
+    return Prediction(**first, references=[all_rows[i]["caption"] for i in rows], **caption)
+
+
+def _rounded(value: float) -> float | None:
+    """Six digits; None for what is no number: NaN is no JSON."""
+    return round(value, 6) if math.isfinite(value) else None
+
+
+@dataclass
+class Caption:
+    """What `describe` returns: the caption, how sure the model is of its words (0 to 1), the picture, and for each word
+    where the model looked when it wrote it: `[g,g]` over the picture's patches, 1 where most."""
+
+    caption: str
+    confidence: float | None
+    image: Image.Image
+    looks: list[tuple[str, Tensor]]
+
+    def __str__(self) -> str:
+        return self.caption if self.confidence is None else f"{self.caption} ({self.confidence:.0%})"
+
+
+def describe(
+    model: BlipForCaptioning,
+    processor,
+    image: str | Path | bytes | np.ndarray | Image.Image,
+    prompt: str | None = None,
+    settings: CaptionConfig | None = None,
+    seed: int = 0,
+) -> Caption:
+    """A caption of one's own picture: a file (from the project's root), its bytes, an array or a Pillow picture.
+
+    `settings` are a config's `caption` (lengths, beams, sampling); `prompt` replaces theirs, and the caption goes on
+    from it. Raises ImageError for a file that is no picture, and FileNotFoundError.
+    """
+    settings = settings or CaptionConfig()
+    if prompt is not None:
+        settings = replace_prompt(settings, prompt)
+    picture = open_picture(image)
+    pixels = torch.from_numpy(resize_image(picture, processor.image_processor.size["height"]))[None]
+    describer = Describer(model.eval(), processor, settings, seed)
+    with torch.no_grad():
+        images = model.encode_images(pixels.to(model.device))
+        (caption,) = describer(images, ["own"])
+        looks = word_looks(describer, images, ["own"])[0]
+    return Caption(caption["prediction"], caption["confidence"], picture, looks)
+
+
+def replace_prompt(settings: CaptionConfig, prompt: str) -> CaptionConfig:
+    """The same settings with another prompt."""
+    return settings.model_copy(update={"prompt": prompt})
+
+
+@torch.no_grad()
+def word_looks(describer: Describer, images: Tensor, image_ids: Sequence[str]) -> list[list[tuple[str, Tensor]]]:
+    """For each picture its caption's words, each with where the model looked: attention over the patches `[g,g]`.
+
+    The mean over layers and heads of the last token's cross-attention from which the word was written; a word of
+    several tokens has their mean. 1 is the largest of the caption.
+    """
+    model, tokenizer = describer.model, describer.tokenizer
+    ids = describer.write(images, image_ids)
+    real = ids != model.decoder_pad_token_id
+    maps = torch.stack(model.word_maps(images, ids, real)).mean((0, 2))[..., 1:]  # [I, L, patches], no class token
+    side = math.isqrt(maps.shape[-1])
+    first = 1 + len(describer.prompt)
+    return [
+        _by_word(tokenizer.convert_ids_to_tokens(row[first:].tolist()), looks[first - 1 :].view(-1, side, side).cpu())
+        for row, looks in zip(ids, maps, strict=True)
+    ]
+
+
+def _by_word(tokens: list[str], looks: Tensor) -> list[tuple[str, Tensor]]:
+    """Pieces of words (`##…`) joined, up to [SEP]; `looks[t]` is where token t came from."""
+    words: list[tuple[str, list[Tensor]]] = []
+    for token, look in zip(tokens, looks, strict=False):
+        if token in ("[SEP]", "[PAD]"):
+            break
+        if token.startswith("##") and words:
+            words[-1] = (words[-1][0] + token.removeprefix("##"), [*words[-1][1], look])
+        else:
+            words.append((token, [look]))
+    means = [(word, torch.stack(parts).mean(0)) for word, parts in words]
+    largest = max((look.max().item() for _, look in means), default=1.0) or 1.0
+    return [(word, look / largest) for word, look in means]

@@ -1,0 +1,129 @@
+"""`score`: from described pictures to numbers, with their counts, intervals and what needs no picture.
+
+Everything is computed from stored predictions. What needs no picture: the commonest caption of train, and the same
+captions under other pictures, which needs no model either: a caption follows from its picture alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypedDict
+
+import numpy as np
+
+from blipvqa.captions.measures import MEASURES, counts, measure_names
+from blipvqa.captions.predictions import Prediction
+from blipvqa.captions.terms import NO_TERMS, Terms
+from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
+from blipvqa.numbers.comparison import Difference, compare_counts
+from blipvqa.numbers.grouping import rows_by
+from blipvqa.text import normalize
+
+FEW_GROUPS = 30  # with fewer images, percentile intervals come out too narrow
+FEW_PICTURES = 10  # a level with fewer is named in the warnings
+FEW_CAPTIONS = 0.1  # a smaller share of distinct captions is named in the warnings
+
+
+class Scores(TypedDict, total=False):
+    """What `score` returns and `metrics-<split>.json` holds; `evaluate` adds what else a run measured."""
+
+    overall: dict[str, Estimate]  # by measure
+    by: dict[str, dict[str, dict[str, Estimate]]]  # by column, level (the largest first) and measure
+    baseline: dict[str, Estimate]  # the commonest caption of train, for every picture
+    baseline_caption: str
+    exchanged: dict[str, Estimate]  # every caption scored as that of another picture
+    needs_picture: Difference  # CIDEr-D, own picture minus exchanged
+    warnings: list[str]
+
+
+def score(
+    predictions: Iterable[Prediction],
+    *,
+    train: Iterable[Mapping] | None = None,
+    breakdown: Sequence[str] = (),
+    terms: Terms = NO_TERMS,
+    bootstrap: Bootstrap = BY_IMAGE,
+    seed: int = 0,
+) -> Scores:
+    """Every measure of `measures.MEASURES`, overall and by each column of `breakdown`, with 95 % intervals over images.
+
+    With the rows of `train`, their commonest caption is scored as baseline. Raises InputError where a prediction lacks
+    a key, or ids repeat.
+    """
+    predictions = list(predictions)
+    counted, groups, names = counts(predictions, terms), bootstrap.groups_of(predictions), measure_names(terms)
+    rows_of = {
+        column: _largest_first(rows_by(str(prediction.get(column)) for prediction in predictions))
+        for column in breakdown
+    }
+    everything = np.arange(len(predictions))
+    slices = [everything, *(np.array(rows) for levels in rows_of.values() for rows in levels.values())]
+    estimates = iter(estimate(counted, groups, slices, MEASURES, names, bootstrap))
+    scores: Scores = {
+        "overall": next(estimates),
+        "by": {column: {level: next(estimates) for level in levels} for column, levels in rows_of.items()},
+    }
+    if train is not None:
+        scores["baseline_caption"] = commonest_caption(train)
+        blind = counts([{**row, "prediction": scores["baseline_caption"]} for row in predictions], terms)
+        (scores["baseline"],) = estimate(blind, groups, [everything], MEASURES, names, bootstrap)
+    if len({prediction["image_id"] for prediction in predictions}) > 1:
+        other = counts(exchanged(predictions, seed), terms)
+        (scores["exchanged"],) = estimate(other, groups, [everything], MEASURES, names, bootstrap)
+        (compared,) = compare_counts(other, counted, groups, [everything], MEASURES, ["cider_d"], bootstrap)
+        scores["needs_picture"] = compared["cider_d"]
+    return scores | {"warnings": _warnings(scores, len(np.unique(groups)))}
+
+
+def commonest_caption(train: Iterable[Mapping]) -> str:
+    """The caption that train has most often, as it was first written; of equally common ones the first by alphabet."""
+    spelled: dict[str, str] = {}
+    times: Counter[str] = Counter()
+    for row in train:
+        caption = normalize(row["caption"])
+        spelled.setdefault(caption, row["caption"])
+        times[caption] += 1
+    return spelled[min(times, key=lambda caption: (-times[caption], caption))] if times else ""
+
+
+def exchanged(predictions: Sequence[Prediction], seed: int) -> list[Prediction]:
+    """The same references, each with the caption of another picture; every caption is used once."""
+    order = sorted(range(len(predictions)), key=lambda i: predictions[i]["image_id"])
+    random.Random(f"{seed}/exchange").shuffle(order)
+    other = dict(zip(order, order[1:] + order[:1], strict=True))
+    return [{**row, "prediction": predictions[other[i]]["prediction"]} for i, row in enumerate(predictions)]
+
+
+def _largest_first(levels: dict[str, list[int]]) -> dict[str, list[int]]:
+    return dict(sorted(levels.items(), key=lambda level: -len(level[1])))
+
+
+def _warnings(scores: Scores, images: int) -> list[str]:
+    """What a reader of the numbers should know before believing them, a line each."""
+    overall = scores["overall"]
+    if not overall["cider_d"]["n"]:
+        return ["there are no predictions: every number is null"]
+    warnings = []
+    if images < FEW_GROUPS:
+        warnings.append(f"the intervals rest on {images} images only: they are rough, and rather too narrow")
+    if "baseline" in scores and overall["cider_d"]["value"] <= scores["baseline"]["cider_d"]["value"]:
+        warnings.append(
+            f"CIDEr-D {overall['cider_d']['value']:.3f} is not above the {scores['baseline']['cider_d']['value']:.3f} "
+            "of the commonest caption of train, which sees no picture"
+        )
+    needs = scores.get("needs_picture")
+    if needs and not (needs["real"] and needs["difference"] > 0):
+        warnings.append(
+            "the captions do not fit their own pictures surely better than other pictures: the model may not look"
+        )
+    distinct = overall["distinct_captions"]["value"]
+    if distinct is not None and distinct < FEW_CAPTIONS:
+        warnings.append(f"few captions are different ones ({distinct:.1%} of all): the model repeats itself")
+    for column, levels in scores["by"].items():
+        few = [f"{level} ({entry['cider_d']['n']})" for level, entry in levels.items()]
+        few = [one for one, entry in zip(few, levels.values(), strict=True) if entry["cider_d"]["n"] < FEW_PICTURES]
+        if few:
+            warnings.append(f"{column}: fewer than {FEW_PICTURES} pictures in {', '.join(few[:5])}: examples, no facts")
+    return warnings

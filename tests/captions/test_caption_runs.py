@@ -1,0 +1,131 @@
+"""A tiny run on captions, from training to metrics; killed and gone on with; with adapters."""
+
+import json
+
+import pytest
+import torch
+from conftest import TINY
+
+from blipvqa import describe, evaluate, fine_tune, load_config, load_model, load_splits
+from blipvqa.captions.batches import CaptionCollator
+from blipvqa.captions.predictions import predict
+from blipvqa.config.knobs import ConfigError
+from blipvqa.runs.run import Run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """(root, config) of a tiny run on captions, trained and evaluated. Read only."""
+    folder = tmp_path_factory.mktemp("captions")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BLIPVQA_ROOT", str(folder))
+        config = load_config(None, TINY | {"task": "caption", "train.epochs": 8, "caption.max_length": 40}, "tiny")
+        fine_tune(config)
+        evaluate(config, progress=False, resamples=50)
+    return folder, config
+
+
+@pytest.fixture
+def run(trained, monkeypatch):
+    monkeypatch.setenv("BLIPVQA_ROOT", str(trained[0]))
+    return Run(trained[1].folder)
+
+
+def test_training_learns_and_leaves_what_every_run_leaves(run):
+    epochs = [row for row in run.history if row["type"] == "epoch"]
+    assert epochs[-1]["loss"] < epochs[0]["loss"] - 1
+    assert {"cider_d", "bleu_4", "terms_recalled"} <= epochs[-1].keys()
+    assert run.finished and run.config.train.metric == "cider_d" and run.config.train.loss == "token_mean"
+    sample = run.samples[0]
+    assert sample["epoch"] == 0 and len(sample["references"]) == 2 and sample["prediction"] is not None
+
+
+def test_a_picture_is_described_once_and_its_rows_are_the_references(run):
+    data = load_splits(run.config)["test"]
+    predictions = run.predictions("test")
+    assert len(predictions) == 6 == len(data) // 2
+    for prediction, row, other in zip(predictions, data.rows[::2], data.rows[1::2], strict=True):
+        assert prediction["id"] == row["id"] and prediction["references"] == [row["caption"], other["caption"]]
+        assert prediction["score"] < 0 < prediction["confidence"] < 1 and prediction["stain"] == row["stain"]
+
+
+def test_metrics_hold_numbers_intervals_and_what_needs_no_picture(run):
+    scores = run.metrics("test")
+    assert scores["overall"]["cider_d"]["n"] == 6
+    assert scores["overall"]["bleu_1"]["low"] <= scores["overall"]["bleu_1"]["value"]
+    assert scores["baseline_caption"] and scores["baseline"]["bleu_1"]["value"] > 0
+    assert {"exchanged", "needs_picture", "start", "by"} <= scores.keys() and "stain" in scores["by"]
+    assert scores["start"]["bleu_1"]["value"] < scores["overall"]["bleu_1"]["value"]
+
+
+def test_evaluating_again_writes_no_caption_again(run, monkeypatch):
+    monkeypatch.setattr("blipvqa.captions.evaluation.predict", lambda *_: pytest.fail("asked again"))
+    before = (run.folder / "predictions-test.jsonl").read_bytes()
+    evaluate(run.config, progress=False, resamples=50)
+    assert (run.folder / "predictions-test.jsonl").read_bytes() == before
+
+
+def test_a_caption_does_not_depend_on_its_batch_nor_a_drawn_one(run):
+    model, processor = load_model(str(run.model_folder), run.config)
+    data = load_splits(run.config)["test"]
+    for sample in (False, True):
+        config = run.config.model_copy(update={"caption": run.config.caption.model_copy(update={"sample": sample})})
+        alone = config.model_copy(update={"generate": config.generate.model_copy(update={"batch_size": 1})})
+        together, one_by_one = (predict(model, processor, data, c, progress=False) for c in (config, alone))
+        assert [row["prediction"] for row in together] == [row["prediction"] for row in one_by_one]
+
+
+def test_one_s_own_picture_is_described_with_a_look_for_each_word(run):
+    model, processor = load_model(str(run.model_folder), run.config)
+    picture = load_splits(run.config)["test"].image(0)
+    caption = describe(model, processor, picture, settings=run.config.caption)
+    assert caption.caption == run.predictions("test")[0]["prediction"]
+    assert " ".join(word for word, _ in caption.looks) == caption.caption
+    assert all(look.shape == (4, 4) for _, look in caption.looks)
+    assert max(look.max().item() for _, look in caption.looks) == pytest.approx(1)
+    assert describe(model, processor, picture, prompt="dense", settings=run.config.caption).caption
+
+
+def test_a_killed_run_goes_on_bit_for_bit(tiny):
+    whole = fine_tune(tiny("whole", task="caption"))
+    assert not fine_tune(tiny("parts", task="caption", train__max_minutes=1e-9)).finished
+    parts = fine_tune(tiny("parts", task="caption"))
+    one, other = (load_model(str(run.model_folder))[0].state_dict() for run in (whole, parts))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_adapters_train_a_captioner_and_are_merged_into_its_export(tiny):
+    config = tiny(task="caption", model__lora={"rank": 2}, train__epochs=1)
+    model, _ = load_model(str(fine_tune(config).model_folder))
+    assert not any("lora" in name for name in model.state_dict())
+    with pytest.raises(ConfigError, match="this model has no text_encoder, only vision_model, text_decoder"):
+        fine_tune(tiny("none", task="caption", model__lora={"rank": 2, "towers": ["text_encoder"]}))
+
+
+def test_a_step_does_not_depend_on_how_it_is_cut(tiny):
+    losses = {}
+    for name, micro in (("whole", None), ("cut", 6)):
+        run = fine_tune(tiny(name, task="caption", train__micro_batch_size=micro, train__epochs=1))
+        losses[name] = [row["loss"] for row in run.history if row["type"] == "step"]
+    assert losses["cut"] == pytest.approx(losses["whole"], rel=1e-4)
+
+
+def test_the_prompt_and_padding_are_never_scored_and_long_captions_are_counted(run):
+    _, processor = load_model(str(run.model_folder))
+    settings = run.config.caption.model_copy(update={"max_words": 4, "max_tokens": 24})
+    collator = CaptionCollator(processor, settings)
+    texts = ("Dense.", "tissue in silver stain with pigment")
+    rows = [{"caption": text, "image_id": "a", "pixels": torch.zeros(3, 8, 8)} for text in texts]
+    batch = collator(rows)
+    assert batch["pixel_values"].shape[0] == 1 and batch["image_index"].tolist() == [0, 0]
+    assert (batch["input_ids"][:, 0] == processor.tokenizer.bos_token_id).all()
+    scored = [ids[labels != -100] for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True)]
+    assert [processor.tokenizer.decode(ids) for ids in scored] == ["dense [SEP]", "tissue in silver stain [SEP]"]
+    assert collator.count_cut(rows) == {"caption": 1}
+
+
+def test_the_card_says_what_the_numbers_are_of(run):
+    card = (run.model_folder / "README.md").read_text()
+    assert "pipeline_tag: image-to-text" in card and "CIDEr-D" in card and "commonest caption" in card
+    architectures = json.loads((run.model_folder / "config.json").read_text())["architectures"]
+    assert architectures == ["BlipForConditionalGeneration"]

@@ -1,0 +1,142 @@
+"""Measures of captions, against pycocoevalcap's numbers, sacrebleu and examples worked by hand."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from sacrebleu.metrics import BLEU
+
+from blipvqa.captions.cider import cider_d, rouge_l
+from blipvqa.captions.scores import commonest_caption, exchanged, score
+from blipvqa.captions.terms import Finder, load_terms
+from blipvqa.config.knobs import ConfigError
+from blipvqa.errors import InputError
+from blipvqa.numbers.bootstrap import NO_INTERVALS, Bootstrap
+
+COCO = json.loads((Path(__file__).parent / "pycocoevalcap.json").read_text())
+
+
+def predictions(pairs):
+    return [
+        {"id": f"test/{i}", "image_id": f"image {i}", "prediction": prediction, "references": references}
+        for i, (prediction, references) in enumerate(pairs)
+    ]
+
+
+def values(rows, **options):
+    return {name: entry["value"] for name, entry in score(rows, bootstrap=NO_INTERVALS, **options)["overall"].items()}
+
+
+def test_cider_rouge_and_bleu_are_pycocoevalcaps():
+    pictures = COCO["pictures"]
+    predicted = [picture["prediction"].split() for picture in pictures]
+    references = [[text.split() for text in picture["references"]] for picture in pictures]
+    assert cider_d(predicted, references) == pytest.approx([picture["cider_d"] for picture in pictures], abs=1e-6)
+    longest = [rouge_l(words, texts) for words, texts in zip(predicted, references, strict=True)]
+    assert longest == pytest.approx([picture["rouge_l"] for picture in pictures], abs=1e-6)
+    overall = values(predictions((picture["prediction"], picture["references"]) for picture in pictures))
+    assert [overall[f"bleu_{n}"] for n in (1, 2, 3, 4)] == pytest.approx(COCO["bleu"], abs=1e-6)
+    assert overall["cider_d"] == pytest.approx(COCO["cider_d"], abs=1e-6)
+    assert overall["rouge_l"] == pytest.approx(COCO["rouge_l"], abs=1e-6)
+
+
+def test_bleu_with_several_references_is_sacrebleus():
+    pictures = [(picture["prediction"], picture["references"]) for picture in COCO["pictures"]]
+    most = max(len(texts) for _, texts in pictures)
+    columns = [[texts[i] if i < len(texts) else None for _, texts in pictures] for i in range(most)]
+    expected = BLEU(smooth_method="none", tokenize="none").corpus_score([text for text, _ in pictures], columns)
+    assert values(predictions(pictures))["bleu_4"] == pytest.approx(expected.score / 100, abs=1e-9)
+
+
+def test_cider_worked_by_hand():
+    """Two pictures; every n-gram of "dense fat" is in one of them alone, so each weighs log 2 in every order there."""
+    own = cider_d([["dense", "fat"], ["sparse"]], [[["dense", "fat"]], [["sparse"]]])
+    assert own == pytest.approx([10 * 2 / 4, 10 * 1 / 4])  # cosine 1 in the orders that there are, of four
+    shorter = cider_d([["dense"], ["sparse"]], [[["dense", "fat"]], [["sparse"]]])
+    cosine = math.log(2) ** 2 / (math.log(2) * math.sqrt(2) * math.log(2))
+    assert shorter[0] == pytest.approx(10 * cosine / 4 * math.exp(-1 / 72))
+    assert cider_d([["fat"], ["fat"]], [[["fat"]], [["fat"]]]) == [0, 0]  # what every picture has says nothing
+    assert cider_d([[], ["sparse"]], [[["dense"]], [["sparse"]]])[0] == 0
+
+
+def test_rouge_worked_by_hand():
+    assert rouge_l(["a", "b", "c"], [["a", "x", "c", "d"]]) == pytest.approx(
+        (1 + 1.44) * (2 / 3) * (2 / 4) / (2 / 4 + 1.44 * 2 / 3)
+    )
+    assert rouge_l([], [["a"]]) == rouge_l(["a"], [["b"]]) == rouge_l(["a"], [[]]) == 0
+
+
+def test_things_that_are_named_rightly_invented_or_left_out_are_counted():
+    terms = {"gland": ["glands", "acinus"], "fat": [], "necrosis": []}
+    rows = predictions(
+        [
+            ("glands and necrosis", ["an acinus beside fat", "fatty tissue"]),  # gland right, necrosis invented, no fat
+            ("fatty tissue", ["necrosis"]),
+        ]
+    )
+    overall = values(rows, terms=terms)
+    assert overall["terms_recalled"] == pytest.approx(1 / 3)
+    assert overall["terms_invented"] == pytest.approx(1 / 2)
+    assert overall["pictures_with_invented"] == pytest.approx(1 / 2)
+    assert "terms_recalled" not in values(rows)
+    assert Finder(terms).named("Fat, glands.") == {"fat", "gland"}
+
+
+def test_left_for_right_is_counted_where_one_side_is_named():
+    rows = predictions(
+        [("left lung", ["right lung"]), ("left", ["left"]), ("left", ["left or right"]), ("lung", ["left"])]
+    )
+    estimate = score(rows, bootstrap=NO_INTERVALS)["overall"]["sides_exchanged"]
+    assert (estimate["value"], estimate["n"]) == (0.5, 2)
+
+
+def test_repeated_captions_and_words_are_told_from_different_ones():
+    overall = values(predictions([("a b", ["x"]), ("a b", ["x"]), ("a c", ["x"])]))
+    assert overall["distinct_captions"] == pytest.approx(2 / 3)
+    assert overall["distinct_1"] == pytest.approx(3 / 6) and overall["distinct_2"] == pytest.approx(2 / 3)
+    assert overall["words"] == 2
+
+
+def test_a_captioner_that_does_not_look_is_warned_of():
+    organs = ["lung", "liver", "brain", "heart", "skin", "bone", "eye", "nerve"]
+    rows = predictions((f"image of the {organ}", [f"image of the {organ}"]) for organ in organs)
+    seeing = score(rows, train=[{"caption": "image of the lung"}] * 2, bootstrap=Bootstrap(resamples=200))
+    assert seeing["needs_picture"]["real"] and seeing["baseline_caption"] == "image of the lung"
+    assert seeing["exchanged"]["cider_d"]["value"] < seeing["overall"]["cider_d"]["value"]
+    assert not any("may not look" in line for line in seeing["warnings"])
+    blind = score([row | {"prediction": "image of the lung"} for row in rows], bootstrap=Bootstrap(resamples=200))
+    assert any("may not look" in line for line in blind["warnings"])
+    assert sorted(row["prediction"] for row in exchanged(rows, 0)) == sorted(row["prediction"] for row in rows)
+    assert all(a["prediction"] != b["prediction"] for a, b in zip(rows, exchanged(rows, 0), strict=True))
+
+
+def test_the_commonest_caption_is_that_of_train_as_it_was_spelled():
+    assert commonest_caption([{"caption": text} for text in ("Fat.", "a gland", "fat", "b")]) == "Fat."
+    assert commonest_caption([]) == ""
+
+
+def test_numbers_have_intervals_over_images_and_levels():
+    rows = [row | {"organ": "lung"} for row in predictions(("a b", ["a b" if i % 2 else "c"]) for i in range(40))]
+    scores = score(rows, breakdown=["organ"], bootstrap=Bootstrap(resamples=200))
+    entry = scores["overall"]["exact_match"]
+    assert entry["low"] < entry["value"] == 0.5 < entry["high"] and entry["n"] == 40
+    assert scores["by"]["organ"]["lung"]["exact_match"]["value"] == 0.5
+
+
+def test_predictions_that_cannot_be_scored_are_refused():
+    rows = predictions([("a", ["b"])])
+    with pytest.raises(InputError, match="has no prediction"):
+        score([{**rows[0], "prediction": None}])
+    with pytest.raises(InputError, match="twice"):
+        score(rows * 2)
+    assert score([])["overall"]["cider_d"]["value"] is None
+
+
+def test_terms_are_read_from_a_file(tiny, root):
+    (root / "terms.txt").write_text("# organs\ngland: glands, acinus\n\nfat\n")
+    config = tiny(task="caption", caption__terms="terms.txt")
+    assert load_terms(config) == {"gland": ["glands", "acinus"], "fat": []}
+    with pytest.raises(ConfigError, match=r"nowhere\.txt' cannot be read"):
+        load_terms(tiny(task="caption", caption__terms="nowhere.txt"))
+    assert "upper left gland" in load_terms(tiny(task="caption"))
