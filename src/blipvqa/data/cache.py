@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ BEGINNING = b"blipvqa"  # of a stored picture, whatever version wrote it
 DRAWN = re.compile(r"\w+-00000-of-00001\.parquet|drawn\.lock")
 HUB = re.compile(r".+\.(arrow|json|lock|incomplete)|[0-9a-f]{64}")  # as the datasets library names what it fetches
 KINDS = ("images", "synthetic", "hub")  # of a cache folder
+MARKING = threading.Lock()  # pictures are decoded, and stored, by many threads: one of them marks
 UNFINISHED_FOR = 24 * 3600  # seconds after which nobody writes an unfinished file any more
 
 
@@ -35,13 +37,14 @@ def mark(folder: Path) -> bool:
 
     Raises OSError where nothing can be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if is_marked(folder):
+    with MARKING:
+        folder.mkdir(parents=True, exist_ok=True)
+        if is_marked(folder):
+            return True
+        if folder.is_symlink() or any(not name.startswith(f".{TAG}.") for name in os.listdir(folder)):
+            return is_marked(folder)  # another process may have made it between the two looks
+        write_text(folder / TAG, MARK)
         return True
-    if folder.is_symlink() or any(not name.startswith(f".{TAG}.") for name in os.listdir(folder)):
-        return is_marked(folder)  # another process may have made it between the two looks
-    write_text(folder / TAG, MARK)
-    return True
 
 
 def is_marked(folder: Path) -> bool:
