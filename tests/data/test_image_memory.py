@@ -1,5 +1,6 @@
 """Decoding stays inside one budget of memory, whatever the header promises and however many threads decode."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -191,3 +192,19 @@ def test_many_large_pictures_at_once_stay_inside_the_budget(tmp_path):
     peak, taken = json.loads(result.stdout)
     assert taken <= MEMORY.total
     assert peak < 1.05 * MEMORY.total
+
+
+def test_an_error_that_is_kept_keeps_no_picture():
+    data = encoded(Image.effect_noise((2000, 2000), 90).convert("RGB"), "PNG")[:-2_000_000]
+    errors = []
+    for _ in range(10):
+        try:
+            open_pixels(data, 32)
+        except ImageError as error:
+            errors.append(error)
+    images_alive = [
+        each for each in gc.get_objects() if issubclass(type(each), Image.Image) and each.size == (2000, 2000)
+    ]
+    assert len(errors) == 10
+    assert not images_alive
+    assert all(error.__context__ is None for error in errors)

@@ -27,14 +27,18 @@ class MemoryBudget:
         self.total, self.taken, self.most = total, 0, 0
         self._changed = threading.Condition()
 
-    @contextmanager
-    def take(self, amount: int) -> Iterator[None]:
-        """Within, `amount` bytes are this thread's; waits for them. Raises Refused for more than there are."""
+    def check(self, amount: int) -> None:
+        """Raises Refused for more bytes than there are."""
         if amount > self.total:
             raise Refused(
                 f"the image is too large (decoding takes {amount / 1e9:,.1f} GB of memory, at most "
                 f"{self.total / 1e9:.1f} GB are used): scale it down, or cut it into tiles"
             )
+
+    @contextmanager
+    def take(self, amount: int) -> Iterator[None]:
+        """Within, `amount` bytes are this thread's; waits for them. Raises Refused for more than there are."""
+        self.check(amount)
         with self._changed:
             self._changed.wait_for(lambda: self.taken + amount <= self.total)
             self.taken += amount

@@ -13,9 +13,9 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import PIL
@@ -32,6 +32,7 @@ from blipvqa.runs.files import replacing
 DECODER = f"3-pillow-{PIL.__version__}"  # the first number grows whenever the same file gives other pixels
 LARGEST_FILE = 500_000_000  # bytes of an image file
 MAGIC = b"blipvqa2"
+Decoded = TypeVar("Decoded")  # a picture, or its pixels
 HEADER = struct.Struct("<8sIII")  # magic, side, crc32 of the pixels, whether they are one colour
 
 
@@ -48,19 +49,16 @@ def open_picture(picture, where: str | None = None) -> Image.Image:
 
     Raises ImageError for what is broken, animated, too large, or of another format; FileNotFoundError.
     """
-    with _guarded(_name(picture) if where is None else where):
-        source = _source(picture)
-        with MEMORY.take(source.memory + 2 * image_memory("RGB", *source.size)):
-            return source.whole()
+    return _decoded(picture, where, lambda source: 2 * image_memory("RGB", *source.size), Source.whole)
 
 
 def open_pixels(picture, size: int, where: str | None = None) -> np.ndarray:
     """`resize_image(open_picture(picture), size)`, with fewer copies of the whole picture."""
-    with _guarded(_name(picture) if where is None else where):
-        source = _source(picture)
-        copies = source.copies * image_memory("RGB", *source.size)
-        with MEMORY.take(source.memory + copies + resize_memory(*source.size, size)):
-            return _channels_first(source.resized(size))
+
+    def memory(source: Source) -> int:
+        return source.copies * image_memory("RGB", *source.size) + resize_memory(*source.size, size)
+
+    return _decoded(picture, where, memory, lambda source: _channels_first(source.resized(size)))
 
 
 def decode_image(data: bytes, where: str) -> Image.Image:
@@ -70,8 +68,47 @@ def decode_image(data: bytes, where: str) -> Image.Image:
 
 def resize_image(image: Image.Image, size: int) -> np.ndarray:
     """uint8 `[3, size, size]`, bicubic: what transformers' `BlipImageProcessorPil` makes, before normalization."""
-    with _guarded("the picture"), MEMORY.take(resize_memory(*image.size, size)):
-        return _channels_first(image.resize((size, size), Image.Resampling.BICUBIC))
+    memory = resize_memory(*image.size, size)
+    _attempt("the picture", MEMORY.check, memory)
+    with PLAIN_PILLOW, MEMORY.take(memory):
+        return _attempt("the picture", lambda: _channels_first(image.resize((size, size), Image.Resampling.BICUBIC)))
+
+
+def _decoded(
+    picture, where: str | None, memory: Callable[[Source], int], unpack: Callable[[Source], Decoded]
+) -> Decoded:
+    """`unpack(source)`, while `memory(source)` bytes beside the source's own are taken from the budget."""
+    where = _name(picture) if where is None else where
+    with PLAIN_PILLOW:
+        source = _attempt(where, _source, picture)
+        amount = source.memory + memory(source)
+        _attempt(where, MEMORY.check, amount)
+        with MEMORY.take(amount):
+            try:
+                return _attempt(where, unpack, source)
+            finally:
+                del source  # it holds the unpacked picture, which must be gone when its memory counts as free
+
+
+def _attempt(where: str, work: Callable, *arguments):
+    """`work(*arguments)`; whatever goes wrong is an ImageError that begins with `where`."""
+    try:
+        return work(*arguments)
+    except (FileNotFoundError, ImageError):
+        raise
+    except Refused as error:
+        problem = str(error)
+    except Image.DecompressionBombError:
+        problem = "the image is too large: scale it down, or cut it into tiles"
+    except Exception as error:  # decoders fail in many ways on hostile bytes, and each means the same to the caller
+        reason = " ".join(str(error).replace(str(io.BytesIO), "").split())[:200] or type(error).__name__
+        if isinstance(error, Image.UnidentifiedImageError):
+            reason = f"it is none of {', '.join(FORMATS)}"
+        if isinstance(error, MemoryError):
+            reason = "memory ran out"
+        problem = f"the image does not decode ({reason})"
+    del work, arguments  # an error that is kept would keep the picture too, as it would the one that is handled above
+    raise ImageError(f"{where}: {problem}")
 
 
 def _channels_first(image: Image.Image) -> np.ndarray:
@@ -93,27 +130,6 @@ def _source(picture) -> Source:
     if file.stat().st_size > LARGEST_FILE:
         raise Refused(f"it has {file.stat().st_size:,} bytes, at most {LARGEST_FILE:,} are read")
     return picture_source(file.read_bytes())
-
-
-@contextmanager
-def _guarded(where: str) -> Iterator[None]:
-    """Within, whatever goes wrong is an ImageError that begins with `where`."""
-    try:
-        with PLAIN_PILLOW:
-            yield
-    except (FileNotFoundError, ImageError):
-        raise
-    except Refused as error:
-        raise ImageError(f"{where}: {error}") from None
-    except Exception as error:  # decoders fail in many ways on hostile bytes, and each means the same to the caller
-        reason = " ".join(str(error).replace(str(io.BytesIO), "").split())[:200]
-        if isinstance(error, Image.UnidentifiedImageError):
-            reason = f"it is none of {', '.join(FORMATS)}"
-        if isinstance(error, MemoryError):
-            reason = "memory ran out"
-        if isinstance(error, Image.DecompressionBombError):
-            raise ImageError(f"{where}: the image is too large: scale it down, or cut it into tiles") from None
-        raise ImageError(f"{where}: the image does not decode ({reason or type(error).__name__})") from None
 
 
 class ImageStore:
