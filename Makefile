@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 CONFIG ?=
 NAME ?=
 SET ?=
+TASK ?=
 GIVEN = $(if $(NAME),--name $(NAME)) $(if $(SET),--set $(SET))
 
 .DEFAULT_GOAL := help
@@ -23,8 +24,8 @@ $(READY): requirements.txt pyproject.toml
 
 setup: $(READY)  ## make .venv and install everything (others call it)
 
-demo: $(READY)  ## the whole workflow on the embedded data, from nothing to report.html
-	$(BIN)/python -m blipvqa run configs/demo.yaml
+demo: $(READY)  ## the whole workflow on the embedded data, from nothing to report.html [TASK=caption]
+	$(BIN)/python -m blipvqa run configs/$(if $(TASK),$(TASK)-)demo.yaml
 
 run: $(READY)  ## make run CONFIG=configs/x.yaml [NAME=x] [SET="train.epochs=3 data.source=folder"]
 	$(BIN)/python -m blipvqa run $(or $(CONFIG),configs/demo.yaml) $(GIVEN)

@@ -10,5 +10,9 @@
 - `validation`: the numbers of an epoch
 - `evaluation`: every number of a run
 - `titles`: the measures that pages show first
+- `tables`: tables of captions and measures
+- `figures`: figures of the same
+- `pictures`: pictures with their captions
+- `report`: `report.html` of a run
 - `card`: the model card
 """

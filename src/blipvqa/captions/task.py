@@ -49,5 +49,5 @@ CAPTION = Task(
     write_card=write_card,
     evaluate=evaluate,
     write_report=write_report,
-    notebooks=("01_explore_data", "02_finetune", "06_captions"),
+    notebooks=("06_captions",),
 )
