@@ -1,0 +1,31 @@
+"""The widget of a notebook answers as `ask` does."""
+
+import io
+from datetime import UTC, datetime
+
+from blipvqa import Run, ask, load_model, load_splits
+from blipvqa.page.widget import AskWidget
+
+
+def test_a_question_and_a_follow_up_each_get_their_answer(done):
+    data = load_splits(done)["test"]
+    buffer = io.BytesIO()
+    data.image(0).save(buffer, "PNG")
+    widget = AskWidget(Run(done.folder))
+    widget.send.click()
+    assert widget.status.value == "Choose a picture first."
+    content = buffer.getvalue()
+    file = {"name": "a.png", "type": "image/png", "size": len(content), "content": memoryview(content)}
+    widget.picture.value = ({**file, "last_modified": datetime.now(UTC)},)
+    model, processor = load_model(str(done.folder / "model"), done)
+    for question in (data.rows[0]["question"], "is there <b>pigment</b>?"):
+        widget.question.value = question
+        widget.send.click()
+        expected = ask(model, processor, buffer.getvalue(), question, done.generate)
+        shown = widget.turns.children[-1].value
+        assert f"<b>{expected.answer}</b>" in shown and f"{expected.confidence:.0%}" in shown
+        assert "<b>pigment" not in shown and "data:image/jpeg" in shown
+    assert len(widget.turns.children) == 2
+    widget.question.value = " "
+    widget.send.click()
+    assert "empty" in widget.status.value
