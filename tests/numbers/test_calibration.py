@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blipvqa.numbers.calibration import calibrate, expected_calibration_error, fit, reliability_bins
+from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.numbers.calibration import (
+    calibrate,
+    calibration_error,
+    count_bins,
+    estimate_calibration_error,
+    expected_calibration_error,
+    fit,
+    reliability_bins,
+)
 
 CHANCES = st.floats(0, 1)
 
@@ -90,3 +99,32 @@ def test_the_likelihood_is_at_its_maximum():
     slope, offset = 1 / fitted["temperature"], fitted["offset"]
     for ds, do in [(0.01, 0), (-0.01, 0), (0, 0.01), (0, -0.01)]:
         assert loss(slope, offset) < loss(slope + ds, offset + do)
+
+
+def test_a_perfectly_calibrated_model_is_told_from_a_boastful_one():
+    """The measured error of 300 calibrated answers is 0.06 by noise alone; a percentile interval excludes the truth, 0."""
+    generator, groups = np.random.default_rng(0), np.repeat(np.arange(60), 5)
+    stated = generator.random(300) ** 0.5
+    honest = estimate_calibration_error(stated, generator.random(300) < stated, groups)
+    assert honest["value"] > 0.03 and honest["floor"] == pytest.approx(honest["value"], rel=0.5)
+    assert honest["low"] == 0 < honest["high"]
+    boastful = estimate_calibration_error(stated, generator.random(300) < stated**3, groups)
+    assert boastful["low"] > boastful["floor"] > 0
+    assert estimate_calibration_error(stated[:0], stated[:0], groups[:0])["floor"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("images", "least"), [(30, 0.86), (200, 0.88), (858, 0.9)])
+@pytest.mark.parametrize("excess", [0.0, 0.1])
+def test_the_interval_of_a_calibration_error_covers_the_true_one(images, least, excess):
+    generator, groups = np.random.default_rng(images), np.repeat(np.arange(images), 5)
+    many = generator.random(400_000) ** 0.5
+    chance = np.clip(many - excess, 0, 1)
+    truth = calibration_error(count_bins(many, chance, 15).sum(axis=0))
+    covered = 0
+    for seed in range(200):
+        stated = generator.random(len(groups)) ** 0.5
+        right = generator.random(len(groups)) < np.clip(stated - excess, 0, 1)
+        entry = estimate_calibration_error(stated, right, groups, Bootstrap(resamples=200, seed=seed))
+        covered += entry["low"] <= truth <= entry["high"]
+    assert covered / 200 >= least

@@ -8,4 +8,5 @@
 - `classes`: macro F1 over classes
 - `comparison`: which differences between two matrices of counts are real
 - `calibration`: whether a stated probability can be believed, and the fit that repairs it
+- `ranking`: how well a score puts right before wrong
 """

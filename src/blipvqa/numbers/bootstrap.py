@@ -173,6 +173,23 @@ def estimate_statistic(
     return _entry(float(statistic(counts[rows].sum(axis=0))), statistic(sums), groups[rows])
 
 
+def estimate_weighted(
+    statistic: Callable[[np.ndarray], float], groups: np.ndarray, bootstrap: Bootstrap = BY_IMAGE, shifted: bool = False
+) -> Estimate:
+    """A statistic of weighted rows that is no function of column sums: of weights `[row]`, 1 each and as resampled.
+
+    `shifted` moves the resampled values so that their mean is the value, for a statistic that resampling itself moves.
+    """
+    if not len(groups):
+        return nothing_counted()
+    value = float(statistic(np.ones(len(groups))))
+    chunks = bootstrap_weights(int(groups.max()) + 1, bootstrap)
+    samples = np.array([statistic(weights[groups]) for chunk in chunks for weights in chunk])
+    if shifted and np.isfinite(samples).any():
+        samples = samples - (np.nanmean(samples) - value)
+    return _entry(value, samples, groups)
+
+
 def estimate_mean(
     values: Sequence[float], groups: np.ndarray, bootstrap: Bootstrap = BY_IMAGE, rows: np.ndarray | None = None
 ) -> Estimate:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from blipvqa.errors import InputError
+from blipvqa.numbers.bootstrap import BY_IMAGE, TAIL, Bootstrap, estimate_statistic, resample, sum_by_group
 from blipvqa.numbers.measures import divide
 
 BINS = 15  # as in Guo et al. 2017
@@ -103,6 +104,42 @@ def calibration_error(sums: np.ndarray) -> np.ndarray:
     """The ECE of column sums `[..., 3 * bins]` of `count_bins`, `[...]`; NaN where they count nothing."""
     n, confident, correct = np.split(sums, 3, axis=-1)
     return divide(np.abs(correct - confident).sum(axis=-1), n.sum(axis=-1))
+
+
+def estimate_calibration_error(
+    confidences: np.ndarray, right: np.ndarray, groups: np.ndarray, bootstrap: Bootstrap = BY_IMAGE, bins: int = BINS
+) -> dict:
+    """The ECE with an interval that covers the true one, and `floor`: what noise alone would show.
+
+    Even a perfectly calibrated model of this size has an ECE above 0, because each bin's accuracy is off by chance.
+    `floor` is the mean of that: the gap of each group to its bins' means, with its sign drawn anew (a wild bootstrap;
+    Wu 1986). The measured error exceeds the true one as a resampled one exceeds the measured one, which a reflected
+    interval allows for (basic bootstrap; Davison and Hinkley 1997, section 5.2). The interval is that one and the
+    percentile interval together; it begins at 0 where noise alone shows such an error 2.5 times in a hundred.
+    """
+    counts = count_bins(confidences, right, bins)
+    entry = estimate_statistic(counts, groups, calibration_error, bootstrap)
+    value, floor = entry["value"], None
+    if value is not None and entry["low"] is not None:
+        (sums,) = resample(counts, groups, [np.arange(len(counts))], bootstrap)
+        low, high = np.quantile(calibration_error(sums), (TAIL, 1 - TAIL))
+        noise = _noise(counts, groups, bootstrap, bins)
+        floor = float(noise.mean())
+        above_noise = value > np.quantile(noise, 1 - TAIL)
+        entry["low"] = float(max(0.0, min(low, 2 * value - high))) if above_noise else 0.0
+        entry["high"] = float(min(1.0, max(high, 2 * value - low)))
+    return {**entry, "floor": floor}
+
+
+def _noise(counts: np.ndarray, groups: np.ndarray, bootstrap: Bootstrap, bins: int) -> np.ndarray:
+    """The ECE `[resample]` of perfectly calibrated rows whose gaps repeat each other in groups as these do."""
+    n, confident, correct = np.split(counts, 3, axis=1)
+    mean_gap = divide((correct - confident).sum(axis=0), n.sum(axis=0))
+    _, by_group = sum_by_group(correct - confident - n * np.nan_to_num(mean_gap), groups)
+    inside = (sum_by_group(n, groups)[1] > 0).sum(axis=0)  # groups in each bin; their mean takes one degree of freedom
+    by_group *= np.sqrt(inside / np.maximum(inside - 1, 1))
+    signs = np.random.default_rng(bootstrap.seed).choice([-1.0, 1.0], size=(bootstrap.resamples, len(by_group)))
+    return np.abs(signs @ by_group).sum(axis=1) / len(counts)
 
 
 def _log_odds(probability: np.ndarray | float) -> np.ndarray:

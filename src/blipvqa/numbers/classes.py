@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, bootstrap_weights, interval, nothing_counted
+from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate_weighted, nothing_counted
 
 
 def macro_f1(actual: np.ndarray, predicted: np.ndarray, weights: np.ndarray, classes: int) -> float:
@@ -26,10 +26,5 @@ def estimate_macro_f1(
         return nothing_counted()
     names, numbers = np.unique([*actual, *predicted], return_inverse=True)
     sides, classes = numbers.reshape(2, len(actual)), len(names)
-    value = macro_f1(*sides, np.ones(len(actual)), classes)
-    chunks = bootstrap_weights(int(groups.max()) + 1, bootstrap)
-    samples = np.array([macro_f1(*sides, weights[groups], classes) for chunk in chunks for weights in chunk])
-    counted = len(np.unique(groups))
-    # a resample lacks rare classes, which are the worst: its values lie above; moved back, they spread around the value
-    low, high = interval(value, samples - (samples.mean() - value) if len(samples) else samples, counted, len(actual))
-    return {"value": value, "n": len(actual), "groups": counted, "low": low, "high": high}
+    # a resample lacks rare classes, which are the worst, so its values lie above
+    return estimate_weighted(lambda weights: macro_f1(*sides, weights, classes), groups, bootstrap, shifted=True)

@@ -89,12 +89,22 @@ def model_table(model) -> Html:
 
 
 def confidence_table(scores: Mapping) -> Html:
-    """Calibration error before and after, and the accuracy of the most certain answers (`metrics["confidence"]`)."""
-    rows = [("expected calibration error", scores["before"]["ece"])]
-    if scores["after"]:
-        rows.append(("… calibrated on validation", scores["after"]["ece"]))
-    rows += [(f"accuracy, the most certain {point['coverage']:.0%}", point) for point in scores["at_coverage"]]
-    return table(["", "value", "95 % interval"], [(title, number(entry), interval(entry)) for title, entry in rows])
+    """Calibration errors before and after, and how well confidence orders the answers (`metrics["confidence"]`).
+
+    The last column is what noise alone would show, or what a confidence that says nothing would have.
+    """
+    rows = []
+    for title, errors in (("", scores["before"]), (", calibrated on validation", scores["after"])):
+        if errors:
+            rows.append((f"expected calibration error{title}", errors["ece"], number(errors["ece"], "floor")))
+            rows.append((f"Brier score{title}", errors["brier"], ""))
+    rows.append(("AUROC: a right answer is surer than a wrong one", scores.get("auroc"), "0.500"))
+    at_all = scores["at_coverage"][-1:] or [{"value": None}]
+    without = None if at_all[0]["value"] is None else 1 - at_all[0]["value"]
+    rows.append(("AURC: risk, averaged over coverages", scores["aurc"], number({"value": without})))
+    rows += [(f"accuracy, the most certain {point['coverage']:.0%}", point, "") for point in scores["at_coverage"]]
+    head = ["", "value", "95 % interval", "with no skill, or by noise alone"]
+    return table(head, [(title, number(entry), interval(entry), floor) for title, entry, floor in rows])
 
 
 def titled(title: str, content: Html) -> Html:

@@ -146,8 +146,11 @@ def _confidence_lines(scores: dict) -> list[str]:
     confidence = scores.get("confidence")
     if not confidence or confidence["before"]["ece"]["value"] is None:
         return []
-    after = confidence["after"] and f", {number(confidence['after']['ece'])} after calibration on validation"
-    return [f"- Expected calibration error {number(confidence['before']['ece'])}{after or ''}."]
+    before, after = confidence["before"]["ece"], confidence["after"]
+    line = f"- Expected calibration error {number(before)} (by noise alone {number(before, 'floor')})"
+    if after:
+        line += f", {number(after['ece'])} after calibration on validation ({number(after['ece'], 'floor')})"
+    return [f"{line}.", f"- AUROC of confidence for right against wrong answers {number(confidence.get('auroc'))}."]
 
 
 def _use() -> str:

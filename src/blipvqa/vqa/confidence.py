@@ -24,13 +24,11 @@ from blipvqa.numbers.bootstrap import (
     BY_IMAGE,
     Bootstrap,
     Estimate,
-    bootstrap_weights,
     estimate_mean,
-    estimate_statistic,
-    interval,
-    nothing_counted,
+    estimate_weighted,
 )
-from blipvqa.numbers.calibration import BINS, calibrate, calibration_error, count_bins, fit, reliability_bins
+from blipvqa.numbers.calibration import calibrate, estimate_calibration_error, fit, reliability_bins
+from blipvqa.numbers.ranking import estimate_auroc
 from blipvqa.text import normalize
 from blipvqa.vqa.answers import Prediction, answered_right, check_predictions, is_yes_no
 
@@ -147,13 +145,12 @@ def score_confidence(
     """Everything about confidence that a run reports, with 95 % intervals over images (the bootstrap's group).
 
     Give it the predictions as they were before `abstain`. With a `calibration` (see `fit_temperature`), coverage
-    goes by calibrated confidence. Resampling enlarges a calibration error a little, so the
-    interval of an ECE leans upwards.
+    goes by calibrated confidence.
 
     Returns {"n": predictions with a confidence, "without": those that have none and are left out,
     "calibration": as it came in,
-    "before", "after": {"ece": {"value", "n", "low", "high"}, "brier": {...}, "bins": [...]},
-    "aurc": {...},
+    "before", "after": {"ece": {"value", "n", "groups", "low", "high", "floor"}, "brier": {...}, "bins": [...]},
+    "auroc": how well confidence tells right from wrong, "aurc": {...},
     "risk_coverage": {"coverage": [...], "accuracy": [...]},  at most 200 points
     "at_coverage": [{"coverage", "threshold", "value", "n", "low", "high"}],  value is the accuracy
     "at_threshold": the same for `threshold`, None without one}.
@@ -172,6 +169,7 @@ def score_confidence(
         "calibration": calibration,
         "before": _calibration_errors(own, right, *sampling),
         "after": None if calibration is None else _calibration_errors(used, right, *sampling),
+        "auroc": estimate_auroc(used, right, *sampling),
         "aurc": _aurc(used, right, *sampling),
         "risk_coverage": {key: _thinned(curve[key]) for key in ("coverage", "accuracy")},
         "at_coverage": [_accuracy_above(lowest, used, right, *sampling) for lowest in _thresholds(used)],
@@ -196,7 +194,7 @@ def _accuracy_above(
 
 def _calibration_errors(confidences: np.ndarray, right: np.ndarray, groups: np.ndarray, bootstrap: Bootstrap) -> dict:
     return {
-        "ece": estimate_statistic(count_bins(confidences, right, BINS), groups, calibration_error, bootstrap),
+        "ece": estimate_calibration_error(confidences, right, groups, bootstrap),
         "brier": estimate_mean((confidences - right) ** 2, groups, bootstrap),  # Brier 1950
         "bins": reliability_bins(confidences, right),
     }
@@ -204,15 +202,8 @@ def _calibration_errors(confidences: np.ndarray, right: np.ndarray, groups: np.n
 
 def _aurc(confidences: np.ndarray, right: np.ndarray, groups: np.ndarray, bootstrap: Bootstrap) -> Estimate:
     """AURC is no function of sums: each resample walks through the ordered predictions with its weights."""
-    if not len(right):
-        return nothing_counted()
     order, ordered = _by_certainty(confidences, right)
-    count = int(groups.max()) + 1
-    chunks = bootstrap_weights(count, bootstrap)
-    samples = [_weighted_aurc(ordered, weights[groups[order]]) for chunk in chunks for weights in chunk]
-    value = risk_coverage(confidences, right)["aurc"]
-    low, high = interval(value, np.array(samples), count, len(right))
-    return {"value": value, "n": len(right), "groups": count, "low": low, "high": high}
+    return estimate_weighted(lambda weights: _weighted_aurc(ordered, weights[order]), groups, bootstrap)
 
 
 def _weighted_aurc(ordered: np.ndarray, weights: np.ndarray) -> float:
