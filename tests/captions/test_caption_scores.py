@@ -140,3 +140,13 @@ def test_terms_are_read_from_a_file(tiny, root):
     with pytest.raises(ConfigError, match=r"nowhere\.txt' cannot be read"):
         load_terms(tiny(task="caption", caption__terms="nowhere.txt"))
     assert "upper left gland" in load_terms(tiny(task="caption"))
+
+
+def test_intervals_of_numbers_above_one_lie_around_their_values():
+    """CIDEr-D goes to 10 and words have no bound; the other measures lie between 0 and 1."""
+    organs = ["lung", "liver", "brain", "heart", "skin"]
+    rows = predictions((f"the {organs[i % 5]} {'seen ' * (i % 3)}", [f"the {organs[i % 5]} seen"]) for i in range(60))
+    overall = score(rows, bootstrap=Bootstrap(resamples=200))["overall"]
+    for name in ("cider_d", "words"):
+        entry = overall[name]
+        assert 1 < entry["low"] < entry["value"] < entry["high"] < 10 and entry["high"] - entry["low"] < 3

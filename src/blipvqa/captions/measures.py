@@ -5,6 +5,7 @@ Texts are compared by their words (`text.words`): lower case, without punctuatio
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +24,7 @@ NEEDED = ("id", "image_id", "references", "prediction")
 MEASURES = Measures(
     {
         "cider_d": ratio(
-            "cider_d", "all", "mean CIDEr-D, 0 to 10, by word (Vedantam et al. 2015, as pycocoevalcap)", "CIDEr-D"
+            "cider_d", "all", "mean CIDEr-D, 0 to 10, by word (Vedantam et al. 2015, as pycocoevalcap)", "CIDEr-D", 10.0
         ),
         **{
             f"bleu_{order}": bleu(
@@ -50,7 +51,7 @@ MEASURES = Measures(
         "sides_exchanged": ratio(
             "exchanged", "sided", "left for right or right for left, where caption and references name one side"
         ),
-        "words": ratio("predicted_words", "all", "mean number of words of a caption", "words a caption"),
+        "words": ratio("predicted_words", "all", "mean number of words of a caption", "words a caption", math.inf),
         "distinct_captions": ratio("distinct", "all", "different captions by the number of captions"),
         "distinct_1": ratio(
             "distinct_1", "total_1", "different words by the number of words (Li et al. 2016)", "distinct-1"

@@ -144,18 +144,34 @@ def estimate(
         values, samples = measures.of_sums(counts[rows].sum(axis=0), names), measures.of_sums(sums, names)
         counted = {name: measures.counted_rows(name, counts[rows]) for name in names}
         estimates.append(
-            {name: _entry(float(values[name]), samples[name], groups[rows][counted[name]]) for name in names}
+            {
+                name: _entry(float(values[name]), samples[name], groups[rows][counted[name]], measures[name].most)
+                for name in names
+            }
         )
     return estimates
 
 
-def _entry(value: float, samples: np.ndarray, groups: np.ndarray) -> Estimate:
-    """`groups` are those of the rows that the number counts."""
+def _entry(value: float, samples: np.ndarray, groups: np.ndarray, most: float = 1.0) -> Estimate:
+    """`groups` are those of the rows that the number counts, `most` is the largest value it can have."""
     if not len(groups) or not np.isfinite(value):
         return nothing_counted()
     counted = len(np.unique(groups))
-    low, high = interval(value, samples, counted, len(groups))
+    if np.isinf(most):
+        low, high = _percentiles(value, samples, counted)
+    else:
+        low, high = interval(value / most, samples / most, counted, len(groups))
+        low, high = (None, None) if low is None else (low * most, high * most)
     return {"value": value, "n": len(groups), "groups": counted, "low": low, "high": high}
+
+
+def _percentiles(value: float, samples: np.ndarray, groups: int) -> tuple[float | None, float | None]:
+    """The percentile interval of a measure without an upper bound; none from a single group."""
+    defined = samples[np.isfinite(samples)]
+    if groups < 2 or not defined.size:
+        return None, None
+    low, high = np.quantile(defined, (TAIL, 1 - TAIL))
+    return float(min(low, value)), float(max(high, value))
 
 
 def estimate_statistic(

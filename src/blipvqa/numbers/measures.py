@@ -21,6 +21,7 @@ class Measure:
     counted: str  # a row counts where this column is above 0
     meaning: str  # in a line: what it counts and where that comes from; for tables, report and model card
     title: str = ""  # as people read it; empty: the name without underscores
+    most: float = 1.0  # the largest value there can be, infinity where there is no bound; the smallest is 0
 
 
 class Measures(Mapping[str, Measure]):
@@ -74,6 +75,6 @@ def divide(numerator, denominator) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
 
 
-def ratio(numerator: str, denominator: str, meaning: str, title: str = "") -> Measure:
+def ratio(numerator: str, denominator: str, meaning: str, title: str = "", most: float = 1.0) -> Measure:
     """The measure that divides one column's sum by another's, over the rows that the denominator counts."""
-    return Measure(divide, (numerator, denominator), denominator, meaning, title)
+    return Measure(divide, (numerator, denominator), denominator, meaning, title, most)
