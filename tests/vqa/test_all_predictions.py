@@ -6,7 +6,7 @@ from pathlib import Path
 
 from conftest import VQA_RAD_SAMPLE
 
-from blipvqa import Run, load_splits
+from blipvqa import Run, evaluate, load_splits
 from blipvqa.vqa.all_predictions import write_all_predictions
 
 
@@ -16,6 +16,7 @@ def read(path: Path) -> list[dict]:
 
 
 def test_the_sheet_names_each_answered_question_s_picture_as_the_source_does(done):
+    evaluate(done, progress=False, resamples=50)  # other tests evaluate other splits of this run, each writes the sheet
     rows = read(done.folder / "all-predictions.csv")
     splits, predictions = load_splits(done), Run(done.folder).predictions("test")
     assert [row["split"] for row in rows] == ["test"] * len(splits["test"]) + ["validation"] * len(splits["validation"])
