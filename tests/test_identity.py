@@ -11,7 +11,7 @@ from blipvqa.__main__ import main
 from blipvqa.config.knobs import ConfigError
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import RunError
-from blipvqa.vqa.report import write_report
+from blipvqa.tasks import write_report
 from blipvqa.vqa.stress import stress
 
 OWN = {key: value for key, value in TINY.items() if key != "data.synthetic"}

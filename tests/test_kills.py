@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from blipvqa import Run, evaluate, fine_tune, load_splits
-from blipvqa.vqa.report import write_report
+from blipvqa.tasks import write_report
 from blipvqa.vqa.stress import stress
 
 LINUX = Path("/proc/self/fd").exists()

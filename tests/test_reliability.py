@@ -16,8 +16,8 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.data.formats import SourceError
 from blipvqa.data.images import ImageError
 from blipvqa.runs.run import RunError
+from blipvqa.tasks import write_report
 from blipvqa.training.checkpoints import load_checkpoint
-from blipvqa.vqa.report import write_report
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ import torch
 from blipvqa import Run, evaluate, fine_tune, load_config, load_splits
 from blipvqa.data.cache import is_unfinished
 from blipvqa.runs import files
-from blipvqa.vqa.report import write_report
+from blipvqa.tasks import write_report
 
 SMALL = {
     "data.synthetic": {"images": {"train": 3, "validation": 2, "test": 2}, "size": 32},

@@ -6,7 +6,7 @@ from blipvqa.config.reading import load_config
 from blipvqa.data.dataset import VQADataset, load_splits
 from blipvqa.models.loading import save_model
 from blipvqa.runs.run import Run, run_config
-from blipvqa.tasks import evaluate, fine_tune, load_model
+from blipvqa.tasks import collator_for, evaluate, fine_tune, load_model, views
 from blipvqa.training.trained import load_results
 from blipvqa.vqa.answering import answer_all
 from blipvqa.vqa.asking import ask
@@ -21,6 +21,7 @@ __all__ = [
     "VQADataset",
     "answer_all",
     "ask",
+    "collator_for",
     "describe",
     "evaluate",
     "fine_tune",
@@ -32,4 +33,5 @@ __all__ = [
     "run_config",
     "save_model",
     "score",
+    "views",
 ]

@@ -9,9 +9,12 @@ from blipvqa.captions.task import CAPTION
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.models import loading
+from blipvqa.runs.files import sweep, write_text
+from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
 from blipvqa.training import loop
-from blipvqa.training.task import Task
+from blipvqa.training.task import Collator, Task, Views
+from blipvqa.training.trained import results_of
 from blipvqa.vqa.task import VQA
 
 
@@ -40,6 +43,16 @@ def evaluate(config: Config, split: str | None = None, **options) -> Run:
     return task_of(config).evaluate(config, split, **options)
 
 
+def collator_for(processor, config: Config) -> Collator:
+    """What turns rows into the batches of a config's task."""
+    return task_of(config).collator(processor, config)
+
+
+def views(config: Config) -> Views:
+    """How the task of `config` is looked at: the figures, tables and galleries of notebooks 01 and 02."""
+    return task_of(config).views()
+
+
 def write_report(run: Run, splits: Splits) -> Path:
     """Write `outputs/<name>/report.html` from what the run folder holds.
 
@@ -47,7 +60,11 @@ def write_report(run: Run, splits: Splits) -> Path:
     """
     if not run.exists:
         raise RunError(f"run '{run.name}' does not exist: run notebook 02_finetune first")
-    return task_of(run.config).write_report(run, splits)
+    with lock(run.folder):
+        sweep(run.folder)
+        path = run.folder / "report.html"
+        write_text(path, views(run.config).report(results_of(run, splits)))
+        return path
 
 
 def load_model(name_or_path: str, config: Config | None = None, texts: Iterable[str] | None = None):

@@ -12,9 +12,9 @@ from blipvqa.pages import certainty, html, plots
 from blipvqa.pages.tables import settings_table
 from blipvqa.runs.files import read_lines, write_lines
 from blipvqa.runs.run import RunError
+from blipvqa.tasks import write_report
 from blipvqa.vqa import figures, pictures
 from blipvqa.vqa.comparison_page import write_comparison
-from blipvqa.vqa.report import write_report
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> $\\frac{1}{2}$ \\(x\\) \u202egnp"
 

@@ -7,9 +7,9 @@ import sys
 import torch
 
 from blipvqa import Run, evaluate, load_config, load_model, load_splits
+from blipvqa.tasks import write_report
 from blipvqa.vqa import explained, pictures
 from blipvqa.vqa.answers import answered_right
-from blipvqa.vqa.report import write_report
 
 
 def test_evaluation_stores_what_the_report_shows(done):

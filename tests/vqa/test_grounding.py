@@ -7,9 +7,9 @@ import pytest
 
 from blipvqa import evaluate, fine_tune, load_splits
 from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.tasks import write_report
 from blipvqa.vqa.exchange import as_exchanged, exchangeable, partners
 from blipvqa.vqa.grounding import grounding, verdict_line
-from blipvqa.vqa.report import write_report
 
 FEW = Bootstrap(resamples=50)
 

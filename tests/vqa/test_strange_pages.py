@@ -19,6 +19,7 @@ from blipvqa.pages import certainty, html
 from blipvqa.pages.figures import new_figure
 from blipvqa.pages.tables import confidence_table
 from blipvqa.runs.files import write_json, write_lines
+from blipvqa.tasks import write_report
 from blipvqa.vqa import figures, pictures, tables
 from blipvqa.vqa.card import write_card
 from blipvqa.vqa.comparison import compare_runs
@@ -26,7 +27,6 @@ from blipvqa.vqa.comparison_page import write_comparison
 from blipvqa.vqa.confidence import fit_temperature, score_confidence
 from blipvqa.vqa.exchange import exchangeable
 from blipvqa.vqa.grounding import grounding
-from blipvqa.vqa.report import write_report
 from blipvqa.vqa.review import read_review, write_review
 from blipvqa.vqa.slices import slices
 

@@ -14,5 +14,6 @@
 - `figures`: figures of the same
 - `pictures`: pictures with their captions
 - `report`: `report.html` of a run
+- `views`: what notebooks 01 and 02 show of captions
 - `card`: the model card
 """

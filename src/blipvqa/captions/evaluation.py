@@ -55,8 +55,7 @@ def evaluate(
             scores["start"] = score(began, terms=terms, bootstrap=bootstrap)["overall"]
         notes = {"leaks": trained.splits.notes + duplicate_notes(near_duplicates(trained.splits))}
         scores["data"] = notes | {"digest": trained.digest, "changes": trained.changes}
-        changed = f"Evaluated as new data: it is not as it was in training ({'; '.join(trained.changes)})."
-        scores["warnings"] = [changed] * bool(trained.changes) + notes["leaks"] + scores["warnings"]
+        scores["warnings"] = trained.warnings + notes["leaks"] + scores["warnings"]
         scores["split"] = trained.split
         folder = trained.run.folder
         write_lines(folder / f"predictions-{trained.split}.jsonl", predictions)

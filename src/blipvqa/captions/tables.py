@@ -8,18 +8,9 @@ from blipvqa.captions.measures import MEASURES
 from blipvqa.captions.titles import HEADLINE
 from blipvqa.pages.html import Html, join
 from blipvqa.pages.tables import measures_table, table, titled
-from blipvqa.pages.wording import NOTHING, count, interval, number
+from blipvqa.pages.wording import count, interval, number
 
 UNIT = "pictures"
-
-
-def split_table(splits: Mapping) -> Html:
-    """Captions, images and columns of each split."""
-    rows = [
-        (name, ", ".join(data.columns) or NOTHING, f"{len(data):,}", f"{len({row['image_id'] for row in data.rows}):,}")
-        for name, data in splits.items()
-    ]
-    return table(["split", "further columns", "captions", "images"], rows, left=2)
 
 
 def metrics_table(scores: Mapping) -> Html:

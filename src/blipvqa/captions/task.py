@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from blipvqa.captions.batches import collator_for
 from blipvqa.captions.card import write_card
 from blipvqa.captions.evaluation import evaluate
 from blipvqa.captions.measures import MEASURES
 from blipvqa.captions.validation import Validation
 from blipvqa.config.knobs import TEXTS, Config
-from blipvqa.data.dataset import Splits
 from blipvqa.models.captioner import BlipForCaptioning
-from blipvqa.runs.run import Run
-from blipvqa.training.task import Batch, Losses, Task, nothing_remembered
+from blipvqa.training.task import Batch, Losses, Task, Views, nothing_remembered
 
 
 def losses(model: BlipForCaptioning, batch: Batch) -> Losses:
@@ -28,11 +24,11 @@ def units(config: Config, batch: Batch) -> int:
     return len(batch["labels"])
 
 
-def write_report(run: Run, splits: Splits) -> Path:
-    """The report, whose figures are loaded only when it is written."""
-    from blipvqa.captions import report
+def views() -> Views:
+    """How it is looked at; the figures are loaded with it."""
+    from blipvqa.captions.views import VIEWS
 
-    return report.write_report(run, splits)
+    return VIEWS
 
 
 CAPTION = Task(
@@ -48,6 +44,6 @@ CAPTION = Task(
     remembered=nothing_remembered,
     write_card=write_card,
     evaluate=evaluate,
-    write_report=write_report,
-    notebooks=("06_captions",),
+    views=views,
+    notebooks=("01_explore_data", "02_finetune", "06_captions"),
 )

@@ -4,6 +4,8 @@
 - `html`: markup that is safe, pictures and figures inside a page
 - `page`: whole pages from templates
 - `tables`: tables from columns and titles
+- `gallery`: cards and tables with pictures
+- `report`: what every run's report has
 - `figures`: one look for all figures, in which text is only text
 - `plots`: the figures that any task uses
 - `certainty`: figures of how sure a model is, and how rightly

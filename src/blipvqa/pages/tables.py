@@ -27,6 +27,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence], left: int = 1) -> Html:
     return page.format(Html(TABLE), row(head, "th"), body)
 
 
+def split_table(splits: Mapping, unit: str) -> Html:
+    """How many rows (in `unit`) and images each split holds, and its further columns."""
+    rows = [
+        (name, ", ".join(data.columns) or NOTHING, f"{len(data):,}", f"{len({row['image_id'] for row in data.rows}):,}")
+        for name, data in splits.items()
+    ]
+    return table(["split", "further columns", unit, "images"], rows, left=2)
+
+
 def measures_table(
     entries: Mapping[str, Mapping | None],
     others: Mapping[str, Mapping[str, Mapping | None]] | None = None,

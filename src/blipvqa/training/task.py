@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from accelerate import Accelerator
@@ -41,6 +40,18 @@ class Losses:
 
 
 @dataclass(frozen=True)
+class Views:
+    """How a task is looked at: what notebooks 01 and 02 show of it, and its report. Figures and HTML, from files."""
+
+    split_table: Callable[[Mapping], Any]  # (splits): what each split holds
+    texts: Callable[[Mapping], Any]  # (splits): what the texts of train say, drawn
+    sample_grid: Callable[..., Any]  # (dataset, count, seed): pictures with their texts
+    plot_history: Callable[..., Any]  # (run, reference curve): loss, scores, speed
+    sample_progress: Callable[..., Any]  # (run, validation): the same rows before training and after epochs
+    report: Callable[[Any], str]  # (training.trained.Results): the page
+
+
+@dataclass(frozen=True)
 class Task:
     """One task, as the loop sees it."""
 
@@ -57,7 +68,7 @@ class Task:
     remembered: Callable[[nn.Module], dict[str, Tensor]]  # tensors that a checkpoint keeps beside the trained weights
     write_card: Callable[[Run], None]  # the model card, from what the run folder holds
     evaluate: Callable[..., Run]  # (config, split, **options): predictions and metrics of a trained run
-    write_report: Callable[[Run, Any], Path]  # (run, splits): report.html, from what the run folder holds
+    views: Callable[[], Views]  # how it is looked at; a call, so that no figure is loaded before one is drawn
     notebooks: tuple[str, ...]  # what `make run` executes, in order
 
 

@@ -30,6 +30,12 @@ class Trained:
     changes: list[str]  # what of the data is not as it was in training; empty, but where new data was asked for
     digest: str  # of all rows, as they are now
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a score of this data says first."""
+        changes = "; ".join(self.changes)
+        return [f"Evaluated as new data: it is not as it was in training ({changes})."] if changes else []
+
 
 @dataclass(frozen=True)
 class Results:
@@ -89,9 +95,14 @@ def load_results(config: Config, split: str | None = None) -> Results:
     Raises RunError where nothing was scored, or other data than there is now; ConfigError where the settings differ.
     """
     run = refuse_other_settings(config)
+    split = split or evaluated_split(run)  # said before the data is read
+    return results_of(run, load_splits(config), split)
+
+
+def results_of(run: Run, splits: Splits, split: str | None = None) -> Results:
+    """As `load_results`, where the data is at hand."""
     split = split or evaluated_split(run)
     scores, predictions = run.metrics(split), run.predictions(split)
-    splits = load_splits(config)
     refuse_other_pictures(run, scores, splits)
     return Results(run, splits, split, scores, predictions)
 

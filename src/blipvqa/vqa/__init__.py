@@ -31,6 +31,7 @@
 - `figures`: figures of the same
 - `pictures`: pictures with their questions and answers
 - `report`: `report.html` of a run
+- `views`: what notebooks 01 and 02 show of questions
 - `comparison_page`: the page that compares two runs
 - `card`: the model card
 - `review`: a pathologist's verdicts

@@ -84,7 +84,7 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     scores["split"] = split
     # Looking for near-duplicates comes when every answer is on the disk: with many pictures it may take long.
     scores["data"] = all_notes(splits) | {"digest": trained.digest, "changes": trained.changes}
-    first = _new_data(trained.changes) + verdict_warnings(scores) + ranked
+    first = trained.warnings + verdict_warnings(scores) + ranked
     scores["warnings"] = first + scores["data"]["leaks"] + scores["warnings"]
     write_lines(run.folder / f"predictions-{split}.jsonl", predictions)
     answered = {split: predictions}
@@ -96,9 +96,3 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     if calibration:
         store_calibration(run.model_folder, calibration)
     write_card(run)
-
-
-def _new_data(changes: list[str]) -> list[str]:
-    if not changes:
-        return []
-    return [f"Evaluated as new data: it is not as it was in training ({'; '.join(changes)})."]

@@ -1,7 +1,7 @@
 """`report.html`: one self-contained page of a run, from what its folder holds; no model runs.
 
 Notable:
-- Sections stand in `write_report` in the order in which they are read; each is a function of numbers or predictions.
+- Sections stand in `report` in the order in which they are read; each is a function of numbers or predictions.
 - Wrong answers first, then right ones, at most some 300 pictures; the search looks through all that is shown.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.errors import InputError
@@ -18,13 +17,12 @@ from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages import certainty
 from blipvqa.pages.html import bullets, drawing
-from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, section, wide, write_page
-from blipvqa.pages.tables import confidence_table, settings_table
-from blipvqa.pages.wording import count, last_part, share
-from blipvqa.runs.files import sweep, write_text
-from blipvqa.runs.lock import lock
-from blipvqa.runs.run import Run, RunError
-from blipvqa.training.trained import evaluated_split, refuse_other_pictures
+from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, section, wide
+from blipvqa.pages.report import report_page, training_section
+from blipvqa.pages.tables import confidence_table
+from blipvqa.pages.wording import count, share
+from blipvqa.runs.run import Run
+from blipvqa.training.trained import Results
 from blipvqa.vqa import figures, tables
 from blipvqa.vqa.answers import answered_right
 from blipvqa.vqa.explained import stored_explanations
@@ -37,22 +35,10 @@ PICTURES = 300
 QUESTIONS_A_CARD = 8
 
 
-def write_report(run: Run, splits: Splits) -> Path:
-    """Write `outputs/<name>/report.html` from what the run folder holds.
-
-    Raises RunError where the run was not trained or not evaluated yet.
-    """
-    if not run.exists:
-        raise RunError(f"run '{run.name}' does not exist: run notebook 02_finetune first")
-    with lock(run.folder):
-        sweep(run.folder)
-        return _write_report(run, splits)
-
-
-def _write_report(run: Run, splits: Splits) -> Path:
-    split = evaluated_split(run)
-    scores, predictions = run.metrics(split), run.predictions(split)
-    refuse_other_pictures(run, scores, splits)
+def report(results: Results) -> str:
+    """The page of what a run answered on one split."""
+    run, split, splits = results.run, results.split, results.splits
+    scores, predictions = results.scores, results.predictions
     sections = [
         _numbers(scores),
         _curves(run, splits),
@@ -65,34 +51,8 @@ def _write_report(run: Run, splits: Splits) -> Path:
         _published(scores),
         _data(scores),
         _gallery(splits[split], predictions),
-        _settings(run),
     ]
-    page = write_page(
-        f"{run.name}: predicted against actual",
-        [part for part in sections if part],
-        heading=run.name,
-        subtitle=f"{_facts(run)}. No medical device: for research on methods only. {verdict_line(scores)}",
-        warnings=scores["warnings"],
-        searchable=True,
-    )
-    path = run.folder / "report.html"
-    write_text(path, page)
-    return path
-
-
-def _facts(run: Run) -> str:
-    """What a reader asks first: data, size, device, when."""
-    environment, config = run.environment, run.config
-    facts = [
-        last_part(config.data.source),
-        f"{config.model.image_size} px",
-        f"{environment.get('weights', 0) / 1e6:.1f} M weights",
-        str(environment.get("device", "")),
-        str(environment.get("precision", "")),
-        f"best epoch {run.state['best']['epoch']}" if run.state.get("best") else "",
-        str(environment.get("started", "")),
-    ]
-    return " · ".join(filter(None, facts))
+    return report_page(run, "predicted against actual", scores, sections, verdict_line(scores))
 
 
 def _numbers(scores: Mapping) -> Section:
@@ -107,12 +67,9 @@ def _numbers(scores: Mapping) -> Section:
 
 
 def _curves(run: Run, splits: Splits) -> Section:
-    samples = [wide(sample_progress(run, splits["validation"]))] if "validation" in splits else []
-    return section(
-        "Training",
-        drawing(figures.plot_history(run, run.config.reference_curve), "loss, scores, speed"),
-        folded("The same dozen validation questions, before training and after epochs", *samples),
-    )
+    samples = sample_progress(run, splits["validation"]) if "validation" in splits else None
+    title = "The same dozen validation questions, before training and after epochs"
+    return training_section(figures.plot_history(run, run.config.reference_curve), samples, title)
 
 
 def _grounding(scores: Mapping) -> Section | None:
@@ -213,13 +170,3 @@ def _gallery(dataset: VQADataset, predictions: Sequence[Mapping]) -> Section:
     cards = ((prediction_card(dataset, rows), all(map(answered_right, rows))) for rows in shown)
     gallery = search_gallery(cards, "search questions and answers", ("with a wrong answer", "all right"))
     return section("Predicted against actual", remark(note), gallery)
-
-
-def _settings(run: Run) -> Section:
-    environment = run.environment
-    versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
-    return section(
-        "Settings",
-        remark(f"{versions}; commit {environment.get('git_commit')}"),
-        folded("every setting", wide(settings_table(run.config.as_dict()))),
-    )

@@ -7,25 +7,11 @@ from collections.abc import Mapping, Sequence
 from blipvqa.pages.html import Html, join
 from blipvqa.pages.tables import differences_table as table_of_differences
 from blipvqa.pages.tables import measures_table, table, titled
-from blipvqa.pages.wording import NOTHING, count, interval, number, share
+from blipvqa.pages.wording import count, interval, number, share
 from blipvqa.vqa.baselines import TITLES
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.published import MACRO_F1, MACRO_F1_MEANING, PUBLISHED
 from blipvqa.vqa.titles import HEADLINE, counted, spoken
-
-
-def split_table(splits: Mapping) -> Html:
-    """Questions, images and columns of each split."""
-    rows = [
-        (
-            name,
-            ", ".join(data.columns) or NOTHING,
-            f"{len(data):,}",
-            f"{len({row['image_id'] for row in data.rows}):,}",
-        )
-        for name, data in splits.items()
-    ]
-    return table(["split", "further columns", "questions", "images"], rows, left=2)
 
 
 def metrics_table(scores: Mapping) -> Html:

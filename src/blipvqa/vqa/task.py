@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from blipvqa.config.knobs import TEXTS, Config
-from blipvqa.data.dataset import Splits
 from blipvqa.models.vqa import BlipForVQA
-from blipvqa.runs.run import Run
-from blipvqa.training.task import Batch, Losses, Task, nothing_remembered
+from blipvqa.training.task import Batch, Losses, Task, Views, nothing_remembered
 from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.card import write_card
 from blipvqa.vqa.evaluation import evaluate
@@ -28,11 +24,11 @@ def units(config: Config, batch: Batch) -> int:
     return len(batch["labels"])
 
 
-def write_report(run: Run, splits: Splits) -> Path:
-    """The report, whose figures are loaded only when it is written."""
-    from blipvqa.vqa import report
+def views() -> Views:
+    """How it is looked at; the figures are loaded with it."""
+    from blipvqa.vqa.views import VIEWS
 
-    return report.write_report(run, splits)
+    return VIEWS
 
 
 VQA = Task(
@@ -48,6 +44,6 @@ VQA = Task(
     remembered=nothing_remembered,
     write_card=write_card,
     evaluate=evaluate,
-    write_report=write_report,
+    views=views,
     notebooks=("01_explore_data", "02_finetune", "03_evaluate", "04_inspect_predictions"),
 )
