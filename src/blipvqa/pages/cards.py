@@ -1,12 +1,89 @@
-"""A model card's Markdown: front matter that the Hub reads, tables, and text from data that is only text."""
+"""A model card: its frame for every task, front matter that the Hub reads, and text from data that is only text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from blipvqa.config.knobs import Config
+from blipvqa.config.paths import project_path
 from blipvqa.pages.wording import last_part
+from blipvqa.runs.files import write_text
+from blipvqa.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a task's cards say of it."""
+
+    task: str  # the Hub's name of it
+    tag: str
+    purpose: str  # "answer questions", after "fine-tuned to"
+    danger: str  # what it does wrong, after "This is no medical device."
+    titles: Mapping[str, str]  # the measures that the Hub's index keeps
+
+
+def write_card(run: Run, kind: Kind, parts: Callable[[Mapping | None], Sequence[str]]) -> None:
+    """Write `model/README.md`: the head, then the `parts` of the scores of test, of validation, or of None.
+
+    Paths are cut to their last part: a card travels.
+    """
+    splits = [split for split in ("test", "validation") if (run.folder / f"metrics-{split}.json").exists()]
+    scores = run.metrics(splits[0]) if splits else None
+    text = "\n\n".join([_head(run.config, kind, scores), *parts(scores)])
+    write_text(run.model_folder / "README.md", text + "\n")
+
+
+def _head(config: Config, kind: Kind, scores: Mapping | None) -> str:
+    source, split = config.data.source, scores["split"] if scores else ""
+    measured = results(scores["overall"], kind.titles, task=kind.task, source=source, split=split) if scores else []
+    start = config.model.name
+    start = "" if project_path(start).exists() else start  # a folder of this machine is no Hub id
+    matter = front_matter(
+        config.name, task=kind.task, tags=("medical", kind.tag, "blip"), start=start, results=measured
+    )
+    return f"""{matter}
+
+# {config.name}: BLIP, fine-tuned to {kind.purpose} on {plain(last_part(source))}
+
+**This is no medical device.** {kind.danger} Use it for research on methods, and read the numbers below with their
+intervals."""
+
+
+def settings_part(run: Run, unit: str, own: Mapping[str, object]) -> str:
+    """How it was trained; `unit` is what a step counts, `own` what only this task has."""
+    train, model, environment = run.config.train, run.config.model, run.environment
+    rows = {
+        "started from": plain(last_part(model.name)),
+        "image size": f"{model.image_size} pixels, square",
+        f"{unit} a step": train.batch_size,
+        "epochs, at most": train.epochs,
+        "learning rate": f"{train.learning_rate:g}, {train.schedule}",
+        "weight decay": train.weight_decay,
+        "label smoothing": train.label_smoothing,
+        "LoRA rank": model.lora.rank or "none: every weight",
+        "augmentation": train.augment,
+        **own,
+        "seed": run.config.seed,
+        "device": environment.get("device", "unknown"),
+        "precision": environment.get("precision", "unknown"),
+    }
+    return "## Training\n\n" + markdown_table(["", ""], rows.items())
+
+
+def not_evaluated(run: Run) -> str:
+    """What stands in place of numbers until a held-out split was scored."""
+    best = run.state.get("best")
+    so_far = f"Best validation {best['metric']}: {best['value']:.3f} (epoch {best['epoch']}). " if best else ""
+    return f"## Numbers\n\n{so_far}Not evaluated on a held-out split yet."
+
+
+def limits_part(lines: Sequence[str], warnings: Sequence[str]) -> str:
+    """What the model cannot do, and what its evaluation warned of."""
+    warned = ["", "What the evaluation warns of:", "", *(f"- {plain(text)}" for text in warnings)] if warnings else []
+    return "\n".join(["## Limits", "", *(f"- {line}" for line in lines), *warned])
 
 
 def front_matter(name: str, *, task: str, tags: Sequence[str], start: str, results: Sequence[EvalResult] = ()) -> str:

@@ -14,7 +14,7 @@ from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits
 from blipvqa.models.loading import load_model
 from blipvqa.models.weights import weights_digest
-from blipvqa.runs.files import read_lines, write_json, write_lines
+from blipvqa.runs.files import flush_folder, read_lines, remove, write_json, write_lines
 from blipvqa.runs.run import Run
 
 
@@ -24,6 +24,7 @@ class ModelsOfRun:
     def __init__(self, config: Config, run: Run, splits: Splits):
         self.config, self.run, self.texts = config, run, splits["train"].texts
         self.models: dict[bool, tuple] = {}
+        self.digests: dict[bool, str] = {}  # computed once: they read every weight
 
     def load(self, start: bool = False) -> tuple:
         """Model and processor; with `start`, of the weights that training began with."""
@@ -33,7 +34,9 @@ class ModelsOfRun:
 
     def digest(self, start: bool = False) -> str:
         """A fingerprint of these weights by content."""
-        return weights_digest(self._source(start), self.config, self.texts)
+        if start not in self.digests:
+            self.digests[start] = weights_digest(self._source(start), self.config, self.texts)
+        return self.digests[start]
 
     def _source(self, start: bool) -> str:
         return self.config.model.name if start else str(self.run.model_folder)
@@ -46,7 +49,9 @@ def stored(folder: Path, name: str, made_of: Mapping, make: Callable[[], list[di
     made_of = json.loads(json.dumps(made_of, default=str))
     if made_by.exists() and file.exists() and json.loads(made_by.read_text(encoding="utf-8")) == made_of:
         return read_lines(file)
-    made_by.unlink(missing_ok=True)
+    if made_by.exists():
+        remove(made_by)
+        flush_folder(made_by.parent)  # else a power cut brings it back, beside rows that it did not make
     rows = make()
     write_lines(file, rows)
     write_json(made_by, made_of)

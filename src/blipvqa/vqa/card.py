@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from blipvqa.config.paths import project_path
-from blipvqa.pages.cards import front_matter, markdown_table, plain, results
+from collections.abc import Mapping
+
+from blipvqa.pages import cards
+from blipvqa.pages.cards import Kind, limits_part, markdown_table, not_evaluated, plain, settings_part
 from blipvqa.pages.wording import count, interval, last_part, number
-from blipvqa.runs.files import write_text
 from blipvqa.runs.run import Run
 from blipvqa.vqa.baselines import TITLES
 from blipvqa.vqa.grounding import verdict_line
@@ -13,43 +14,34 @@ from blipvqa.vqa.notes import stored_notes
 from blipvqa.vqa.tables import GROUNDING_HEAD, grounding_rows
 from blipvqa.vqa.titles import HEADLINE, counted
 
-TASK = "visual-question-answering"
-SHOWN = {name: title for name, title in HEADLINE.items() if name not in ("bleu_2", "bleu_3", "bleu_4")}
+KIND = Kind(
+    task="visual-question-answering",
+    tag="vqa",
+    purpose="answer questions",
+    danger="It answers questions about pictures as the answers in its training data would have it, is often wrong, and "
+    "must not be used for diagnosis, for treatment, or on anyone's behalf.",
+    titles={name: title for name, title in HEADLINE.items() if name not in ("bleu_2", "bleu_3", "bleu_4")},
+)
 
 
 def write_card(run: Run) -> None:
-    """Write the card of `run`'s export. Paths are cut to their last part: a card travels."""
-    config, environment = run.config.as_dict(), run.environment
-    splits = [split for split in ("test", "validation") if (run.folder / f"metrics-{split}.json").exists()]
-    scores = run.metrics(splits[0]) if splits else None
-    parts = [
-        _head(config, scores),
-        _data(config, environment, scores),
-        _settings(config, environment),
-        _numbers(scores, run),
-        _use(),
-        _limits(scores),
-    ]
-    write_text(run.model_folder / "README.md", "\n\n".join(parts) + "\n")
+    """Write the card of `run`'s export."""
+    cards.write_card(
+        run,
+        KIND,
+        lambda scores: [
+            _data(run, scores),
+            settings_part(run, "questions", {}),
+            _numbers(scores) if scores else not_evaluated(run),
+            _use(),
+            _limits(scores),
+        ],
+    )
 
 
-def _head(config: dict, scores: dict | None) -> str:
-    source, split = config["data"]["source"], scores["split"] if scores else ""
-    measured = results(scores["overall"], SHOWN, task=TASK, source=source, split=split) if scores else []
-    tags, start = ("medical", "vqa", "blip"), config["model"]["name"]
-    start = "" if project_path(start).exists() else start  # a folder of this machine is no Hub id
-    matter = front_matter(config["name"], task=TASK, tags=tags, start=start, results=measured)
-    return f"""{matter}
-
-# {config["name"]}: BLIP, fine-tuned for visual question answering on {plain(last_part(source))}
-
-**This is no medical device.** It answers questions about pictures as the answers in its training data would have it,
-is often wrong, and must not be used for diagnosis, for treatment, or on anyone's behalf. Use it for research on
-methods, and read the numbers below with their intervals."""
-
-
-def _data(config: dict, environment: dict, scores: dict | None) -> str:
-    lines = ["## Data", "", f"Source: {plain(last_part(config['data']['source']))}, `{config['data']['split']}` split."]
+def _data(run: Run, scores: Mapping | None) -> str:
+    data, environment = run.config.data, run.environment
+    lines = ["## Data", "", f"Source: {plain(last_part(data.source))}, `{data.split}` split."]
     cut = environment.get("texts_cut", {}).get("train")
     if cut:
         lines.append(f"Cut to the token limits in train: {cut['question']} questions, {cut['answer']} answers.")
@@ -59,30 +51,7 @@ def _data(config: dict, environment: dict, scores: dict | None) -> str:
     return "\n".join(lines)
 
 
-def _settings(config: dict, environment: dict) -> str:
-    train, model = config["train"], config["model"]
-    rows = {
-        "started from": plain(last_part(model["name"])),
-        "image size": f"{model['image_size']} pixels, square",
-        "questions a step": train["batch_size"],
-        "epochs, at most": train["epochs"],
-        "learning rate": f"{train['learning_rate']:g}, {train['schedule']}",
-        "weight decay": train["weight_decay"],
-        "label smoothing": train["label_smoothing"],
-        "LoRA rank": model["lora"]["rank"] or "none: every weight",
-        "augmentation": train["augment"],
-        "seed": config["seed"],
-        "device": environment.get("device", "unknown"),
-        "precision": environment.get("precision", "unknown"),
-    }
-    return "## Training\n\n" + markdown_table(["", ""], rows.items())
-
-
-def _numbers(scores: dict | None, run: Run) -> str:
-    if scores is None:
-        best = run.state.get("best")
-        so_far = f"Best validation {best['metric']}: {best['value']:.3f} (epoch {best['epoch']}). " if best else ""
-        return f"## Numbers\n\n{so_far}Not evaluated on a held-out split yet."
+def _numbers(scores: Mapping) -> str:
     blind = scores.get("baseline", {})
     rows = [
         (
@@ -93,7 +62,7 @@ def _numbers(scores: dict | None, run: Run) -> str:
             number(scores["ceiling"].get(name)),
             number(blind.get(name)),
         )
-        for name, title in SHOWN.items()
+        for name, title in KIND.titles.items()
         if (entry := scores["overall"].get(name)) and entry["value"] is not None
     ]
     lines = [
@@ -171,17 +140,13 @@ Questions were lower-cased, without `.!"()*#:;~`. Ask one question at a time: tr
 leak into its answers. `blipvqa` asks in batches without that, and tells how sure the model is."""
 
 
-def _limits(scores: dict | None) -> str:
+def _limits(scores: Mapping | None) -> str:
     lines = [
-        "## Limits",
-        "",
-        "- Pathology and radiology data sets hold few patients, few scanners and few readers; on pictures from "
-        "elsewhere expect less.",
-        "- Half of PathVQA's answers are yes or no, and its open answers come from figure captions: exact match "
-        "counts synonyms as wrong.",
-        "- Left and right are findings; training used no flips.",
+        "Medical data sets hold few patients, few scanners and few readers; on pictures from elsewhere expect less.",
+        "Exact match counts synonyms as wrong.",
+        "Left and right are findings; training used no flips.",
     ]
-    warnings = [text for text in scores["warnings"] if text not in scores["data"]["leaks"]] if scores else []
-    if warnings:
-        lines += ["", "What the evaluation warns of:", "", *(f"- {plain(text)}" for text in warnings)]
-    return "\n".join(lines)
+    # leaks are said under Data
+    return limits_part(
+        lines, [text for text in scores["warnings"] if text not in scores["data"]["leaks"]] if scores else []
+    )

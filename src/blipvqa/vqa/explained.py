@@ -78,7 +78,7 @@ def store_explanations(stored: StoredAnswers, split: str, predictions: Sequence[
     file = _file(stored.run, split)
     if file.exists() and json.loads(file.read_text(encoding="utf-8"))["made_by"] == fingerprint:
         return
-    model, processor = stored.model("trained")
+    model, processor = stored.models.load()
     explanations = explain_predictions(model, processor, stored.splits[split], predictions, indices)
     rows = [{**vars(explanation), "map": _rounded(explanation.map)} for explanation in explanations]
     write_json(file, {"made_by": fingerprint, "explanations": rows})
