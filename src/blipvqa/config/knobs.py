@@ -40,6 +40,7 @@ Number = Annotated[float, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Positive = Annotated[Whole, Field(ge=1)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
+Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]
 
 
 class ConfigError(UserError, ValueError):
@@ -76,6 +77,7 @@ class SyntheticData(_Section):
 
 class DataConfig(_Section):
     source: str = "synthetic"  # Hub id, folder (parquet, jsonl, csv or save_to_disk), or "synthetic"
+    revision: Revision | None = None  # of a Hub id: a commit, branch or tag; None: its main branch as it is now
     columns: dict[str, str] = {}  # renames: {the source's name: ours}, e.g. {img_name: image}
     where: dict[str, Comparable] = {}  # keep rows whose column equals the value, or is in the list
     limit: dict[Literal["train", "validation", "test"], Positive] = {}  # first rows of a split
@@ -131,6 +133,7 @@ class LoraConfig(_Section):
 
 class ModelConfig(_Section):
     name: str = "Salesforce/blip-vqa-base"  # Hub id, local folder, or "scratch"
+    revision: Revision | None = None  # of a Hub id: a commit, branch or tag; None: its main branch as it is now
     image_size: Positive = 384  # pixels a side, a multiple of the patch; the position table is interpolated to it
     text_dropout: Share | None = None  # None: as the checkpoint says (published: 0.0; the authors trained with 0.1)
     lora: LoraConfig = LoraConfig()

@@ -11,7 +11,7 @@
 - `folders`, `architecture`, `weights`: what is read of a folder that may come from a stranger, and its fingerprint
 - `scratch`: a model that starts from random weights
 - `adjust`: what a run's config changes in a model
-- `adapters`: low-rank adapters
+- `adapters`: low-rank adapters, and their export in peft's form
 - `devices`: which device and number format
 - `cpu`: what makes a CPU fast; skip it on first reading
 """

@@ -1,13 +1,21 @@
-"""Low-rank adapters (Hu et al. 2021, "LoRA"): a few trained weights beside many frozen ones."""
+"""Low-rank adapters (Hu et al. 2021, "LoRA"): a few trained weights beside many frozen ones.
+
+Notable:
+- They are peft's own layers, so `save_adapter` writes what `PeftModel.from_pretrained` puts onto the base model.
+"""
 
 from __future__ import annotations
 
 import copy
+import json
 import warnings
+from pathlib import Path
 
-from transformers import PreTrainedModel
+from safetensors.torch import save_file
+from transformers import BlipProcessor, PreTrainedModel
 
-from blipvqa.config.knobs import ConfigError, LoraConfig
+from blipvqa.config.knobs import Config, ConfigError, LoraConfig
+from blipvqa.config.paths import project_path
 
 ADAPTED = {  # the layers of each tower that get one
     "vision_model": ("qkv", "projection"),
@@ -54,3 +62,52 @@ def merged(model: PreTrainedModel) -> PreTrainedModel:
             parent, _, last = name.rpartition(".")
             setattr(model.get_submodule(parent), last, module.get_base_layer())
     return model
+
+
+def has_adapters(model: PreTrainedModel) -> bool:
+    """Whether `add_lora` put adapters into this model."""
+    return hasattr(model, "peft_config")
+
+
+def save_adapter(model: PreTrainedModel, processor: BlipProcessor, config: Config, folder: Path) -> None:
+    """Write the adapters of `model` to `folder` in peft's form, with the processor that asks as in training.
+
+    A base model that lies in a folder of this machine is not named in it: who loads the adapter brings the base.
+    """
+    from peft import get_peft_model_state_dict
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"base_model.model.{name}": tensor.detach().cpu().contiguous()
+        for name, tensor in get_peft_model_state_dict(model).items()
+    }
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    base = None if project_path(config.model.name).exists() else config.model.name
+    settings = model.peft_config["default"].to_dict() | {
+        "base_model_name_or_path": base,
+        "revision": config.model.revision,
+        "inference_mode": True,
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True), encoding="utf-8")
+    processor.save_pretrained(folder)
+    (folder / "README.md").write_text(_card(model, base, config.model.image_size), encoding="utf-8")
+
+
+def _card(model: PreTrainedModel, base: str | None, image_size: int) -> str:
+    matter = f"---\nbase_model: {base}\nlibrary_name: peft\n---\n\n" if base else ""
+    return f"""{matter}# A low-rank adapter for BLIP
+
+**This is no medical device.** It changes the model that it was trained on, and is nothing without it:
+
+```python
+from peft import PeftModel
+from transformers import {model.architecture}, BlipProcessor
+
+processor = BlipProcessor.from_pretrained("this-folder")
+base = {model.architecture}.from_pretrained("{base or "the-base-model"}")
+model = PeftModel.from_pretrained(base, "this-folder").eval()
+```
+
+It was trained on pictures of {image_size} pixels. Where the base model was made for another size, call it with
+`interpolate_pos_encoding=True`.
+"""

@@ -211,7 +211,9 @@ def refuse_other_settings(config: Config) -> Run:
     """The run of `config`, which must have these settings, but for what is safe to change and where the data lies: its
     rows are compared one by one. Raises RunError where there is no run, ConfigError with the difference."""
     run = Run(config.folder)
-    changed = [line for line in run.settings_changes(config) if not line.startswith("data.source: ")]
+    changed = [
+        line for line in run.settings_changes(config) if not line.startswith(("data.source: ", "data.revision: "))
+    ]
     if changed:
         raise ConfigError(
             f"run '{run.name}' was trained with other settings:\n{indented(changed)}\nGive its name alone: its own "

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits
-from blipvqa.models.adapters import merged
+from blipvqa.models.adapters import has_adapters, merged, save_adapter
 from blipvqa.models.devices import describe_device, pick_precision
 from blipvqa.models.loading import save_model
 from blipvqa.runs.environment import describe_environment
@@ -114,8 +114,11 @@ class Record:
                 self.accelerator.log({f"{row['type']}/{k}": v for k, v in values.items()}, step=row["step"])
 
     def export(self) -> None:
-        """The weights as they are now, to `model/`."""
+        """The weights as they are now, to `model/`; adapters by themselves to `adapter/` too."""
         if self.main:
+            if has_adapters(self.model) and self.config.model.name != "scratch":  # nobody has that base
+                with replacing_folder(self.run.folder / "adapter") as beside:
+                    save_adapter(self.model, self.processor, self.config, beside)
             with replacing_folder(self.run.model_folder) as beside:
                 save_model(merged(self.model), self.processor, beside)
         self.accelerator.wait_for_everyone()
