@@ -39,7 +39,7 @@ SMALL = {
     "train.log_every": 1,
     "generate.max_new_tokens": 3,
 }
-TIMED = ("seconds", "questions_per_second", "peak_memory_gib", "started")
+TIMED = ("seconds", "rows_per_second", "peak_memory_gib", "started")
 NAMED = ("os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.chmod", "os.truncate", "os.link", "os.symlink")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 

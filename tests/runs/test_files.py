@@ -1,5 +1,6 @@
 """Files are whole, on the disk, readable for those whom the umask lets in, and only our own leftovers are removed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -131,3 +132,11 @@ def test_the_room_imports_where_unix_modules_do_not_exist(request):
         "assert torch.cuda.is_available() or environment.peak_memory_gib() is None\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_number_that_is_none_is_refused_before_the_file_is_touched(tmp_path):
+    """NaN is no JSON: other readers of metrics would fail at it."""
+    files.write_json(tmp_path / "metrics.json", {"value": None})
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json(tmp_path / "metrics.json", {"value": float("nan")})
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"value": None}

@@ -16,7 +16,7 @@ def losses(run: Run) -> list[float]:
 
 def assert_same_run(a: Run, b: Run):
     torch.testing.assert_close(weights(a), weights(b), rtol=0, atol=0)
-    timed = ("seconds", "questions_per_second", "peak_memory_gib")
+    timed = ("seconds", "rows_per_second", "peak_memory_gib")
     plain = [[{k: v for k, v in row.items() if k not in timed} for row in run.history] for run in (a, b)]
     assert plain[0] == plain[1]
     assert a.samples == b.samples

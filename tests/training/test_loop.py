@@ -34,7 +34,7 @@ def test_a_run_leaves_what_it_promises(done):
     epochs = [row for row in run.history if row["type"] == "epoch"]
     assert [row["epoch"] for row in epochs] == list(range(done.train.epochs + 1))
     assert epochs[-1]["loss"] < epochs[0]["loss"]
-    assert {"loss", "learning_rate", "gradient_norm", "questions_per_second"} <= {k for r in run.history for k in r}
+    assert {"loss", "learning_rate", "gradient_norm", "rows_per_second"} <= {k for r in run.history for k in r}
     assert len({row["id"] for row in run.samples}) == 4
     assert len(run.samples) == 4 * (done.train.epochs + 1)
     environment = run.environment

@@ -51,7 +51,8 @@ def plot_history(
     middle.set_ylim(-0.02, 1.02)
     heading(middle, "validation (dotted: best epoch)")
     legend(middle, fontsize=8)
-    right.plot([row["epoch"] for row in steps], [row["questions_per_second"] for row in steps], color=BLUE, lw=1)
+    speeds = [row.get("rows_per_second", row.get("questions_per_second")) for row in steps]  # as older runs call it
+    right.plot([row["epoch"] for row in steps], speeds, color=BLUE, lw=1)
     right.set_ylim(bottom=0)
     heading(right, f"{unit} a second")
     for axes, drawable in ((left, steps + epochs), (middle, epochs), (right, steps)):

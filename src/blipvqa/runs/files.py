@@ -202,7 +202,8 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value) -> None:
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    """Raises ValueError for NaN and infinity, which are no JSON: an undefined number is null."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_lines(path: str | Path, rows: Iterable[dict]) -> None:

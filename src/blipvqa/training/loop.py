@@ -91,7 +91,7 @@ class FineTuning:
     def __init__(self, config: Config, task: Task, splits: Splits, accelerator: Accelerator, run: Run):
         self.config, self.task, self.accelerator, self.run = config, task, accelerator, run
         self.splits, self.data = splits, splits["train"]
-        self.model, self.processor = load_model(config.model.name, config, self._texts())
+        self.model, self.processor = load_model(config.model.name, config, self.data.texts)
         torch.manual_seed(config.seed)  # adapters on published weights are drawn, and no seed was set before
         add_lora(self.model, config.model.lora)
         if config.train.gradient_checkpointing:
@@ -108,9 +108,6 @@ class FineTuning:
         self.image_ids = [row["image_id"] for row in self.data.rows]
         self.steps = config.train.epochs * len(self._plan(0))
         self.record = Record(config, task, accelerator, run, self.model, self.processor, self.optimizer)
-
-    def _texts(self) -> list[str]:
-        return [row[column] for row in self.data.rows for column in self.task.texts]
 
     # -------------------------------------------------------------------------------------------- the whole
 
@@ -234,7 +231,7 @@ class FineTuning:
                 "loss": loss,
                 "learning_rate": learning_rate(progress.step - 1, self.steps, train),
                 "gradient_norm": taken.norm,
-                "questions_per_second": round(rate, 2),
+                "rows_per_second": round(rate, 2),
             }
             self.record.write("history.jsonl", [row], progress)
         if train.checkpoint_every and progress.step % train.checkpoint_every == 0:
