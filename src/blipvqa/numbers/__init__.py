@@ -8,5 +8,6 @@
 - `classes`: macro F1 over classes
 - `comparison`: which differences between two matrices of counts are real
 - `calibration`: whether a stated probability can be believed, and the fit that repairs it
+- `ranks`: retrieval: where the first right candidate of a query stands, and what chance alone would give
 - `ranking`: how well a score puts right before wrong
 """

@@ -190,11 +190,16 @@ def estimate_statistic(
 
 
 def estimate_weighted(
-    statistic: Callable[[np.ndarray], float], groups: np.ndarray, bootstrap: Bootstrap = BY_IMAGE, shifted: bool = False
+    statistic: Callable[[np.ndarray], float],
+    groups: np.ndarray,
+    bootstrap: Bootstrap = BY_IMAGE,
+    shifted: bool = False,
+    most: float = 1.0,
 ) -> Estimate:
     """A statistic of weighted rows that is no function of column sums: of weights `[row]`, 1 each and as resampled.
 
-    `shifted` moves the resampled values so that their mean is the value, for a statistic that resampling itself moves.
+    `most` is the largest value it can have. `shifted` moves the resampled values so that their mean is the value, for a
+    statistic that resampling itself moves.
     """
     if not len(groups):
         return nothing_counted()
@@ -203,7 +208,7 @@ def estimate_weighted(
     samples = np.array([statistic(weights[groups]) for chunk in chunks for weights in chunk])
     if shifted and np.isfinite(samples).any():
         samples = samples - (np.nanmean(samples) - value)
-    return _entry(value, samples, groups)
+    return _entry(value, samples, groups, most)
 
 
 def estimate_mean(
