@@ -17,7 +17,7 @@ from blipvqa.numbers.bootstrap import (
     sum_by_group,
 )
 from blipvqa.numbers.calibration import calibration_error, count_bins
-from blipvqa.numbers.few_groups import FEW, student
+from blipvqa.numbers.few_groups import FEW, quantile_of, student, student_tail
 from blipvqa.numbers.measures import Measures, divide, ratio
 
 MEASURES = Measures({"share": ratio("right", "all", "share of rows that are right")})
@@ -122,6 +122,8 @@ def test_from_a_stated_number_of_groups_on_intervals_are_percentiles():
 
 def test_students_quantiles_are_those_of_the_tables():
     assert [student(n) for n in (1, 2, 9, 29)] == pytest.approx([12.706, 4.303, 2.262, 2.045], abs=1e-3)
+    assert [quantile_of(n) for n in (1, 10, 10.5, 1e6)] == pytest.approx([12.706, 2.262, 2.245, 1.960], abs=2e-3)
+    assert [student_tail(t, 9) for t in (-2.262157, 0.0, 3.249836)] == pytest.approx([0.05, 1, 0.01], abs=1e-5)
 
 
 def test_a_mean_over_some_rows_is_resampled_over_all_images():
@@ -140,7 +142,7 @@ def test_one_image_or_no_resamples_gives_no_interval():
         "high": None,
     }
     assert share([1, 0, 1], [0, 1, 2], NO_INTERVALS)["low"] is None
-    assert interval(0.5, np.array([np.nan, np.nan]), groups=5, rows=5) == (None, None)
+    assert interval(0.5, np.array([np.nan, np.nan]), np.ones(5)) == (None, None)
 
 
 def test_rows_without_a_patient_stand_for_their_image():

@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.numbers.calibration import (
     calibrate,
-    calibration_error,
-    count_bins,
     estimate_calibration_error,
     expected_calibration_error,
     fit,
@@ -111,20 +109,3 @@ def test_a_perfectly_calibrated_model_is_told_from_a_boastful_one():
     boastful = estimate_calibration_error(stated, generator.random(300) < stated**3, groups)
     assert boastful["low"] > boastful["floor"] > 0
     assert estimate_calibration_error(stated[:0], stated[:0], groups[:0])["floor"] is None
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("images", "least"), [(30, 0.86), (200, 0.88), (858, 0.9)])
-@pytest.mark.parametrize("excess", [0.0, 0.1])
-def test_the_interval_of_a_calibration_error_covers_the_true_one(images, least, excess):
-    generator, groups = np.random.default_rng(images), np.repeat(np.arange(images), 5)
-    many = generator.random(400_000) ** 0.5
-    chance = np.clip(many - excess, 0, 1)
-    truth = calibration_error(count_bins(many, chance, 15).sum(axis=0))
-    covered = 0
-    for seed in range(200):
-        stated = generator.random(len(groups)) ** 0.5
-        right = generator.random(len(groups)) < np.clip(stated - excess, 0, 1)
-        entry = estimate_calibration_error(stated, right, groups, Bootstrap(resamples=200, seed=seed))
-        covered += entry["low"] <= truth <= entry["high"]
-    assert covered / 200 >= least

@@ -11,7 +11,7 @@ from blipvqa.numbers.bootstrap import Bootstrap, bootstrap_weights, interval
 
 SHARES = (0.5, 0.7, 0.9, 0.95, 0.98, 1.0)
 CORRELATIONS = (0.0, 0.3, 0.8)  # of two rows of one group
-GROUPS = (5, 10, 30, 100, 858)
+GROUPS = (5, 10, 30, 100, 200, 858)
 
 
 def coverage(groups: int, share: float, correlation: float, sets: int = 1000) -> float:
@@ -25,8 +25,8 @@ def coverage(groups: int, share: float, correlation: float, sets: int = 1000) ->
     right = generator.binomial(rows.astype(int), ease).astype(float)
     weights = np.concatenate(list(bootstrap_weights(groups, Bootstrap())))
     resampled = (weights @ right) / (weights @ rows)
-    values, totals = right.sum(axis=0) / rows.sum(axis=0), rows.sum(axis=0)
-    bounds = [interval(values[i], resampled[:, i], groups, int(totals[i])) for i in range(sets)]
+    values = right.sum(axis=0) / rows.sum(axis=0)
+    bounds = [interval(values[i], resampled[:, i], rows[:, i]) for i in range(sets)]
     return float(np.mean([low - 1e-9 <= share <= high + 1e-9 for low, high in bounds]))
 
 

@@ -65,6 +65,8 @@ def test_measures_without_questions_are_null_and_json_stays_valid():
         "low": None,
         "high": None,
         "n": 0,
+        "p": None,
+        "p_holm": None,
         "real": False,
     }
     json.dumps(compared, allow_nan=False)
@@ -81,11 +83,14 @@ def test_runs_on_different_questions_are_refused():
         compare_runs(a, [*a, a[0]])
 
 
-def test_slices_are_compared_too():
-    a, b = run_of([0] * 8), run_of([1] * 8)
+def test_slices_are_compared_too_and_adjusted_for_their_number():
+    a, b = run_of([0] * 14), run_of([1] * 14)
     for i, row in enumerate(a):
-        row["stain"] = "h&e" if i < 6 else "pas"
+        row["stain"] = "h&e" if i < 8 else "pas"
     compared = compare_runs(a, b, breakdown=["stain"])["by"]
-    assert compared["stain"]["h&e"]["exact_match"]["real"]
-    assert not compared["stain"]["pas"]["exact_match"]["real"]
-    assert compared["question_type"]["what"]["exact_match"]["n"] == 8
+    large, small = (compared["stain"][level]["exact_match"] for level in ("h&e", "pas"))
+    assert large["real"] and large["p"] == pytest.approx(2 / 2**8)
+    # six images alone are p = 2 / 2^6 = 0.031; beside two more tests, of which one is larger, that is the largest of three
+    assert (small["p"], small["p_holm"], small["real"]) == (pytest.approx(2 / 2**6), pytest.approx(2 / 2**6), True)
+    assert large["p_holm"] == pytest.approx(2 * 2 / 2**8)
+    assert compared["question_type"]["what"]["exact_match"]["n"] == 14

@@ -6,7 +6,7 @@
 - `bootstrap`: 95 % intervals, by drawing groups of rows with replacement
 - `few_groups`: intervals that hold where groups are few
 - `classes`: macro F1 over classes
-- `comparison`: which differences between two matrices of counts are real
+- `comparison`: which differences between two matrices of counts are real, one by one and of many
 - `calibration`: whether a stated probability can be believed, and the fit that repairs it
 - `ranks`: retrieval: where the first right candidate of a query stands, and what chance alone would give
 - `ranking`: how well a score puts right before wrong

@@ -101,10 +101,10 @@ def resample(
         yield from sums
 
 
-def interval(value: float, resampled: np.ndarray, groups: int, rows: int) -> tuple[float | None, float | None]:
+def interval(value: float, resampled: np.ndarray, sizes: np.ndarray) -> tuple[float | None, float | None]:
     """The 95 % interval of a measure in [0, 1], from its resampled values.
 
-    `groups` and `rows` are those that the measure counts. From FEW groups on it is the percentile interval, below that
+    `sizes` are the rows that the measure counts in each group `[group]`. From FEW groups on it is the percentile interval, below that
     Wilson's with the resampled variance (`few_groups`); from a single group, or if no resample has a value, there is
     none: (None, None).
 
@@ -113,10 +113,11 @@ def interval(value: float, resampled: np.ndarray, groups: int, rows: int) -> tup
     or all right).
     """
     defined = resampled[np.isfinite(resampled)]
+    groups = len(sizes)
     if groups < 2 or not defined.size or not np.isfinite(value):
         return None, None
     if groups < FEW:
-        return few_groups_interval(value, float(np.var(defined)), rows, groups)
+        return few_groups_interval(value, float(np.var(defined)), sizes)
     low, high = np.quantile(defined, (TAIL, 1 - TAIL))
     if high - low < 1e-12:
         unseen = 1 - TAIL ** (1 / groups)
@@ -156,13 +157,13 @@ def _entry(value: float, samples: np.ndarray, groups: np.ndarray, most: float = 
     """`groups` are those of the rows that the number counts, `most` is the largest value it can have."""
     if not len(groups) or not np.isfinite(value):
         return nothing_counted()
-    counted = len(np.unique(groups))
+    sizes = np.unique(groups, return_counts=True)[1]
     if np.isinf(most):
-        low, high = _percentiles(value, samples, counted)
+        low, high = _percentiles(value, samples, len(sizes))
     else:
-        low, high = interval(value / most, samples / most, counted, len(groups))
+        low, high = interval(value / most, samples / most, sizes)
         low, high = (None, None) if low is None else (low * most, high * most)
-    return {"value": value, "n": len(groups), "groups": counted, "low": low, "high": high}
+    return {"value": value, "n": len(groups), "groups": len(sizes), "low": low, "high": high}
 
 
 def _percentiles(value: float, samples: np.ndarray, groups: int) -> tuple[float | None, float | None]:

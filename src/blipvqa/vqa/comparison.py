@@ -1,4 +1,9 @@
-"""Two runs on the same questions: which differences are real, and what only one of them answers right."""
+"""Two runs on the same questions: which differences are real, and what only one of them answers right.
+
+Notable:
+- One test is the headline, exact match over all questions, chosen before anything was looked at; it stands by itself.
+- Every other one is one of many: the other measures are adjusted for each other, and so are all slices of all axes.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,10 +11,12 @@ import numpy as np
 
 from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap
-from blipvqa.numbers.comparison import compare_counts
+from blipvqa.numbers.comparison import Difference, adjusted, compare_counts
 from blipvqa.vqa.answers import Prediction, check_predictions
 from blipvqa.vqa.measures import MEASURES, counts, measure_names
 from blipvqa.vqa.slices import axes
+
+HEADLINE_TEST = "exact_match"
 
 
 def compare_runs(
@@ -19,9 +26,9 @@ def compare_runs(
     breakdown: Sequence[str] = (),
     bootstrap: Bootstrap = BY_IMAGE,
 ) -> dict:
-    """Every measure of run b minus that of run a, overall and in each slice, by `numbers.comparison`.
+    """Every measure of run b minus that of run a overall, and the headline test's in each slice, by `numbers.comparison`.
 
-    Returns {"overall": {name: Difference}, "by": {axis: {level: {name: Difference}}},
+    Returns {"overall": {name: Difference}, the headline test first, "by": {axis: {level: {"exact_match": Difference}}},
     "only_a": [id], "only_b": [id], which one run alone answers right,
     "both_right": number, "both_wrong": number}.
 
@@ -31,11 +38,18 @@ def compare_runs(
     counts_a, counts_b = counts(a), counts(b)
     groups, rows_of = bootstrap.groups_of(a), axes(a, breakdown)
     names = [name for name in measure_names(a) if name in measure_names(b)]
-    slices = [np.arange(len(a)), *(rows for levels in rows_of.values() for rows in levels.values())]
-    differences = compare_counts(counts_a, counts_b, groups, slices, MEASURES, names, bootstrap)
+    both = (counts_a, counts_b, groups)
+    (overall,) = compare_counts(*both, [np.arange(len(a))], MEASURES, names, bootstrap)
+    slices = [rows for levels in rows_of.values() for rows in levels.values()]
+    of_slices = compare_counts(*both, slices, MEASURES, [HEADLINE_TEST], bootstrap)
+    by_slice = iter(adjusted([difference[HEADLINE_TEST] for difference in of_slices]))
+    others = [name for name in names if name != HEADLINE_TEST]
     return {
-        "overall": next(differences),
-        "by": {axis: {level: next(differences) for level in levels} for axis, levels in rows_of.items()},
+        "overall": {HEADLINE_TEST: overall[HEADLINE_TEST]}
+        | dict(zip(others, adjusted([overall[name] for name in others]), strict=True)),
+        "by": {
+            axis: {level: {HEADLINE_TEST: next(by_slice)} for level in levels} for axis, levels in rows_of.items()
+        },
         **_answered_by_one(a, counts_a, counts_b),
     }
 
