@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.numbers.calibration import (
     calibrate,
     estimate_calibration_error,

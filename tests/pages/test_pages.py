@@ -167,13 +167,16 @@ def test_two_runs_are_compared(done):
     run = Run(done.folder)
     other = Run(run.folder.with_name("other"))
     other.folder.mkdir(exist_ok=True)
-    (other.folder / "config.yaml").write_text((run.folder / "config.yaml").read_text())
+    settings = (run.folder / "config.yaml").read_text()
+    (other.folder / "config.yaml").write_text(settings.replace("num_beams: 1", "num_beams: 3"))
     predictions = run.predictions("test")
     write_lines(other.folder / "predictions-test.jsonl", [{**p, "prediction": p["answer"]} for p in predictions])
     (other.folder / "metrics-test.json").write_text(json.dumps(run.metrics("test")))
     page = write_comparison(run, other).read_text()
     assert "Right in other only" in page
     assert "Right in tiny only: 0" in page
+    assert "The difference is real (p = 0.0" in page and "generate.num_beams" in page and "train.epochs" not in page
+    assert "further measures" in page and "By slice" in page
     assert "<script" not in page
     write_lines(other.folder / "predictions-test.jsonl", predictions[1:])
     with pytest.raises(ValueError, match="id"):

@@ -143,14 +143,21 @@ def settings_difference(old: dict, new: dict) -> dict[str, tuple]:
 
     More epochs are safe under a constant schedule only: a cosine's every step depends on their number.
     """
-    before, after = _flatten(_with_defaults(old)), _flatten(_with_defaults(new))
-    safe = SAFE_TO_CHANGE
-    if before.get("train.schedule") == "constant" == after.get("train.schedule"):
+    differences, safe = every_difference(old, new), SAFE_TO_CHANGE
+    if old.get("train", {}).get("schedule") == "constant" == new.get("train", {}).get("schedule"):
         safe += ("train.epochs",)
+    return {
+        key: values for key, values in differences.items() if not any(key == s or key.startswith(s + ".") for s in safe)
+    }
+
+
+def every_difference(old: dict, new: dict) -> dict[str, tuple]:
+    """Every dotted key whose values differ between two `Config.as_dict()` trees, in alphabetical order."""
+    before, after = _flatten(_with_defaults(old)), _flatten(_with_defaults(new))
     return {
         key: (before.get(key), after.get(key))
         for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key) and not any(key == s or key.startswith(s + ".") for s in safe)
+        if before.get(key) != after.get(key)
     }
 
 

@@ -104,9 +104,9 @@ def resample(
 def interval(value: float, resampled: np.ndarray, sizes: np.ndarray) -> tuple[float | None, float | None]:
     """The 95 % interval of a measure in [0, 1], from its resampled values.
 
-    `sizes` are the rows that the measure counts in each group `[group]`. From FEW groups on it is the percentile interval, below that
-    Wilson's with the resampled variance (`few_groups`); from a single group, or if no resample has a value, there is
-    none: (None, None).
+    `sizes` are the rows that the measure counts in each group `[group]`. From FEW groups on it is the percentile
+    interval, below that Wilson's with the resampled variance (`few_groups`); from a single group, or if no resample has
+    a value, there is none: (None, None).
 
     A bootstrap of groups that all agree has no width: it would call nine right answers of nine certain. Then
     up to 1 - 0.025^(1/groups) of all groups may differ and yet none be seen (Clopper and Pearson 1934, at 0

@@ -119,9 +119,9 @@ def _flips(groups: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """The p-values adjusted for their number: if nothing is real, any of them is below 0.05 in 5 of 100 cases at most.
+    """The p-values adjusted for their number: where nothing is real, any is below 0.05 in 5 of 100 cases at most.
 
-    Holm 1979: the smallest times their number, the next times one less, and never below the one before. None stays None.
+    Holm 1979: the smallest times their number, the next times one less, and never below the one before. None stays.
     """
     order = sorted((i for i, p in enumerate(p_values) if p is not None), key=lambda i: p_values[i])
     adjusted_values: list[float | None] = [None] * len(p_values)

@@ -3,8 +3,8 @@
 A percentile interval of ten groups covers the truth 82 to 91 times in a hundred, not 95, and a share near 0 or 1 is
 worse off: at 0.98 it is 87 times from two hundred groups. Below FEW groups an interval is therefore Wilson's (1927), at
 the effective number of rows: the rows over the design effect (Kish 1965), which says how much the rows of one group
-repeat each other. In place of 1.96 stands Student's quantile of one degree of freedom less than there are effective rows
-(Korn and Graubard 1998 take the groups; where rows repeat nothing, that is far too wide).
+repeat each other. In place of 1.96 stands Student's quantile, with one degree of freedom less than there are effective
+rows (Korn and Graubard 1998 take the groups; where rows repeat nothing, that is far too wide).
 
 The design effect is estimated with two further groups of a quarter of the weight, one all right and one all wrong, as
 large as the group of an average row. Without them a single wrong row in a hundred right ones says nothing of how wrong

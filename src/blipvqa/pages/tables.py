@@ -59,7 +59,7 @@ def measures_table(
 
 
 def differences_table(differences: Mapping[str, Mapping], names: tuple[str, str], unit: str) -> Html:
-    """What two runs have of each measure, and whether their difference is more than chance."""
+    """What two runs have of each measure, and whether their difference is more than chance, beside all other tests."""
     rows = [
         (
             title,
@@ -68,11 +68,23 @@ def differences_table(differences: Mapping[str, Mapping], names: tuple[str, str]
             number(entry, "difference", sign=True),
             interval(entry, sign=True),
             count(entry),
+            number(entry, "p"),
+            number(entry, "p_holm"),
             "yes" if entry["real"] else "may be chance",
         )
         for title, entry in differences.items()
     ]
-    return table(["", *names, "difference", "95 % interval", unit, "real?"], rows)
+    return table(["", *names, "difference", "95 % interval", unit, "p", "p, adjusted", "real?"], rows)
+
+
+def settings_differences_table(differences: Mapping[str, tuple], names: tuple[str, str]) -> Html:
+    """The settings in which two runs differ (`config.reading.every_difference`)."""
+    rows = [(key, *map(_setting, values)) for key, values in differences.items()]
+    return table(["setting", *names], rows, left=3)
+
+
+def _setting(value: object) -> object:
+    return last_part(value) if isinstance(value, str) else NOTHING if value is None else value
 
 
 def settings_table(settings: Mapping, section: str | None = None) -> Html:
@@ -86,7 +98,7 @@ def _dotted(tree: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
         if isinstance(value, Mapping) and value:
             yield from _dotted(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, last_part(value) if isinstance(value, str) else NOTHING if value is None else value
+            yield prefix + key, _setting(value)
 
 
 def model_table(model) -> Html:

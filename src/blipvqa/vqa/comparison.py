@@ -11,7 +11,7 @@ import numpy as np
 
 from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap
-from blipvqa.numbers.comparison import Difference, adjusted, compare_counts
+from blipvqa.numbers.comparison import adjusted, compare_counts
 from blipvqa.vqa.answers import Prediction, check_predictions
 from blipvqa.vqa.measures import MEASURES, counts, measure_names
 from blipvqa.vqa.slices import axes
@@ -26,7 +26,7 @@ def compare_runs(
     breakdown: Sequence[str] = (),
     bootstrap: Bootstrap = BY_IMAGE,
 ) -> dict:
-    """Every measure of run b minus that of run a overall, and the headline test's in each slice, by `numbers.comparison`.
+    """Every measure of run b minus that of run a, and exact match in each slice, by `numbers.comparison`.
 
     Returns {"overall": {name: Difference}, the headline test first, "by": {axis: {level: {"exact_match": Difference}}},
     "only_a": [id], "only_b": [id], which one run alone answers right,
@@ -47,9 +47,7 @@ def compare_runs(
     return {
         "overall": {HEADLINE_TEST: overall[HEADLINE_TEST]}
         | dict(zip(others, adjusted([overall[name] for name in others]), strict=True)),
-        "by": {
-            axis: {level: {HEADLINE_TEST: next(by_slice)} for level in levels} for axis, levels in rows_of.items()
-        },
+        "by": {axis: {level: {HEADLINE_TEST: next(by_slice)} for level in levels} for axis, levels in rows_of.items()},
         **_answered_by_one(a, counts_a, counts_b),
     }
 

@@ -152,7 +152,7 @@ def plot_confusion(confusion: Mapping) -> Figure:
 
 
 def plot_difference(compared: Mapping, names: tuple[str, str]) -> Figure:
-    """Differences between two runs on the same questions, with paired intervals (`bootstrap.compare_runs`)."""
+    """Differences between two runs on the same questions, with paired intervals (`comparison.compare_runs`)."""
     overall = compared["overall"]
     compared_names = [name for name in HEADLINE if overall.get(name, {}).get("difference") is not None]
     return plots.plot_difference({HEADLINE[name]: overall[name] for name in compared_names}, names)

@@ -168,10 +168,22 @@ def more_tables(scores: Mapping) -> Html:
 
 
 def differences_table(compared: Mapping, names: tuple[str, str]) -> Html:
-    """Every measure of two runs side by side (`numbers.bootstrap.compare_runs`)."""
+    """Every measure of two runs side by side (`comparison.compare_runs`), the headline test first."""
     differences = {spoken(name): entry for name, entry in compared["overall"].items()}
     differences = {title: entry for title, entry in differences.items() if entry["difference"] is not None}
     return table_of_differences(differences, names, unit="questions")
+
+
+def slice_differences_table(compared: Mapping, names: tuple[str, str], most: int = 20) -> Html:
+    """Exact match of two runs in the slices that differ most surely (`comparison.compare_runs`)."""
+    slices = {
+        f"{spoken(axis)}: {level}": entry["exact_match"]
+        for axis, levels in compared["by"].items()
+        for level, entry in levels.items()
+        if entry["exact_match"]["p"] is not None
+    }
+    surest = sorted(slices, key=lambda name: (slices[name]["p"], -abs(slices[name]["difference"])))[:most]
+    return table_of_differences({name: slices[name] for name in surest}, names, unit="questions")
 
 
 def stress_table(scores: Mapping) -> Html:

@@ -1,0 +1,68 @@
+"""Two runs that are equally good: how often a page that compares them calls something real.
+
+`pytest -s -m slow tests/vqa/test_null_pages.py` prints the table of `docs/measures.md`.
+"""
+
+import numpy as np
+import pytest
+
+from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.vqa.comparison import HEADLINE_TEST, compare_runs
+
+WORDS = ("renal cell carcinoma", "lung", "fat necrosis", "liver", "spleen of a child", "brain")
+SLOW = ((10, 7, 1000), (30, 7, 1000), (140, 7, 600), (858, 8, 100))  # images, questions an image, pages
+
+
+def null_runs(images: int, questions: int, generator: np.random.Generator) -> tuple[list[dict], list[dict]]:
+    """Two runs of the same skill: each question has its difficulty, a picture's questions share some of it."""
+    rows, runs = [], ([], [])
+    ease = generator.beta(2, 1.5, size=images)
+    for i in range(images * questions):
+        closed, answer = generator.random() < 0.5, str(generator.choice(WORDS))
+        if closed:
+            answer = str(generator.choice(["yes", "no"]))
+        question = ("is it there?", "does it grow?")[i % 2] if closed else ("what is it?", "where is it?")[i % 2]
+        rows.append((i, question, answer, "closed" if closed else "open", ease[i // questions]))
+    for run in runs:
+        for i, question, answer, kind, easy in rows:
+            wrong = {"yes": "no", "no": "yes"}.get(answer) or str(generator.choice(WORDS))
+            row = {"id": f"test/{i}", "image_id": f"image{i // questions}", "question": question, "answer": answer}
+            prediction = answer if generator.random() < easy else wrong
+            run.append({**row, "prediction": prediction, "answer_type": kind})
+    return runs
+
+
+def null_pages(images: int, questions: int, pages: int, resamples: int = 200) -> dict[str, float]:
+    """The share of pages on which the headline is real, and on which anything of the measures or slices is: as it would be
+    if each test stood by itself, and as the page says it."""
+    generator, shares = np.random.default_rng(images), dict.fromkeys(("headline", "before", "measures", "slices"), 0.0)
+    for seed in range(pages):
+        compared = compare_runs(
+            *null_runs(images, questions, generator), bootstrap=Bootstrap("image_id", resamples, seed)
+        )
+        slices = [entry[HEADLINE_TEST] for levels in compared["by"].values() for entry in levels.values()]
+        overall = dict(compared["overall"])
+        tests = {"before": [{"real": (e["p"] or 1) < 0.05} for e in overall.values()]}
+        tests |= {"headline": [overall.pop(HEADLINE_TEST)], "measures": list(overall.values()), "slices": slices}
+        for name, entries in tests.items():
+            shares[name] += any(entry["real"] for entry in entries) / pages
+    return shares
+
+
+def test_pages_of_equally_good_runs_rarely_call_anything_real():
+    shares = null_pages(images=30, questions=4, pages=60, resamples=50)
+    assert shares["headline"] <= 0.15 and shares["measures"] <= 0.15 and shares["slices"] <= 0.15
+    assert shares["before"] > 0.15, "without an adjustment for many measures a third of the pages found something"
+
+
+@pytest.mark.slow
+def test_null_pages_of_any_size():
+    print("\n| images × questions | pages | a measure, each by itself | the headline | any other measure | any slice |")
+    wrong = {}
+    for images, questions, pages in SLOW:
+        shares = null_pages(images, questions, pages)
+        cells = " | ".join(f"{100 * shares[name]:.1f} %" for name in ("before", "headline", "measures", "slices"))
+        print(f"| {images} × {questions} | {pages:,} | {cells} |", flush=True)
+        most = 0.05 + 3 * (0.05 * 0.95 / pages) ** 0.5
+        wrong |= {(images, name): shares[name] for name in ("headline", "measures", "slices") if shares[name] > most}
+    assert wrong == {}
