@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from torch import Tensor
 
 from blipvqa.config.knobs import CaptionConfig, Config
 from blipvqa.data.batches import distinct_images
-from blipvqa.models.tokenizer import ANSWER_START, encode
-
-BECOMES_SPACE = re.compile(r"[.!\"()*#:;~]")  # as the authors do: salesforce/BLIP data/utils.py
-AUTHORS_WORDS = 30
-
-
-def prepare_caption(caption: str, max_words: int = AUTHORS_WORDS) -> str:
-    """Lower-case, each of `.!"()*#:;~` a space, at most `max_words` words (docs/facts.md 7.3)."""
-    return " ".join(BECOMES_SPACE.sub(" ", caption.lower()).split()[:max_words])
+from blipvqa.models.tokenizer import ANSWER_START, encode, prepare_caption
 
 
 def prompt_ids(tokenizer, prompt: str) -> list[int]:

@@ -18,12 +18,20 @@ from blipvqa.config.paths import project_path
 from blipvqa.errors import UserError
 
 SPLITS = ("train", "validation", "test")
-TEXTS = {"vqa": ("question", "answer"), "caption": ("caption",)}  # the columns that each task's rows need
+TEXTS = {  # the columns that each task's rows need
+    "vqa": ("question", "answer"),
+    "caption": ("caption",),
+    "retrieval": ("caption",),
+}
 TASK_DEFAULTS = {  # what a task sets where a config leaves it out
     "caption": {
         "model": {"name": "Salesforce/blip-image-captioning-base"},
         "train": {"metric": "cider_d", "loss": "token_mean"},
-    }
+    },
+    "retrieval": {
+        "model": {"name": "Salesforce/blip-itm-base-coco"},
+        "train": {"metric": "r_mean", "learning_rate": 1e-5},
+    },
 }
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 
@@ -198,10 +206,21 @@ class CaptionConfig(_Section):
     terms: str | None = None  # file of things to name, a line "term: synonym, synonym"; the drawn data brings its own
 
 
+class RetrievalConfig(_Section):
+    """Pictures by words and words by pictures. Read with `task: retrieval` only; values are the authors'."""
+
+    max_words: Positive = 30  # of a caption
+    max_tokens: Annotated[Whole, Field(ge=3, le=512)] = 35  # [CLS] and [SEP] included
+    queue: Positive = 57_600  # pairs of earlier batches that each pair is compared with
+    momentum: Annotated[Number, Field(ge=0, le=1)] = 0.995  # how slowly the towers follow that fill the queue
+    alpha: Annotated[Number, Field(ge=0, le=1)] = 0.4  # part of the targets that they decide; grows in epoch 1
+    rerank: Annotated[Whole, Field(ge=0)] = 128  # nearest candidates that ITM scores anew; 0: similarity alone
+
+
 class Config(_Section):
     """One experiment. Build it with `load_config`; see `configs/` for commented examples."""
 
-    task: Literal["vqa", "caption"] = "vqa"  # what is learnt: answers to questions about pictures, or captions
+    task: Literal["vqa", "caption", "retrieval"] = "vqa"  # what is learnt: answers, captions, or which text is whose
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] = "run"  # outputs/<name>/
     seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
     fresh: Flag = False  # changed settings: move the old run folder aside instead of refusing
@@ -211,6 +230,7 @@ class Config(_Section):
     train: TrainConfig = TrainConfig()
     generate: GenerateConfig = GenerateConfig()
     caption: CaptionConfig = CaptionConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -247,6 +267,8 @@ class Config(_Section):
         """How many tokens the task's texts may take, by knob."""
         if self.task == "caption":
             return {"caption.max_tokens": self.caption.max_tokens, "caption.max_length": self.caption.max_length}
+        if self.task == "retrieval":
+            return {"retrieval.max_tokens": self.retrieval.max_tokens}
         limits = self.data
         return {
             "data.max_question_tokens": limits.max_question_tokens,

@@ -2,6 +2,9 @@
 
 - `vqa`: questions about images to answers; loss, generation and ranking
 - `captioner`: images to captions; loss, and what each word looked at
+- `retriever`: pictures by words and words by pictures; features, matching, and both losses
+- `contrast`: those losses as functions, and what training keeps beside the weights
+- `processes`: values of all processes that train together
 - `decoding`: captions written by greedy, beam and nucleus search, by the authors' rules
 - `language`: a decoder that continues texts, and the loss of a text
 - `towers`: how BLIP's towers are wired, over tokens without padding

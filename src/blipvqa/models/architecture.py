@@ -86,6 +86,7 @@ TOP = {
     "projection_dim": whole(1, 2**17),
     "image_text_hidden_size": whole(1, 2**17),
     "logit_scale_init_value": number(-1000, 1000),
+    "contrast_temperature": number(1e-6, 1000),  # retrieval's, learnt (models/retriever.py)
     "label_smoothing": number(0, 0.99),
     "initializer_factor": number(0, 1000),
     "initializer_range": number(0, 1000),

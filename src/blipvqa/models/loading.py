@@ -21,12 +21,13 @@ from blipvqa.models.adjust import apply_settings, resize_position_table
 from blipvqa.models.architecture import read_architecture
 from blipvqa.models.captioner import BlipForCaptioning
 from blipvqa.models.folders import model_folder, read_json
+from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.models.scratch import new_model
 from blipvqa.models.tokenizer import check_pictures, make_processor, read_tokenizer
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.models.weights import read_weights
 
-MODELS = (BlipForVQA, BlipForCaptioning)
+MODELS = (BlipForVQA, BlipForCaptioning, BlipForRetrieval)
 
 
 def load_model(

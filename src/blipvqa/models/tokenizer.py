@@ -1,12 +1,14 @@
-"""Words to numbers: BERT's WordPiece with BLIP's two start tokens, [ENC] before questions and [DEC] before answers.
+"""Words to numbers: BERT's WordPiece with BLIP's start tokens.
 
 Notable:
+- [ENC] stands before what is read with a picture, [DEC] before what is written, [CLS] before what is read alone.
 - `encode` is the only place that decides with which token a text begins.
 - [ENC] stands where BERT has [CLS]; [DEC] is the tokenizer's `bos_token` (docs/facts.md 1.9).
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +21,9 @@ from blipvqa.models.folders import ModelError, called, read_json, read_text
 from blipvqa.models.towers import IMAGE_MEAN, IMAGE_STD
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-QUESTION_START, ANSWER_START = "[ENC]", "[DEC]"
+QUESTION_START, ANSWER_START, TEXT_START = "[ENC]", "[DEC]", "[CLS]"
+BECOMES_SPACE = re.compile(r"[.!\"()*#:;~]")  # as the authors do: salesforce/BLIP data/utils.py
+AUTHORS_WORDS = 30
 SETTINGS = {  # what is taken of tokenizer_config.json, and its types
     "do_lower_case": (bool,),
     "strip_accents": (bool, type(None)),
@@ -29,7 +33,7 @@ SETTINGS = {  # what is taken of tokenizer_config.json, and its types
 
 
 def encode(
-    tokenizer: BertTokenizer, texts: list[str], start: Literal["[ENC]", "[DEC]"], limit: int | None = None
+    tokenizer: BertTokenizer, texts: list[str], start: Literal["[ENC]", "[DEC]", "[CLS]"], limit: int | None = None
 ) -> dict[str, Tensor]:
     """`input_ids`, `attention_mask` `[texts, L]` of `start text [SEP]`, padded to the longest, cut at `limit`."""
     batch = tokenizer(
@@ -40,9 +44,14 @@ def encode(
         return_token_type_ids=False,
         return_tensors="pt",
     )
-    if start == ANSWER_START:
-        batch["input_ids"][:, 0] = tokenizer.bos_token_id
+    if start != QUESTION_START:
+        batch["input_ids"][:, 0] = tokenizer.convert_tokens_to_ids(start)
     return batch
+
+
+def prepare_caption(caption: str, max_words: int = AUTHORS_WORDS) -> str:
+    """Lower-case, each of `.!"()*#:;~` a space, at most `max_words` words (docs/facts.md 7.3)."""
+    return " ".join(BECOMES_SPACE.sub(" ", caption.lower()).split()[:max_words])
 
 
 def add_start_tokens(tokenizer: BertTokenizer) -> BertTokenizer:

@@ -143,10 +143,11 @@ def embed_tokens(embeddings, ids: Tensor, positions: Tensor) -> Tensor:
 
 
 def text_states(
-    bert, ids: Tensor, grid: Grid, memory: Memory, causal: bool = False, maps: list | None = None
+    bert, ids: Tensor, grid: Grid, memory: Memory | None = None, causal: bool = False, maps: list | None = None
 ) -> Tensor:
     """A text tower (`BlipTextModel`) over packed tokens `ids [T]` → their last states `[T, D]`.
 
+    Without a memory it reads the text alone: its cross-attention is left out.
     Causal towers (the answer decoder) need no padding mask: padding stands after every real token.
     """
     x = embed_tokens(bert.embeddings, ids, grid.column)
@@ -158,13 +159,15 @@ def text_states(
 
 
 def _text_layer(
-    layer, x: Tensor, grid: Grid, own_mask: Tensor | None, memory: Memory, causal: bool, maps: list | None
+    layer, x: Tensor, grid: Grid, own_mask: Tensor | None, memory: Memory | None, causal: bool, maps: list | None
 ) -> Tensor:
     attention = layer.attention.self
     heads, dropout = attention.num_attention_heads, attention.dropout.p if layer.training else 0.0
     query, key, value = (grid.spread(part(x), heads) for part in (attention.query, attention.key, attention.value))
     y = grid.collect(attend(query, key, value, own_mask, causal, dropout))
     x = layer.attention.output(y, x)
+    if memory is None:
+        return layer.feed_forward_chunk(x)
 
     cross = layer.crossattention.self
     query = memory.queries.spread(cross.query(x), heads)  # [M, H, tokens a row, d]

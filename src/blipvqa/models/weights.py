@@ -97,7 +97,8 @@ def _check_names(
     with torch.device("meta"):  # shapes without memory
         model = model_class(config)
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    missing = sorted(shapes.keys() - file_of.keys() - model.all_tied_weights_keys.keys())
+    optional = model.all_tied_weights_keys.keys() | (model._keys_to_ignore_on_load_missing or set())
+    missing = sorted(shapes.keys() - file_of.keys() - optional)
     strange = sorted(file_of.keys() - shapes.keys())
     if missing or strange:
         raise ModelError(

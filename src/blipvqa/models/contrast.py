@@ -1,0 +1,143 @@
+"""Contrast and matching: what BLIP learns from which picture belongs to which text, as functions over tensors.
+
+Notable:
+- *ITC* compares features of pictures and texts. Its targets are soft: what slowly following copies of the towers
+  (`Momentum`) find alike, mixed with who truly belongs together. A `Queue` of the copies' features stands beside the
+  batch, so that few pairs are compared with many.
+- *ITM* tells pairs from exchanged ones. It exchanges by how alike two features are (`negative_weights`), so that the
+  exchanged ones are hard to tell.
+- Texts of one picture never count as exchanged: `image_ids` say which pairs share a picture.
+
+Source: salesforce/BLIP models/blip_retrieval.py; Li et al. 2021 (ALBEF); docs/facts.md 9.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EMPTY = -100  # the picture of a place in the queue that nothing was written to
+TEMPERATURES = (0.001, 0.5)  # the learnt temperature is kept between them, as the authors do
+
+
+# ------------------------------------------------------------------------------------------------ ITC
+
+
+def same_picture(image_ids: Tensor, others: Tensor) -> Tensor:
+    """`[Q,C]`, True where pair q and column c are of one picture: `image_ids [Q]`, `others [C]`."""
+    return image_ids[:, None] == others[None]
+
+
+def soft_targets(similarities: Tensor, positive: Tensor, alpha: float) -> Tensor:
+    """`[Q,C]`: `alpha` parts of what the momentum towers find alike, the rest shared by the `positive` columns.
+
+    `similarities [Q,C]` are those of the momentum towers, divided by the temperature.
+    """
+    hard = positive / positive.sum(1, keepdim=True)
+    return alpha * similarities.softmax(1) + (1 - alpha) * hard
+
+
+def contrast_losses(similarities: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy `[Q]` of `similarities [Q,C]`, divided by the temperature, with soft `targets [Q,C]`."""
+    return -(similarities.log_softmax(1) * targets).sum(1)
+
+
+# ------------------------------------------------------------------------------------------------ ITM
+
+
+def negative_weights(similarities: Tensor, excluded: Tensor, floor: float = 0.0) -> Tensor:
+    """How probable each pair of the batch is as the other half of an exchanged one: `[Q,B]`, 0 where `excluded`.
+
+    `similarities [Q,B]` are divided by the temperature; `floor` is added to each share (pre-training: 1e-4).
+    """
+    return (similarities.softmax(1) + floor).masked_fill(excluded, 0.0)
+
+
+def draw_negatives(weights: Tensor, noise: Tensor | None = None) -> Tensor:
+    """One column `[Q]` for each row of `weights [Q,B]`, as probable as its weight says.
+
+    `noise [Q,B]` is drawn from an exponential distribution (the smallest of w / noise wins as often as w says); None
+    takes the most probable. A row without any weight gets column 0: who calls must know that it has no negative.
+    """
+    return (weights if noise is None else weights / noise).argmax(1)
+
+
+def exponential_noise(shape: tuple[int, ...], seed: int | None, device: torch.device) -> Tensor | None:
+    """For `draw_negatives`: the same for the same seed on every device and in every process; None without a seed."""
+    if seed is None:
+        return None
+    noise = torch.empty(shape).exponential_(generator=torch.Generator().manual_seed(seed))
+    return noise.clamp_min_(torch.finfo(noise.dtype).tiny).to(device)
+
+
+# ------------------------------------------------------------------------------------------------ memory of training
+
+
+class Momentum:
+    """Copies of modules that follow them slowly. They are no part of the model: not trained, exported or counted."""
+
+    def __init__(self, modules: Mapping[str, nn.Module]):
+        self.modules = dict(modules)
+        self.copies = {name: copy.deepcopy(each).eval().requires_grad_(False) for name, each in modules.items()}
+
+    @torch.no_grad()
+    def follow(self, momentum: float) -> None:
+        """m ← momentum · m + (1 - momentum) · p, over the weights that are trained; frozen ones are equal already."""
+        pairs = self._pairs().values()
+        if pairs:
+            copies, online = zip(*pairs, strict=True)
+            torch._foreach_lerp_(list(copies), list(online), 1 - momentum)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must keep, by name."""
+        return {name: copied for name, (copied, _) in self._pairs().items()}
+
+    def _pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
+        return {
+            f"{name}.{parameter}": (copied, online)
+            for name, module in self.modules.items()
+            for (parameter, online), copied in zip(
+                module.named_parameters(), self.copies[name].parameters(), strict=True
+            )
+            if online.requires_grad
+        }
+
+
+class Queue:
+    """The momentum features of the last pairs, `pictures` and `texts` `[K,D]`, and their pictures' ids `[K]`.
+
+    It begins with random unit vectors, which belong to no picture, as the authors' does. Any batch fits: the queue is
+    a ring, and of a batch that is larger than it the last pairs stay.
+    """
+
+    def __init__(self, size: int, width: int, seed: int, device: torch.device):
+        draw = torch.Generator().manual_seed(seed)
+        self.pictures, self.texts = (
+            F.normalize(torch.randn(size, width, generator=draw), dim=1).to(device) for _ in range(2)
+        )
+        self.image_ids = torch.full((size,), EMPTY, device=device)
+        self.next = torch.zeros((), dtype=torch.long, device=device)  # where the next pair is written
+
+    @torch.no_grad()
+    def add(self, pictures: Tensor, texts: Tensor, image_ids: Tensor) -> None:
+        """Write pairs `[B,D]`, `[B,D]`, `[B]` over the oldest ones.
+
+        A pair whose features overflowed (half precision) is written as an empty place: it would make every later
+        loss no number.
+        """
+        size = len(self.image_ids)
+        places = (self.next + torch.arange(len(image_ids), device=self.next.device)) % size
+        self.next.copy_((self.next + len(image_ids)) % size)
+        places, pictures, texts, image_ids = (x[-size:] for x in (places, pictures, texts, image_ids))
+        finite = pictures.isfinite().all(1) & texts.isfinite().all(1)
+        for queue, new in ((self.pictures, pictures), (self.texts, texts)):
+            queue[places] = torch.where(finite[:, None], new.to(queue.dtype), queue[places])
+        self.image_ids[places] = image_ids.masked_fill(~finite, EMPTY)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must keep, by name."""
+        return {"pictures": self.pictures, "texts": self.texts, "image_ids": self.image_ids, "next": self.next}

@@ -1,0 +1,297 @@
+"""`BlipForRetrieval`: BLIP that finds pictures by words and words by pictures, with the authors' training.
+
+Notable:
+- A subclass of `transformers.BlipForImageTextRetrieval` with the same modules. Only the wiring is ours (`towers`):
+  images travel once, texts are packed, all texts that are compared with one image share its keys and values.
+- It has what its parent lacks (docs/facts.md 13.7): losses, the learnt temperature, momentum towers and a queue.
+- Momentum towers and queue live beside the model (`start_contrast`): no state dict, export or count of weights holds
+  them; checkpoints do. The temperature is exported as `contrast_temperature` in config.json: so the weights of an
+  export are exactly the parent's, and it is not lost.
+- ITC's texts begin with [CLS], ITM's with [ENC] (docs/facts.md 8.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import BlipForImageTextRetrieval
+from transformers.models.blip.modeling_blip import BlipTextModel, BlipVisionModel
+from transformers.utils import ModelOutput
+
+from blipvqa.models.contrast import (
+    TEMPERATURES,
+    Momentum,
+    Queue,
+    contrast_losses,
+    draw_negatives,
+    exponential_noise,
+    negative_weights,
+    same_picture,
+    soft_targets,
+)
+from blipvqa.models.cpu import speed_up
+from blipvqa.models.processes import gathered, own_rows, sizes_of_all
+from blipvqa.models.towers import Grid, Memory, image_states, normalized, text_states
+
+TEMPERATURE = 0.07  # before training
+
+
+@dataclass
+class RetrievalOutput(ModelOutput):
+    """`loss` is the sum of the means of both losses over this process's rows; `loss_per_row [Q]` what each row adds.
+
+    `itm_logits [3·Q,2]` are of the pairs, of the texts with another image, and of the images with another text; index 1
+    is a match.
+    """
+
+    loss: Tensor | None = None
+    loss_per_row: Tensor | None = None
+    loss_itc: Tensor | None = None
+    loss_itm: Tensor | None = None
+    itm_logits: Tensor | None = None
+
+
+@dataclass
+class Contrast:
+    """What training keeps beside the weights: towers that follow them, and the features of the last pairs."""
+
+    towers: Momentum
+    queue: Queue
+    momentum: float
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must keep, by name."""
+        parts = {"momentum": self.towers.tensors(), "queue": self.queue.tensors()}
+        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+
+@dataclass
+class Features:
+    """Of Q pairs: normalized features of pictures and texts, and of the momentum towers, `[Q,D]` each."""
+
+    pictures: Tensor
+    texts: Tensor
+    slow_pictures: Tensor
+    slow_texts: Tensor
+
+    def of_all(self, rows: list[int]) -> Features:
+        """Those of all processes' pairs, without gradients."""
+        mine = torch.cat([self.pictures, self.texts, self.slow_pictures, self.slow_texts], dim=1).detach()
+        return Features(*gathered(mine, rows).chunk(4, dim=1))
+
+
+class BlipForRetrieval(BlipForImageTextRetrieval):
+    """BLIP for retrieval; see the module's head for what differs from its parent.
+
+    Keywords everywhere. Shapes: `input_ids`, `attention_mask` `[Q,L]`, which begin with [CLS]; `pixel_values
+    [I,3,H,W]` (uint8, or float already normalized); `image_index [Q]` (None: text q belongs to image q); `image_ids
+    [Q]` whole numbers that are equal where two rows show one picture, in this batch or in an earlier one.
+    """
+
+    task, architecture, purpose = "retrieval", "BlipForImageTextRetrieval", "retrieval"
+    _compiled_image_states = staticmethod(image_states)  # until `compile_vision`
+    _keys_to_ignore_on_save = ["temp"]  # noqa: RUF012  # transformers' attribute; config.json holds it
+    _keys_to_ignore_on_load_missing = ["temp"]  # noqa: RUF012
+    accepts_loss_kwargs = False
+
+    def __init__(self, config):
+        super(BlipForImageTextRetrieval, self).__init__(config)
+        self.vision_model = BlipVisionModel(config.vision_config)
+        self.text_encoder = BlipTextModel(config.text_config, add_pooling_layer=False)
+        self.vision_proj = nn.Linear(config.vision_config.hidden_size, config.image_text_hidden_size)
+        self.text_proj = nn.Linear(config.text_config.hidden_size, config.image_text_hidden_size)
+        self.itm_head = nn.Linear(config.text_config.hidden_size, 2)
+        self.temp = nn.Parameter(torch.tensor(TEMPERATURE))
+        self.match_start = config.text_config.vocab_size - 1  # [ENC]
+        self.contrast: Contrast | None = None
+        speed_up(self)
+        self.post_init()
+
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        if isinstance(module, BlipForRetrieval):
+            nn.init.constant_(module.temp, getattr(self.config, "contrast_temperature", TEMPERATURE))
+
+    def save_pretrained(self, *arguments, **settings):
+        """The parent's folder: what it does not know, the temperature, stands in config.json."""
+        self.config.contrast_temperature = self.temp.item()
+        return super().save_pretrained(*arguments, **settings)
+
+    # ------------------------------------------------------------------------------------------------ features
+
+    def picture_states(self, pixel_values: Tensor, maps: list | None = None) -> Tensor:
+        """States `[I,N,H]` of pictures; `maps` collects each vision layer's attention to itself `[I,heads,N,N]`."""
+        pixels = normalized(pixel_values)
+        if maps is None:
+            return self._compiled_image_states(self.vision_model, pixels)
+        return image_states(self.vision_model, pixels, maps)
+
+    def picture_features(self, states: Tensor) -> Tensor:
+        """`[I,D]`, of length 1: what a picture's class token says. Cosines with `text_features` are ITC's scores."""
+        return _features(states[:, 0], self.vision_proj)
+
+    def text_features(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """`[T,D]`, of length 1, of texts that begin with [CLS], without a look at any picture."""
+        return _text_features(self.text_encoder, self.text_proj, input_ids, _real(input_ids, attention_mask))
+
+    def match_logits(
+        self,
+        states: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        image_index: Tensor | None = None,
+        maps: list | None = None,
+    ) -> Tensor:
+        """Whether text p tells of image `image_index[p]` (None: p), `[P,2]`, index 1 for yes, from `states [I,N,H]`.
+
+        Whatever token stands first, the text begins with [ENC]. `maps` collects each layer's look at the images,
+        `[I,heads,tokens,N]`, the tokens of an image's texts side by side.
+        """
+        real = _real(input_ids, attention_mask)
+        index = self._index(image_index, len(states), len(input_ids), states.device)
+        ids = input_ids.masked_fill(real & (real.cumsum(1) == 1), self.match_start)
+        grid = Grid.of_mask(real)
+        memory = Memory(states, queries=grid.regrouped(index, len(states)))
+        seen = text_states(self.text_encoder, ids[real], grid, memory, maps=maps)
+        return self.itm_head(seen[grid.column == 0])
+
+    def _index(self, image_index: Tensor | None, images: int, texts: int, device: torch.device) -> Tensor:
+        if image_index is not None:
+            return image_index
+        if images != texts:
+            raise ValueError(f"{texts} texts of {images} images need image_index [Q]")
+        return torch.arange(texts, device=device)
+
+    # ------------------------------------------------------------------------------------------------ training
+
+    def start_contrast(self, queue: int = 57_600, momentum: float = 0.995, seed: int = 0) -> Contrast:
+        """Copy the towers as they are now, and begin a queue of `queue` pairs; the defaults are the authors'."""
+        towers = ("vision_model", "vision_proj", "text_encoder", "text_proj")
+        width = self.config.image_text_hidden_size
+        self.contrast = Contrast(
+            Momentum({name: getattr(self, name) for name in towers}),
+            Queue(queue, width, seed, self.temp.device),
+            momentum,
+        )
+        return self.contrast
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        image_index: Tensor | None = None,
+        image_ids: Tensor | None = None,
+        alpha: float = 0.4,
+        seed: int | None = None,
+    ) -> RetrievalOutput:
+        """Both losses of a batch of pairs, over the batches of all processes.
+
+        In training mode the momentum towers follow first, and the batch enters the queue last. `alpha` is the momentum
+        towers' part of the targets. Exchanged pairs are drawn by `seed`; None takes the most probable ones.
+        Source: salesforce/BLIP models/blip_retrieval.py, with `negative_all_rank: true`.
+        """
+        contrast = self.contrast or self.start_contrast()
+        real = _real(input_ids, attention_mask)
+        if self.training:
+            self.temp.data.clamp_(*TEMPERATURES)
+            contrast.towers.follow(contrast.momentum)
+        states = self.picture_states(pixel_values)
+        index = self._index(image_index, len(states), len(input_ids), states.device)
+        image_ids = index if image_ids is None else image_ids
+        images, rows, widths = sizes_of_all(len(states), len(input_ids), input_ids.shape[1], device=states.device)
+
+        mine = self._features(states, index, pixel_values, input_ids, real)
+        everyone, all_ids = mine.of_all(rows), gathered(image_ids, rows)
+        with torch.autocast(states.device.type, enabled=False):  # half precision would blur the similarities
+            itc = self._contrast(mine, image_ids, everyone, all_ids, alpha)
+            own = own_rows(rows)
+            partners = self._exchanged(mine, image_ids, everyone, all_ids, own, seed)
+        if self.training:
+            contrast.queue.add(everyone.slow_pictures, everyone.slow_texts, all_ids)
+
+        width = max(widths)
+        texts = [gathered(F.pad(x, (0, width - x.shape[1])), rows) for x in (input_ids, real.long())]
+        index = gathered(index + own_rows(images).start, rows)
+        logits = self._pair_logits(gathered(states, images), index, texts, own, partners)
+        labels = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+        labels[: len(input_ids)] = 1
+        itm = F.cross_entropy(logits.float(), labels, reduction="none").view(3, -1).mean(0)
+        # Of one picture alone nothing can be exchanged, and pairs alone would teach that all match.
+        itm = itm * (all_ids != all_ids[0]).any()
+        return RetrievalOutput(
+            loss=itc.mean() + itm.mean(),
+            loss_per_row=itc + itm,
+            loss_itc=itc.mean().detach(),
+            loss_itm=itm.mean().detach(),
+            itm_logits=logits.detach(),
+        )
+
+    def _features(
+        self, states: Tensor, index: Tensor, pixel_values: Tensor, input_ids: Tensor, real: Tensor
+    ) -> Features:
+        slow = self.contrast.towers.copies
+        with torch.no_grad():
+            slow_states = self._compiled_image_states(slow["vision_model"], normalized(pixel_values))
+            slow_pictures = _features(slow_states[:, 0], slow["vision_proj"])
+            slow_texts = _text_features(slow["text_encoder"], slow["text_proj"], input_ids, real)
+        pictures = self.picture_features(states)
+        return Features(pictures[index], self.text_features(input_ids, real), slow_pictures[index], slow_texts)
+
+    def _contrast(self, mine: Features, image_ids: Tensor, everyone: Features, all_ids: Tensor, alpha: float) -> Tensor:
+        """ITC's loss `[Q]`, both ways: this process's pairs against all of the batch and the queue."""
+        queue = self.contrast.queue
+        positive = same_picture(image_ids, torch.cat([all_ids, queue.image_ids]))
+        pictures = torch.cat([everyone.slow_pictures, queue.pictures]).T
+        texts = torch.cat([everyone.slow_texts, queue.texts]).T
+        losses = []
+        for own, slow, columns in (
+            (mine.pictures, mine.slow_pictures, texts),
+            (mine.texts, mine.slow_texts, pictures),
+        ):
+            targets = soft_targets(slow @ columns / self.temp.detach(), positive, alpha)
+            losses.append(contrast_losses(own @ columns / self.temp, targets))
+        return (losses[0] + losses[1]) / 2
+
+    @torch.no_grad()
+    def _exchanged(
+        self, mine: Features, image_ids: Tensor, everyone: Features, all_ids: Tensor, own: slice, seed: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """The pair of all whose image each text gets, and the one whose text each image gets, `[Q]` each."""
+        excluded = same_picture(image_ids, all_ids)
+        noise = exponential_noise((2, len(all_ids), len(all_ids)), seed, all_ids.device)
+        ways = (mine.texts @ everyone.pictures.T, mine.pictures @ everyone.texts.T)
+        image_of, text_of = (
+            draw_negatives(negative_weights(way / self.temp, excluded), None if noise is None else noise[number, own])
+            for number, way in enumerate(ways)
+        )
+        return image_of, text_of
+
+    def _pair_logits(
+        self, states: Tensor, index: Tensor, texts: list[Tensor], own: slice, partners: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """ITM's logits `[3·Q,2]` of this process's pairs and their exchanged ones, over `states` of all processes."""
+        here = torch.arange(own.start, own.stop, device=states.device)
+        image_rows, text_rows = torch.cat([here, partners[0], here]), torch.cat([here, here, partners[1]])
+        used, place = index[image_rows].unique(return_inverse=True)
+        return self.match_logits(states[used], texts[0][text_rows], texts[1][text_rows], place)
+
+    def compile_vision(self) -> None:
+        """Compile the vision tower, most of the arithmetic; packed text of ever new lengths stays eager."""
+        self._compiled_image_states = torch.compile(image_states, dynamic=True)
+
+
+def _real(input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+    return torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+
+
+def _features(states: Tensor, projection: nn.Module) -> Tensor:
+    return F.normalize(projection(states).float(), dim=-1)
+
+
+def _text_features(encoder: nn.Module, projection: nn.Module, input_ids: Tensor, real: Tensor) -> Tensor:
+    grid = Grid.of_mask(real)
+    return _features(text_states(encoder, input_ids[real], grid)[grid.column == 0], projection)
