@@ -1,0 +1,110 @@
+"""Pictures and texts to features, and pairs of them to matching scores: each encoded once.
+
+Notable:
+- Features are small and kept. A picture's states are kept while all of them together take STATES_BYTES at most; beyond,
+  pictures whose pairs are matched are encoded a second time, which is little beside their many pairs.
+- Pairs are matched picture by picture, so that a picture's keys and values are projected once for all of its texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from blipvqa.config.knobs import RetrievalConfig
+from blipvqa.models.retriever import BlipForRetrieval
+from blipvqa.models.tokenizer import TEXT_START, encode, prepare_caption
+
+STATES_BYTES = 2 * 2**30  # of the states of all pictures
+PAIRS = 256  # matched at a time
+
+
+def text_tokens(tokenizer, texts: list[str], settings: RetrievalConfig) -> dict[str, Tensor]:
+    """`input_ids`, `attention_mask` `[T,L]` of texts as the model was trained on them."""
+    prepared = [prepare_caption(text, settings.max_words) for text in texts]
+    return encode(tokenizer, prepared, TEXT_START, settings.max_tokens)
+
+
+@torch.no_grad()
+def encode_texts(model: BlipForRetrieval, tokens: dict[str, Tensor], size: int) -> Tensor:
+    """Features `[T,D]` of texts, `size` at a time."""
+    parts = [
+        model.text_features(tokens["input_ids"][rows].to(model.device), tokens["attention_mask"][rows].to(model.device))
+        for rows in _spans(len(tokens["input_ids"]), size)
+    ]
+    return torch.cat(parts).float() if parts else torch.empty(0, model.config.image_text_hidden_size)
+
+
+class EncodedPictures:
+    """Pictures by number: `features [I,D]`, and `states(numbers)` `[n,N,H]`."""
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        model: BlipForRetrieval,
+        pixels: Callable[[list[int]], Tensor],
+        count: int,
+        size: int,
+        progress: str | None = None,
+    ):
+        """`pixels(numbers)` gives pictures as uint8 `[n,3,S,S]`; `size` are encoded at a time."""
+        self.model, self.pixels, self.size = model, pixels, size
+        self.kept: list[Tensor] | None = []
+        features, total = [], 0
+        spans = _spans(count, size)
+        for rows in tqdm(spans, desc=progress, unit="batch", disable=progress is None, leave=False):
+            states = self._encode(list(range(count))[rows])
+            features.append(model.picture_features(states).float())
+            total += states.nbytes
+            if self.kept is not None and total <= STATES_BYTES:
+                self.kept.append(states)
+            else:
+                self.kept = None
+        self.features = torch.cat(features) if features else torch.empty(0, model.config.image_text_hidden_size)
+
+    def _encode(self, numbers: list[int]) -> Tensor:
+        return self.model.picture_states(self.pixels(numbers).to(self.model.device, non_blocking=True))
+
+    @torch.no_grad()
+    def states(self, numbers: list[int]) -> Tensor:
+        """The states of some pictures, in this order."""
+        if self.kept is None:
+            return torch.cat([self._encode(numbers[rows]) for rows in _spans(len(numbers), self.size)])
+        return torch.stack([self.kept[number // self.size][number % self.size] for number in numbers])
+
+
+@torch.no_grad()
+def match(
+    model: BlipForRetrieval,
+    pictures: EncodedPictures,
+    tokens: dict[str, Tensor],
+    pairs: np.ndarray,
+    progress: str | None = None,
+) -> np.ndarray:
+    """ITM's logits `[P,2]`, index 1 for a match, of `pairs [P,2]` of a picture's and a text's number.
+
+    Fastest where pairs are sorted by picture.
+    """
+    logits = np.empty((len(pairs), 2), np.float32)
+    device = model.device
+    for rows in tqdm(_spans(len(pairs), PAIRS), desc=progress, unit="batch", disable=progress is None, leave=False):
+        numbers, place = np.unique(pairs[rows, 0], return_inverse=True)
+        texts = torch.from_numpy(pairs[rows, 1])
+        mask = tokens["attention_mask"][texts]
+        length = int(mask.sum(1).max())
+        out = model.match_logits(
+            pictures.states(numbers.tolist()),
+            tokens["input_ids"][texts, :length].to(device),
+            mask[:, :length].to(device),
+            torch.from_numpy(place).to(device),
+        )
+        logits[rows] = out.float().cpu().numpy()
+    return logits
+
+
+def _spans(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
