@@ -9,10 +9,10 @@ from blipvqa.captions.measures import MEASURES
 from blipvqa.captions.validation import Validation
 from blipvqa.config.knobs import TEXTS, Config
 from blipvqa.models.captioner import BlipForCaptioning
-from blipvqa.training.task import Batch, Losses, Task, Views, nothing_remembered
+from blipvqa.training.task import Batch, Losses, Place, Task, Views, nothing_remembered
 
 
-def losses(model: BlipForCaptioning, batch: Batch) -> Losses:
+def losses(model: BlipForCaptioning, batch: Batch, _place: Place) -> Losses:
     """Each caption's summed cross-entropy, the prompt left out."""
     return Losses(model(**batch).loss_per_caption)
 

@@ -111,11 +111,13 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_space(folder: Path, model: torch.nn.Module, keep: int) -> None:
+def check_space(folder: Path, model: torch.nn.Module, keep: int, remembered: dict[str, Tensor] | None = None) -> None:
     """Raises RunError before training when the disk cannot hold the checkpoints: one more than is kept while the new
-    one is written, 12 bytes a trained weight (weight and two Adam moments), and two exports of 4 bytes a weight."""
+    one is written, 12 bytes a trained weight (weight and two Adam moments) and what is remembered beside them; and two
+    exports of 4 bytes a weight."""
+    beside = sum(tensor.nbytes for tensor in (remembered or {}).values())
     trained = sum(parameter.numel() for parameter in trainable(model).values())
-    needed = 12 * trained * (keep + 1) + 2 * 4 * sum(parameter.numel() for parameter in model.parameters())
+    needed = (12 * trained + beside) * (keep + 1) + 2 * 4 * sum(parameter.numel() for parameter in model.parameters())
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise RunError(

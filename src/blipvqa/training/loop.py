@@ -9,6 +9,7 @@ Notable:
 
 from __future__ import annotations
 
+import random
 import time
 from contextlib import nullcontext
 
@@ -37,7 +38,7 @@ from blipvqa.training.record import Record
 from blipvqa.training.settings import check_settings
 from blipvqa.training.step import Stepper, StepTaken
 from blipvqa.training.stopping import Stop, Stopping
-from blipvqa.training.task import Task
+from blipvqa.training.task import Place, Task
 
 
 def fine_tune(config: Config, task: Task, processes: int = 1) -> Run:
@@ -107,7 +108,8 @@ class FineTuning:
         self.validate = task.validate(config, self.splits, self.processor, accelerator)
         self.image_ids = [row["image_id"] for row in self.data.rows]
         self.steps = config.train.epochs * len(self._plan(0))
-        self.record = Record(config, task, accelerator, run, self.model, self.processor, self.optimizer)
+        remembered = task.remembered(self.model, config)
+        self.record = Record(config, task, accelerator, run, self.model, self.processor, self.optimizer, remembered)
 
     # -------------------------------------------------------------------------------------------- the whole
 
@@ -131,7 +133,7 @@ class FineTuning:
                 stop = self._epoch(bar, stopping)
                 if stop is Stop.NO:
                     self._end_epoch(time.monotonic() - began)
-                    stop = stopping.agree()[2] if self._unfinished() else Stop.NO
+                    stop = stopping.agree()[1] if self._unfinished() else Stop.NO
                 if stop is not Stop.NO:
                     self._pause(stop, stopping.describe(stop))
                     return
@@ -175,7 +177,7 @@ class FineTuning:
         progress = self.progress
         rate = learning_rate(progress.step, self.steps, self.config.train)
         try:
-            taken = self.stepper.take(progress.step, rate, batches, total, stopping)
+            taken = self.stepper.take(self._place(), rate, batches, total, stopping)
         except DivergedError as error:
             raise DivergedError(self._not_finite(error, micros)) from None
         progress.skipped += not taken.finite
@@ -184,6 +186,11 @@ class FineTuning:
         progress.questions += total * taken.finite
         progress.loss_sum += taken.loss_sum if taken.finite else 0.0
         return taken
+
+    def _place(self) -> Place:
+        step = self.progress.step
+        seed = random.Random(f"{self.config.seed}/{step}").getrandbits(63)
+        return Place(step, self.steps // self.config.train.epochs, seed)
 
     def _not_finite(self, error: FloatingPointError, micros: list[list[int]]) -> str:
         ids = [self.data.rows[i]["id"] for micro in micros for i in micro]
@@ -229,6 +236,7 @@ class FineTuning:
                 "step": progress.step,
                 "epoch": round(progress.epoch + progress.position / steps, 4),
                 "loss": loss,
+                **{name: value / total for name, value in taken.parts.items()},
                 "learning_rate": learning_rate(progress.step - 1, self.steps, train),
                 "gradient_norm": taken.norm,
                 "rows_per_second": round(rate, 2),

@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits
@@ -44,11 +45,12 @@ class Record:
         model: torch.nn.Module,
         processor,
         optimizer: torch.optim.Optimizer,
+        remembered: dict[str, Tensor],
     ):
         self.config, self.task, self.accelerator, self.run = config, task, accelerator, run
-        self.model, self.processor, self.optimizer = model, processor, optimizer
+        self.model, self.processor, self.optimizer, self.remembered = model, processor, optimizer, remembered
         if self.main:
-            check_space(run.folder, model, config.train.keep_checkpoints)
+            check_space(run.folder, model, config.train.keep_checkpoints, remembered)
 
     @property
     def main(self) -> bool:
@@ -66,7 +68,7 @@ class Record:
         if not tensors and self.run.state.get("step"):
             notes.append(f"{self.run.name}: no checkpoint can be read; training starts anew")
         if tensors:
-            restore(tensors, self.model, self.optimizer, self.task.remembered(self.model))
+            restore(tensors, self.model, self.optimizer, self.remembered)
             progress = Progress(**state)
             if self.accelerator.scaler is not None and progress.scaler:
                 self.accelerator.scaler.load_state_dict(progress.scaler)
@@ -135,7 +137,7 @@ class Record:
                 self.optimizer,
                 asdict(progress),
                 self.config.train.keep_checkpoints,
-                self.task.remembered(self.model),
+                self.remembered,
             )
             self.state(progress, steps)
         self.accelerator.wait_for_everyone()

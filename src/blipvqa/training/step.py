@@ -11,27 +11,30 @@ from __future__ import annotations
 import math
 import random
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from blipvqa.config.knobs import Config
 from blipvqa.errors import DivergedError
 from blipvqa.training.checkpoints import trainable
 from blipvqa.training.stopping import Stop, Stopping
-from blipvqa.training.task import Batch, Task
+from blipvqa.training.task import Batch, Place, Task
 
 SKIPS_IN_A_ROW = 32  # fp16's loss scale falls from 65,536 to below 1 in 17 halvings: more skips are no matter of scale
 
 
 @dataclass(frozen=True)
 class StepTaken:
-    """What a step gave: its loss summed over all rows and processes, the gradient's norm, and whether to stop."""
+    """What a step gave: its loss summed over all rows and processes, the gradient's norm, whether to stop, and the
+    sums of the loss's named parts."""
 
     loss_sum: float
     norm: float
     stop: Stop
+    parts: dict[str, float] = field(default_factory=dict)
 
     @property
     def finite(self) -> bool:
@@ -46,39 +49,43 @@ class Stepper:
         self.model, self.wrapped, self.optimizer = model, wrapped, optimizer
         self.skipped_in_a_row = 0
 
-    def take(self, number: int, rate: float, batches: list[Batch], total: int, stopping: Stopping) -> StepTaken:
-        """Step `number` (from 0) at learning rate `rate`, on this process's micro-batches of `total` rows.
+    def take(self, place: Place, rate: float, batches: list[Batch], total: int, stopping: Stopping) -> StepTaken:
+        """The step at `place`, at learning rate `rate`, on this process's micro-batches of `total` rows.
 
         Raises FloatingPointError on a loss or gradient that is no number, unless `train.nonfinite` is skip or a
         smaller loss scale can mend it.
         """
         accelerator = self.accelerator
-        draw = random.Random(f"{self.config.seed}/{number}/{accelerator.process_index}")
+        draw = random.Random(f"{self.config.seed}/{place.number}/{accelerator.process_index}")
         torch.manual_seed(draw.getrandbits(63))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self._backward(batches)
+        sums = self._backward(batches, place)
         clip = self.config.train.clip_norm or math.inf
         norm = float(accelerator.clip_grad_norm_(trainable(self.model).values(), clip))
-        taken = StepTaken(*stopping.agree(loss, norm))
+        (loss, *parts), stop = stopping.agree(*sums.values())
+        taken = StepTaken(loss, norm, stop, dict(zip(list(sums)[1:], parts, strict=True)))
         self._update(taken, total)
         return taken
 
-    def _backward(self, batches: list[Batch]) -> float:
-        """Gradients of the step's loss; returns this process's sum of losses."""
+    def _backward(self, batches: list[Batch], place: Place) -> dict[str, float]:
+        """Gradients of the step's loss; returns this process's sums of losses, and after it of their parts."""
         accelerator = self.accelerator
         units = self._units(batches)
         self.wrapped.train()
         self.optimizer.zero_grad(set_to_none=True)
-        losses = []
+        sums: dict[str, list[Tensor]] = {"loss": []}
         for number, batch in enumerate(batches):
             batch = {key: value.to(accelerator.device, non_blocking=True) for key, value in batch.items()}
             last = number == len(batches) - 1
             with nullcontext() if last else accelerator.no_sync(self.wrapped):
-                loss = self.task.losses(self.wrapped, batch).per_row.sum()
+                losses = self.task.losses(self.wrapped, batch, place)
+                loss = losses.per_row.sum()
                 accelerator.backward(loss * accelerator.num_processes / units)  # DDP averages over processes
-            losses.append(loss.detach())
-        return float(torch.stack(losses).sum())
+            sums["loss"].append(loss.detach())
+            for name, part in losses.parts.items():
+                sums.setdefault(name, []).append(part.detach().sum())
+        return {name: float(torch.stack(values).sum()) for name, values in sums.items()}
 
     def _units(self, batches: list[Batch]) -> int:
         """What the step's loss is divided by, over all processes."""

@@ -32,14 +32,14 @@ class Stopping:
         over = self.max_minutes and time.monotonic() - self.started > 60 * self.max_minutes
         return Stop.MINUTES if over else Stop.NO
 
-    def agree(self, loss_sum: float = 0.0, norm: float = 0.0) -> tuple[float, float, Stop]:
-        """The loss sum over all processes, the norm (equal in all), and the reason that all of them act on."""
+    def agree(self, *sums: float) -> tuple[list[float], Stop]:
+        """Each of `sums` over all processes, and the reason that all of them act on."""
         stop = self._mine()
         if self.accelerator.num_processes == 1:
-            return loss_sum, norm, stop
-        mine = torch.tensor([[loss_sum, float(stop)]], dtype=torch.float64, device=self.accelerator.device)
-        losses, stops = self.accelerator.gather(mine).T.tolist()
-        return sum(losses), norm, Stop(int(max(stops)))
+            return list(sums), stop
+        mine = torch.tensor([[*sums, float(stop)]], dtype=torch.float64, device=self.accelerator.device)
+        *totals, stops = self.accelerator.gather(mine).T.tolist()
+        return [sum(total) for total in totals], Stop(int(max(stops)))
 
     def describe(self, stop: Stop) -> str:
         """The reason for people."""

@@ -33,10 +33,19 @@ class Collator(Protocol):
 
 @dataclass(frozen=True)
 class Losses:
-    """What a forward pass costs: `per_row [Q]`, and means of named parts for the log."""
+    """What a forward pass costs: `per_row [Q]`, and what named parts, for the log, add to it, `[Q]` each."""
 
     per_row: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a step stands: for what changes from step to step, and for what is drawn over all processes together."""
+
+    number: int  # of the step, from 0
+    steps_an_epoch: int
+    seed: int  # the step's own, the same in every process
 
 
 @dataclass(frozen=True)
@@ -59,19 +68,21 @@ class Task:
     texts: tuple[str, ...]  # the columns that every row needs
     model: type[nn.Module]  # the class that load_model returns
     collator: Callable[[Any, Config], Collator]  # (processor, config)
-    losses: Callable[[nn.Module, Batch], Losses]
+    losses: Callable[[nn.Module, Batch, Place], Losses]
     units: Callable[[Config, Batch], int]  # what a batch adds to the number that a step's loss is divided by
     validate: Callable[[Config, Mapping, Any, Accelerator], Callable[[nn.Module], tuple[dict, list[dict]]]]
     # (config, splits, processor, accelerator) -> model -> an epoch's numbers and samples
     measures: Mapping[str, str]  # names that train.metric may have, with their titles
-    alone: bool  # whether a row's loss is independent of its batch; else a batch must not be cut into micro-batches
-    remembered: Callable[[nn.Module], dict[str, Tensor]]  # tensors that a checkpoint keeps beside the trained weights
+    alone: bool  # whether a row's loss is independent of its batch; else a batch must not be cut into micro-batches,
+    # and `losses` gathers the rows of all processes itself
+    remembered: Callable[[nn.Module, Config], dict[str, Tensor]]
+    # begins what training keeps beside the trained weights, once, on the model's device; checkpoints hold these tensors
     write_card: Callable[[Run], None]  # the model card, from what the run folder holds
     evaluate: Callable[..., Run]  # (config, split, **options): predictions and metrics of a trained run
     views: Callable[[], Views]  # how it is looked at; a call, so that no figure is loaded before one is drawn
     notebooks: tuple[str, ...]  # what `make run` executes, in order
 
 
-def nothing_remembered(_model: nn.Module) -> dict[str, Tensor]:
+def nothing_remembered(_model: nn.Module, _config: Config) -> dict[str, Tensor]:
     """For a task whose checkpoints need the trained weights only."""
     return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from blipvqa.config.knobs import TEXTS, Config
 from blipvqa.models.vqa import BlipForVQA
-from blipvqa.training.task import Batch, Losses, Task, Views, nothing_remembered
+from blipvqa.training.task import Batch, Losses, Place, Task, Views, nothing_remembered
 from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.card import write_card
 from blipvqa.vqa.evaluation import evaluate
@@ -12,7 +12,7 @@ from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.validation import Validation
 
 
-def losses(model: BlipForVQA, batch: Batch) -> Losses:
+def losses(model: BlipForVQA, batch: Batch, _place: Place) -> Losses:
     """Each question's summed cross-entropy of its answer."""
     return Losses(model(**batch).loss_per_answer)
 
