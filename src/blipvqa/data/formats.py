@@ -36,7 +36,7 @@ def open_source(config: Config) -> tuple[dict[str, RawSplit], list[str]]:
     if folder.is_file():
         raise SourceError(f"data.source '{data.source}' is a file, expected the folder in which it lies")
     if not folder.is_dir():
-        splits, notes = _by_our_names(hub_set(data.source, cache / "hub"), config)
+        splits, notes = _by_our_names(hub_set(data.source, data.revision, cache / "hub"), config)
     elif any((folder / name).exists() for name in ("dataset_dict.json", "state.json")):
         splits, notes = _by_our_names(saved_set(folder, data.source), config)
     else:

@@ -14,15 +14,20 @@ import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict
+from datasets.naming import camelcase_to_snakecase
 from filelock import FileLock
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from blipvqa.data.arrow_tables import MOST_ROWS, Budget, check_schema, column_values, picture_cells
 from blipvqa.data.cache import mark
 from blipvqa.data.raw import Part, RawSplit
 from blipvqa.data.split_names import SourceError
+from blipvqa.models.hub import COMMIT, dataset_commit, refusal
+from blipvqa.runs.files import write_json
 
 PLAIN_NAME = re.compile(r"[\w-][\w.-]*")
 BATCH = 256  # rows
+COMMITS = "commits.json"  # what names meant on the Hub when it was asked last
 
 
 def saved_set(folder: Path, source: str) -> dict[str, Dataset]:
@@ -59,8 +64,8 @@ def _state_files(folder: Path) -> list[Path]:
     return [folder / "state.json", *sorted(folder.glob("*/state.json"))]
 
 
-def hub_set(source: str, cache: Path) -> dict[str, Dataset]:
-    """A set from the Hub; what is downloaded lies in `cache`."""
+def hub_set(source: str, revision: str | None, cache: Path) -> dict[str, Dataset]:
+    """A set from the Hub at a revision (None: main); what is downloaded lies in `cache`, by its commit."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source) or ".." in source:
         raise SourceError(
             f"data.source '{source}': no such folder, and no Hub id (owner/name). Give a folder with "
@@ -69,18 +74,60 @@ def hub_set(source: str, cache: Path) -> dict[str, Dataset]:
     mark(cache)
     try:
         with FileLock(cache / "hub.lock"), _quiet():
-            hub = datasets.load_dataset(source, cache_dir=str(cache))
+            commit = _commit(source, revision, cache)
+            if not _cached(source, commit, cache):
+                datasets.load_dataset(source, revision=commit, cache_dir=str(cache))
             # The library names its locks by the absolute path of the cache. Ours keeps others out while they go.
             for lock in cache.glob("*.lock"):
                 if lock.name != "hub.lock":
                     lock.unlink(missing_ok=True)
+            return _read_cached(_cached(source, commit, cache))
     except Exception as error:  # no connection, no such set, gated, offline mode: each is said in its own words
-        reason = " ".join(str(error).split())[:200]
         raise SourceError(
-            f"data.source '{source}': no such folder, and the Hub gave none ({reason}). Give a folder "
-            "with train.parquet, train.jsonl or train.csv, or connect."
+            f"data.source '{source}' is no folder, and the Hub gave none: {refusal(error, source, revision)}. Or give "
+            "a folder with train.parquet, train.jsonl or train.csv."
         ) from None
-    return {str(name): split for name, split in hub.items()}
+
+
+def fetched_commit(source: str, revision: str | None, cache: Path) -> str | None:
+    """The commit of a set from the Hub that was read last under this name; None where it came from elsewhere."""
+    return _commits(cache).get(f"{source}@{revision or 'main'}")
+
+
+def _commit(source: str, revision: str | None, cache: Path) -> str:
+    """What the Hub says that the name means, which is kept for when it says nothing. A commit stays what it is."""
+    if revision and COMMIT.fullmatch(revision) and _cached(source, revision, cache):
+        commit = revision
+    else:
+        commit = dataset_commit(source, revision) or fetched_commit(source, revision, cache)
+    if commit is None:
+        raise LocalEntryNotFoundError("neither the Hub nor the cache")
+    write_json(cache / COMMITS, _commits(cache) | {f"{source}@{revision or 'main'}": commit})
+    return commit
+
+
+def _commits(cache: Path) -> dict[str, str]:
+    file = cache / COMMITS
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _cached(source: str, commit: str, cache: Path) -> Path | None:
+    """Where the library keeps the set at a commit: it puts a whole folder there, or none."""
+    owner, name = source.split("/")
+    return next(iter(sorted(cache.glob(f"{owner}___{camelcase_to_snakecase(name)}/*/*/{commit}"))), None)
+
+
+def _read_cached(folder: Path) -> dict[str, Dataset]:
+    names = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))["splits"]
+    return {
+        name: datasets.concatenate_datasets(
+            [
+                Dataset.from_file(str(file))
+                for file in sorted([*folder.glob(f"*-{name}.arrow"), *folder.glob(f"*-{name}-*-of-*.arrow")])
+            ]
+        )
+        for name in names
+    }
 
 
 @contextmanager

@@ -13,11 +13,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from blipvqa.config.knobs import ConfigError
+from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.config.paths import project_path, project_root
+from blipvqa.models.hub import fetch_model, refusal
 
 READ = (
     "config.json",
@@ -38,8 +38,9 @@ class ModelError(ConfigError):
     """A model folder that is damaged, or holds something else than the BLIP that is expected."""
 
 
-def model_folder(name_or_path: str) -> Path:
-    """The local folder of a path from the project's root, or of a Hub id (owner/name), which is fetched if need be.
+def model_folder(name_or_path: str, revision: str | None = None) -> Path:
+    """The local folder of a path from the project's root, or of a Hub id (owner/name) at a revision, which is fetched
+    if need be.
 
     Raises ConfigError where there is neither.
     """
@@ -52,13 +53,17 @@ def model_folder(name_or_path: str) -> Path:
             "Give a folder, a Hub id, or 'scratch'."
         )
     try:
-        return Path(snapshot_download(name_or_path, allow_patterns=[*READ, CALIBRATION]))
+        return fetch_model(name_or_path, revision, (*READ, CALIBRATION))
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"model '{name_or_path}' is no folder, and the Hub gave none ({reason:.160}). Connect, or give a folder "
-            "with config.json and model.safetensors."
+            f"model '{name_or_path}' is no folder, and the Hub gave none: {refusal(error, name_or_path, revision)}. "
+            "Or give a folder with config.json and model.safetensors."
         ) from None
+
+
+def revision_of(name: str | Path, config: Config | None) -> str | None:
+    """The revision that a config asks for of the model that it names; None for any other model."""
+    return config.model.revision if config is not None and str(name) == config.model.name else None
 
 
 def called(folder: Path) -> str:

@@ -20,7 +20,7 @@ from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.models.adjust import apply_settings, resize_position_table
 from blipvqa.models.architecture import read_architecture
 from blipvqa.models.captioner import BlipForCaptioning
-from blipvqa.models.folders import model_folder, read_json
+from blipvqa.models.folders import model_folder, read_json, revision_of
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.models.scratch import new_model
 from blipvqa.models.tokenizer import check_pictures, make_processor, read_tokenizer
@@ -49,7 +49,7 @@ def load_model(
                 "load_model('scratch', config, texts=load_splits(config)['train'].texts)"
             )
         return new_model(_class_of(config.task), config, texts)
-    folder = model_folder(name_or_path)
+    folder = model_folder(name_or_path, revision_of(name_or_path, config))
     model_config = read_architecture(folder)
     tokenizer = read_tokenizer(folder, model_config)
     check_pictures(folder)

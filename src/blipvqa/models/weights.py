@@ -23,7 +23,7 @@ from transformers import BlipConfig, PreTrainedModel
 
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
-from blipvqa.models.folders import READ, ModelError, called, model_folder, read_json
+from blipvqa.models.folders import READ, ModelError, called, model_folder, read_json, revision_of
 
 NUMBER_FORMATS = ("F64", "F32", "F16", "BF16")
 PART = re.compile(r"model-\d{1,6}-of-\d{1,6}\.safetensors")
@@ -159,5 +159,6 @@ def weights_digest(
             with open(path, "rb") as file:
                 digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     else:
-        digest.update(f"{source}@{model_folder(str(source)).name}".encode())  # a Hub snapshot is called as its commit
+        snapshot = model_folder(str(source), revision_of(source, config))
+        digest.update(f"{source}@{snapshot.name}".encode())  # which is called as its commit
     return digest.hexdigest()

@@ -14,9 +14,12 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from blipvqa.config.knobs import Config
+from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import Splits
+from blipvqa.data.saved_sets import fetched_commit
 from blipvqa.models.adapters import has_adapters, merged, save_adapter
 from blipvqa.models.devices import describe_device, pick_precision
+from blipvqa.models.hub import commit_of
 from blipvqa.models.loading import save_model
 from blipvqa.runs.environment import describe_environment
 from blipvqa.runs.files import append_lines, cut_log, flush_logs, replacing_folder, write_json
@@ -68,6 +71,7 @@ class Record:
         if not tensors and self.run.state.get("step"):
             notes.append(f"{self.run.name}: no checkpoint can be read; training starts anew")
         if tensors:
+            self._check_base()
             restore(tensors, self.model, self.optimizer, self.remembered)
             progress = Progress(**state)
             if self.accelerator.scaler is not None and progress.scaler:
@@ -100,10 +104,27 @@ class Record:
                 processes=self.accelerator.num_processes,
                 precision=pick_precision(self.config.train.precision, device),
                 **weights,
+                revisions=self._revisions(),
                 texts_cut=cut,
                 notes=splits.notes,
             ),
         )
+
+    def _revisions(self) -> dict[str, str | None]:
+        """The commits that data and model had on the Hub; None for what came from elsewhere."""
+        data = self.config.data
+        source = None if project_path(data.source).is_dir() else data.source
+        commit = source and fetched_commit(source, data.revision, project_path(data.cache_dir) / "hub")
+        return {"data": commit, "model": commit_of(getattr(self.model, "folder", None))}
+
+    def _check_base(self) -> None:
+        """Raises RunError where adapters would go on upon another commit of their base."""
+        before, now = (self.run.environment.get("revisions") or {}).get("model"), self._revisions()["model"]
+        if has_adapters(self.model) and before and before != now:
+            raise RunError(
+                f"run '{self.run.name}' was begun on {self.config.model.name} at {before}, which is {now} now: go on "
+                f"with model.revision={before}, or give another name"
+            )
 
     def write(self, name: str, rows: list[dict], progress: Progress) -> None:
         """Add rows to a log, and to the tracker what of them is a number."""
