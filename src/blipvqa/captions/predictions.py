@@ -27,6 +27,7 @@ from blipvqa.config.knobs import CaptionConfig, Config
 from blipvqa.data.batches import batch_loader, loader_deaths_explained, workers_for
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.images import open_picture, resize_image
+from blipvqa.models.attention import by_word
 from blipvqa.models.captioner import BlipForCaptioning
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
@@ -190,21 +191,6 @@ def word_looks(describer: Describer, images: Tensor, image_ids: Sequence[str]) -
     side = math.isqrt(maps.shape[-1])
     first = 1 + len(describer.prompt)
     return [
-        _by_word(tokenizer.convert_ids_to_tokens(row[first:].tolist()), looks[first - 1 :].view(-1, side, side).cpu())
+        by_word(tokenizer.convert_ids_to_tokens(row[first:].tolist()), looks[first - 1 :].view(-1, side, side).cpu())
         for row, looks in zip(ids, maps, strict=True)
     ]
-
-
-def _by_word(tokens: list[str], looks: Tensor) -> list[tuple[str, Tensor]]:
-    """Pieces of words (`##…`) joined, up to [SEP]; `looks[t]` is where token t came from."""
-    words: list[tuple[str, list[Tensor]]] = []
-    for token, look in zip(tokens, looks, strict=False):
-        if token in ("[SEP]", "[PAD]"):
-            break
-        if token.startswith("##") and words:
-            words[-1] = (words[-1][0] + token.removeprefix("##"), [*words[-1][1], look])
-        else:
-            words.append((token, [look]))
-    means = [(word, torch.stack(parts).mean(0)) for word, parts in words]
-    largest = max((look.max().item() for _, look in means), default=1.0) or 1.0
-    return [(word, look / largest) for word, look in means]

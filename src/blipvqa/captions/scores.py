@@ -18,10 +18,9 @@ from blipvqa.captions.predictions import Prediction
 from blipvqa.captions.terms import NO_TERMS, Terms
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.comparison import Difference, compare_counts
-from blipvqa.numbers.grouping import rows_by
+from blipvqa.numbers.grouping import FEW_GROUPS, few_groups_note, rows_by
 from blipvqa.text import normalize
 
-FEW_GROUPS = 30  # with fewer images, percentile intervals come out too narrow
 FEW_PICTURES = 10  # a level with fewer is named in the warnings
 FEW_CAPTIONS = 0.1  # a smaller share of distinct captions is named in the warnings
 
@@ -107,7 +106,7 @@ def _warnings(scores: Scores, images: int) -> list[str]:
         return ["there are no predictions: every number is null"]
     warnings = []
     if images < FEW_GROUPS:
-        warnings.append(f"the intervals rest on {images} images only: they are rough, and rather too narrow")
+        warnings.append(few_groups_note(images))
     if "baseline" in scores and overall["cider_d"]["value"] <= scores["baseline"]["cider_d"]["value"]:
         warnings.append(
             f"CIDEr-D {overall['cider_d']['value']:.3f} is not above the {scores['baseline']['cider_d']['value']:.3f} "

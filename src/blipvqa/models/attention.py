@@ -46,3 +46,18 @@ def _mapped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, caus
         probabilities.retain_grad()
     maps.append(probabilities)
     return probabilities @ value
+
+
+def by_word(tokens: list[str], looks: Tensor) -> list[tuple[str, Tensor]]:
+    """Pieces of words (`##…`) joined, up to [SEP]; `looks[t]` is where token t came from."""
+    words: list[tuple[str, list[Tensor]]] = []
+    for token, look in zip(tokens, looks, strict=False):
+        if token in ("[SEP]", "[PAD]"):
+            break
+        if token.startswith("##") and words:
+            words[-1] = (words[-1][0] + token.removeprefix("##"), [*words[-1][1], look])
+        else:
+            words.append((token, [look]))
+    means = [(word, torch.stack(parts).mean(0)) for word, parts in words]
+    largest = max((look.max().item() for _, look in means), default=1.0) or 1.0
+    return [(word, look / largest) for word, look in means]

@@ -4,6 +4,12 @@ from collections.abc import Hashable, Iterable
 from typing import TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
+FEW_GROUPS = 30  # with fewer images, intervals are rough
+
+
+def few_groups_note(images: int) -> str:
+    """What a score on fewer than FEW_GROUPS images says first."""
+    return f"the intervals rest on {images} images only: they are rough, and rather too narrow"
 
 
 def rows_by(keys: Iterable[Key]) -> dict[Key, list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,6 +23,18 @@ def plot_reliability(scores: Mapping) -> Figure:
         else:
             _draw_bins(axes, [part for part in scores[name]["bins"] if part["n"]])
             heading(axes, f"{name} calibration: error {number(scores[name]['ece'])}")
+    return figure
+
+
+def plot_bins(bins: Sequence[Mapping], title: str, right: str) -> Figure:
+    """How often statements of a probability are true (`numbers.calibration.reliability_bins`)."""
+    bins = [part for part in bins if part["n"]]
+    if not bins:
+        return empty(f"{title}: nothing to count")
+    figure, axes = new_figure(width=4.5, height=3.4)
+    _draw_bins(axes, bins)
+    axes.set(xlabel="stated probability", ylabel=right)
+    heading(axes, title)
     return figure
 
 

@@ -6,4 +6,14 @@
 - `searches`: every search of a gallery both ways, by cosine and with the best matched
 - `predictions`: a model and a split to the searches of its rows
 - `measures`: what is counted of each search
+- `scores`: searches to numbers with intervals, chance, and what needs the picture
+- `evaluation`: every number of a run
+- `matching`: one picture and one text, and where the model looked
+- `titles`: the measures that pages show first
+- `tables`: tables of searches and measures
+- `figures`: figures of the same
+- `pictures`: pictures and texts that found each other
+- `report`: `report.html` of a run
+- `views`: what notebooks 01 and 02 show of retrieval
+- `card`: the model card
 """

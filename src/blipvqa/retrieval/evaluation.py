@@ -1,0 +1,74 @@
+"""`evaluate` for retrieval: a trained run's searches of a held-out split, and every number that follows from them.
+
+Beside the score stand chance, the order with exchanged pictures, and the weights training began with. Searches are made
+once and stored; all numbers are computed from them.
+"""
+
+from __future__ import annotations
+
+from blipvqa.config.knobs import Config
+from blipvqa.data.duplicates import duplicate_notes, near_duplicates
+from blipvqa.data.images import DECODER
+from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.retrieval.card import write_card
+from blipvqa.retrieval.predictions import Prediction, predict
+from blipvqa.retrieval.scores import score
+from blipvqa.runs.files import write_json, write_lines
+from blipvqa.runs.run import Run
+from blipvqa.training.stored import ModelsOfRun, content_digest, stored
+from blipvqa.training.trained import Trained, trained_run
+
+
+def evaluate(
+    config: Config,
+    split: str | None = None,
+    *,
+    start: bool = True,
+    resamples: int = 1000,
+    new_data: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Search `split` (None: test, or validation where there is no test) both ways and write predictions and metrics.
+
+    `start` also scores the weights training began with. `new_data` allows data that is not as it was in training; the
+    scores then say so first. Raises RunError where the run has no model yet, the split does not exist or the data
+    changed, and ConfigError where the settings are not the run's.
+    """
+    with trained_run(config, split, new_data) as trained:
+        models = ModelsOfRun(config, trained.run, trained.splits)
+        predictions = _searches(config, trained, models, progress)
+        bootstrap = Bootstrap(config.data.group, resamples, config.seed)
+        scores = dict(score(predictions, breakdown=trained.splits[trained.split].breakdown, bootstrap=bootstrap))
+        scores["gallery"]["matched"] = config.retrieval.rerank
+        if start:
+            began = _searches(config, trained, models, progress, start=True)
+            scores["start"] = score(began, bootstrap=bootstrap)["overall"]
+        notes = {"leaks": trained.splits.notes + duplicate_notes(near_duplicates(trained.splits))}
+        scores["data"] = notes | {"digest": trained.digest, "changes": trained.changes}
+        scores["warnings"] = trained.warnings + notes["leaks"] + scores["warnings"]
+        scores["split"] = trained.split
+        folder = trained.run.folder
+        write_lines(folder / f"predictions-{trained.split}.jsonl", predictions)
+        write_json(folder / f"metrics-{trained.split}.json", scores)
+        write_card(trained.run)
+        return trained.run
+
+
+def _searches(
+    config: Config, trained: Trained, models: ModelsOfRun, progress: bool, start: bool = False
+) -> list[Prediction]:
+    dataset = trained.splits[trained.split]
+    made_by = {
+        "weights": models.digest(start),
+        "retrieval": config.retrieval.model_dump(mode="json", include={"rerank", "max_words", "max_tokens"}),
+        "seed": config.seed,
+        "image_size": config.model.image_size,
+        "pictures": DECODER,
+        "rows": content_digest(dataset.rows),
+    }
+
+    def search() -> list[Prediction]:
+        model, processor = models.load(start)
+        return predict(model, processor, dataset, config, progress)
+
+    return stored(trained.run.folder / "answers", f"{trained.split}-start" if start else trained.split, made_by, search)

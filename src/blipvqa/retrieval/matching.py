@@ -1,0 +1,60 @@
+"""One picture and one text: whether they belong together, and where the model looked to say so."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from blipvqa.config.knobs import RetrievalConfig
+from blipvqa.data.images import open_picture, resize_image
+from blipvqa.models.attention import by_word
+from blipvqa.models.retriever import BlipForRetrieval
+from blipvqa.retrieval.encoding import text_tokens
+
+
+@dataclass
+class Match:
+    """A picture with a text: ITM's probability that they belong together, their cosine, and for each word where it
+    looked: `[g,g]` over the picture's patches, 1 where most."""
+
+    text: str
+    image: Image.Image
+    match: float
+    cosine: float
+    looks: list[tuple[str, Tensor]]
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.match:.0%})"
+
+
+def look_at_pair(
+    model: BlipForRetrieval, processor, picture, text: str, settings: RetrievalConfig | None = None
+) -> Match:
+    """Whether `text` belongs to `picture` (a file, its bytes, an array or a Pillow picture), and where each word looked
+    when the model judged that.
+
+    Cross-attention of all layers and heads times the gradient of the logit of a match, where that is positive: what
+    speaks for a match (Selvaraju et al. 2017, as BLIP's authors draw it).
+    """
+    image = open_picture(picture)
+    pixels = torch.from_numpy(resize_image(image, processor.image_processor.size["height"]))[None]
+    tokens = text_tokens(processor.tokenizer, [text], settings or RetrievalConfig())
+    ids, mask = tokens["input_ids"].to(model.device), tokens["attention_mask"].to(model.device)
+    model.eval()
+    with torch.no_grad():
+        states = model.picture_states(pixels.to(model.device))
+        cosine = (model.picture_features(states) @ model.text_features(ids, mask).T).item()
+    maps: list[Tensor] = []  # of each layer [1,heads,L,N]
+    with torch.enable_grad():
+        logits = model.match_logits(states.requires_grad_(), ids, mask, maps=maps)[0]
+        gradients = torch.autograd.grad(logits[1] - logits[0], maps)
+    looks = torch.stack([(a * g).clamp(min=0).detach() for a, g in zip(maps, gradients, strict=True)])
+    patches = looks.mean((0, 2))[0, :, 1:]  # [L, patches], no class token
+    side = math.isqrt(patches.shape[-1])
+    words = processor.tokenizer.convert_ids_to_tokens(ids[0, 1:].tolist())
+    looks_of = by_word(words, patches[1:].view(-1, side, side).cpu())
+    return Match(text, image, logits.softmax(-1)[1].item(), cosine, looks_of)

@@ -1,0 +1,25 @@
+"""The measures that pages show first, as people read them."""
+
+from __future__ import annotations
+
+from blipvqa.retrieval.measures import DIRECTIONS, MEASURES, title
+
+HEADLINE = {
+    name: title(name)
+    for name in (
+        "r_mean",
+        *(
+            f"{direction}_{what}"
+            for direction in DIRECTIONS
+            for what in ("r1", "r5", "r10", "r_mean", "median_rank", "mean_rank")
+        ),
+    )
+}
+RECALLS = {name: title(name) for name in HEADLINE if name in MEASURES and "rank" not in name}
+
+
+def gallery_line(gallery: dict) -> str:
+    """What was searched, in words: "140 pictures, 280 texts; of each search the best 16 were matched"."""
+    matched = gallery.get("matched", 0)
+    texts = f"{gallery['pictures']:,} pictures, {gallery['texts']:,} texts"
+    return f"{texts}; of each search the best {matched:,} matched" if matched else f"{texts}; by cosine alone"
