@@ -30,6 +30,7 @@ def test_imbalance_laterality_and_shared_pictures(tiny, root):
     sided = sum("left" in row["question"] for row in train.rows)
     assert f"laterality: {sided} of {len(train)} training questions or answers name left or right" in text
     assert any("test images stand in train too" in note for note in notes["leaks"])
+    assert set(notes["look_alikes"]) == {"most_bits", "pairs", "images", "flat"}
 
 
 def test_the_commonest_other_answer(tiny, root):

@@ -53,7 +53,11 @@ def evaluate(
         if start:
             began = _captions(config, trained, models, progress, start=True)
             scores["start"] = score(began, terms=terms, bootstrap=bootstrap)["overall"]
-        notes = {"leaks": trained.splits.notes + duplicate_notes(near_duplicates(trained.splits))}
+        look_alikes = near_duplicates(trained.splits)
+        notes = {
+            "leaks": trained.splits.notes + duplicate_notes(look_alikes),
+            "look_alikes": look_alikes.counts,
+        }
         scores["data"] = notes | {"digest": trained.digest, "changes": trained.changes}
         scores["warnings"] = trained.warnings + notes["leaks"] + scores["warnings"]
         scores["split"] = trained.split

@@ -10,4 +10,5 @@
 - `calibration`: whether a stated probability can be believed, and the fit that repairs it
 - `ranks`: retrieval: where the first right candidate of a query stands, and what chance alone would give
 - `ranking`: how well a score puts right before wrong
+- `hamming`: all pairs of codes that differ in few bits
 """

@@ -9,7 +9,7 @@ laterality   questions that a mirrored picture would make wrong
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.data.duplicates import duplicate_notes, near_duplicates
@@ -52,10 +52,15 @@ def _names_a_side(row: dict) -> bool:
     return not SIDES.isdisjoint([*words(row["question"]), *words(row["answer"])])
 
 
-def all_notes(splits: Splits) -> dict[str, Sequence[str]]:
+def all_notes(splits: Splits) -> dict:
     """As `metrics-<split>.json` keeps them under `data`: {"leaks": what makes held-out numbers too good, and what was
-    done about it, "answers": imbalance and laterality}."""
-    return {"leaks": splits.notes + duplicate_notes(near_duplicates(splits)), "answers": answer_notes(splits["train"])}
+    done about it, "look_alikes": the same in numbers, "answers": imbalance and laterality}."""
+    pairs = near_duplicates(splits)
+    return {
+        "leaks": splits.notes + duplicate_notes(pairs),
+        "look_alikes": pairs.counts,
+        "answers": answer_notes(splits["train"]),
+    }
 
 
 def stored_notes(scores: Mapping) -> list[str]:
