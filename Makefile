@@ -6,11 +6,12 @@ READY := $(VENV)/.ready
 CONFIG ?=
 NAME ?=
 SET ?=
+GRID ?=
 TASK ?=
 GIVEN = $(if $(NAME),--name $(NAME)) $(if $(SET),--set $(SET))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-slow lint lab bench compare page predict stress clean-cache
+.PHONY: help setup demo run test test-slow lint lab bench compare sweep board page predict stress clean-cache
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +55,12 @@ predict: $(READY)  ## make predict NAME=x INPUT=table-or-folder OUTPUT=out.csv [
 
 page: $(READY)  ## make page NAME=x: a page on this machine, to ask a run about your own pictures
 	$(BIN)/python -m blipvqa page $(GIVEN)
+
+sweep: $(READY)  ## make sweep CONFIG=configs/x.yaml GRID="seed=0,1,2" [NAME=x] [SET="…"] [DEVICES=0,1]: a run for each point
+	$(BIN)/python -m blipvqa sweep $(or $(CONFIG),configs/demo.yaml) $(GIVEN) --grid $(GRID) $(if $(DEVICES),--devices "$(DEVICES)")
+
+board: $(READY)  ## every run of outputs/ on one page, seeds of one recipe pooled
+	$(BIN)/python -m blipvqa board
 
 compare: $(READY)  ## make compare RUNS="a b": two runs side by side
 	$(BIN)/python -m blipvqa compare $(RUNS)

@@ -50,6 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     page.add_argument("--host", default="127.0.0.1", help="beyond this machine it wants BLIPVQA_PAGE_PASSWORD")
     page.add_argument("--port", type=int, default=7860)
     page.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. generate.uncertain_below=0.5")
+    grid = commands.add_parser("sweep", help="a run for each point of a grid of settings")
+    grid.add_argument("config", help="a file of configs/")
+    grid.add_argument("--name", help="what the runs' names begin with; by default the config's")
+    grid.add_argument("--grid", nargs="*", default=[], metavar="KEY=VALUE,VALUE", help="e.g. seed=0,1,2")
+    grid.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="for every run, e.g. train.epochs=3")
+    grid.add_argument("--devices", metavar="0,1", help="GPUs to run on side by side; by default all")
     compare = commands.add_parser("compare", help="two runs side by side")
     compare.add_argument("runs", nargs=2)
     commands.add_parser("clean-cache", help="remove resized images and drawn data").add_argument("config", nargs="?")
@@ -74,6 +80,8 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     from blipvqa.runs.run import run_config
 
+    if options.command == "sweep":
+        return _sweep(options)
     if options.command == "clean-cache":
         return _clean_cache(load_config(options.config))
     overrides = parse_overrides(options.set)
@@ -110,6 +118,20 @@ def _notebooks(config: Config, command: str, config_path: str | None, name: str 
         print(f"{error.ename}: {error.evalue}", file=sys.stderr)
         return 2
     return _report(config) if command == "run" else 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from blipvqa.sweep.grid import plan
+    from blipvqa.sweep.running import devices_here, sweep
+
+    points = plan(options.config, options.grid, options.set, options.name)
+    outcomes = sweep(points, devices_here(options.devices))
+    for outcome in outcomes:
+        print(f"{outcome.name}: {outcome.says}")
+    failed = sum(not outcome.well for outcome in outcomes)
+    if failed:
+        print(f"{failed} of {len(outcomes)} runs did not finish; the same command goes on with them", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _train(config: Config) -> int:

@@ -133,10 +133,11 @@ def with_overrides(tree: dict, overrides: dict[str, Any] | None, where: str = "c
     return checked_config(merge_overrides(merge_overrides({}, tree), overrides or {}), where)
 
 
-def _flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+    """{dotted key: value} of a tree of settings; an empty mapping is a value."""
     flat = {}
     for key, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
     return flat
 
 
@@ -155,7 +156,7 @@ def settings_difference(old: dict, new: dict) -> dict[str, tuple]:
 
 def every_difference(old: dict, new: dict) -> dict[str, tuple]:
     """Every dotted key whose values differ between two `Config.as_dict()` trees, in alphabetical order."""
-    before, after = _flatten(_with_defaults(old)), _flatten(_with_defaults(new))
+    before, after = flatten(_with_defaults(old)), flatten(_with_defaults(new))
     return {
         key: (before.get(key), after.get(key))
         for key in sorted(before.keys() | after.keys())
