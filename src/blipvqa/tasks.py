@@ -9,6 +9,7 @@ from blipvqa.captions.task import CAPTION
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.models import loading
+from blipvqa.retrieval.task import RETRIEVAL
 from blipvqa.runs.files import sweep, write_text
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
@@ -23,6 +24,8 @@ def task_of(config: Config) -> Task:
     match config.task:
         case "caption":
             return CAPTION
+        case "retrieval":
+            return RETRIEVAL
         case _:
             return VQA
 

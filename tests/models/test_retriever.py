@@ -77,7 +77,7 @@ def batch_of(step):
         "pixel_values": pictures()[distinct],
         "image_index": torch.tensor([distinct.index(i) for i in step["image_index"]]),
         "image_ids": torch.tensor(step["idx"]),
-        "alpha": step["alpha"],
+        "grown": step["alpha"] / 0.4,
     }
 
 

@@ -41,7 +41,8 @@ TEMPERATURE = 0.07  # before training
 
 @dataclass
 class RetrievalOutput(ModelOutput):
-    """`loss` is the sum of the means of both losses over this process's rows; `loss_per_row [Q]` what each row adds.
+    """`loss` is the sum of the means of both losses over this process's rows; `loss_per_row [Q]` is what each row adds,
+    `itc_per_row [Q]` what of it is ITC's.
 
     `itm_logits [3·Q,2]` are of the pairs, of the texts with another image, and of the images with another text; index 1
     is a match.
@@ -51,6 +52,7 @@ class RetrievalOutput(ModelOutput):
     loss_per_row: Tensor | None = None
     loss_itc: Tensor | None = None
     loss_itm: Tensor | None = None
+    itc_per_row: Tensor | None = None
     itm_logits: Tensor | None = None
 
 
@@ -61,6 +63,7 @@ class Contrast:
     towers: Momentum
     queue: Queue
     momentum: float
+    alpha: float  # the momentum towers' part of the targets, once it has grown
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must keep, by name."""
@@ -167,7 +170,9 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
 
     # ------------------------------------------------------------------------------------------------ training
 
-    def start_contrast(self, queue: int = 57_600, momentum: float = 0.995, seed: int = 0) -> Contrast:
+    def start_contrast(
+        self, queue: int = 57_600, momentum: float = 0.995, alpha: float = 0.4, seed: int = 0
+    ) -> Contrast:
         """Copy the towers as they are now, and begin a queue of `queue` pairs; the defaults are the authors'."""
         towers = ("vision_model", "vision_proj", "text_encoder", "text_proj")
         width = self.config.image_text_hidden_size
@@ -175,6 +180,7 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
             Momentum({name: getattr(self, name) for name in towers}),
             Queue(queue, width, seed, self.temp.device),
             momentum,
+            alpha,
         )
         return self.contrast
 
@@ -185,13 +191,14 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
         pixel_values: Tensor | None = None,
         image_index: Tensor | None = None,
         image_ids: Tensor | None = None,
-        alpha: float = 0.4,
+        grown: float = 1.0,
         seed: int | None = None,
     ) -> RetrievalOutput:
         """Both losses of a batch of pairs, over the batches of all processes.
 
-        In training mode the momentum towers follow first, and the batch enters the queue last. `alpha` is the momentum
-        towers' part of the targets. Exchanged pairs are drawn by `seed`; None takes the most probable ones.
+        In training mode the momentum towers follow first, and the batch enters the queue last. `grown`, from 0 to 1,
+        is how far their part of the targets has grown. Exchanged pairs are drawn by `seed`; None takes the most
+        probable ones.
         Source: salesforce/BLIP models/blip_retrieval.py, with `negative_all_rank: true`.
         """
         contrast = self.contrast or self.start_contrast()
@@ -207,7 +214,7 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
         mine = self._features(states, index, pixel_values, input_ids, real)
         everyone, all_ids = mine.of_all(rows), gathered(image_ids, rows)
         with torch.autocast(states.device.type, enabled=False):  # half precision would blur the similarities
-            itc = self._contrast(mine, image_ids, everyone, all_ids, alpha)
+            itc = self._contrast(mine, image_ids, everyone, all_ids, grown * contrast.alpha)
             own = own_rows(rows)
             partners = self._exchanged(mine, image_ids, everyone, all_ids, own, seed)
         if self.training:
@@ -227,6 +234,7 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
             loss_per_row=itc + itm,
             loss_itc=itc.mean().detach(),
             loss_itm=itm.mean().detach(),
+            itc_per_row=itc.detach(),
             itm_logits=logits.detach(),
         )
 

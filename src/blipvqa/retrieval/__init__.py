@@ -1,5 +1,8 @@
 """Retrieval: which picture a text is of, and which text a picture has. In reading order:
 
+- `task`: what the training loop is handed
+- `batches`: rows to a batch
+- `validation`: the numbers of an epoch
 - `gallery`: the distinct pictures and texts of a split, and which belong together
 - `encoding`: pictures and texts to features, and pairs of them to matching scores
 - `nearest`: the best candidates of each query, in blocks

@@ -15,18 +15,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from blipvqa.config.knobs import RetrievalConfig
+from blipvqa.config.knobs import Config
+from blipvqa.data.dataset import VQADataset
 from blipvqa.models.retriever import BlipForRetrieval
-from blipvqa.models.tokenizer import TEXT_START, encode, prepare_caption
+from blipvqa.retrieval.batches import text_tokens
+from blipvqa.retrieval.gallery import Gallery
 
 STATES_BYTES = 2 * 2**30  # of the states of all pictures
 PAIRS = 256  # matched at a time
-
-
-def text_tokens(tokenizer, texts: list[str], settings: RetrievalConfig) -> dict[str, Tensor]:
-    """`input_ids`, `attention_mask` `[T,L]` of texts as the model was trained on them."""
-    prepared = [prepare_caption(text, settings.max_words) for text in texts]
-    return encode(tokenizer, prepared, TEXT_START, settings.max_tokens)
 
 
 @torch.no_grad()
@@ -75,6 +71,23 @@ class EncodedPictures:
         if self.kept is None:
             return torch.cat([self._encode(numbers[rows]) for rows in _spans(len(numbers), self.size)])
         return torch.stack([self.kept[number // self.size][number % self.size] for number in numbers])
+
+
+class EncodedSplit:
+    """A split's gallery with every picture and every text of it encoded once: `pictures`, and `texts [T,D]` with their
+    `tokens`."""
+
+    def __init__(self, model: BlipForRetrieval, tokenizer, dataset: VQADataset, config: Config, progress: bool = False):
+        self.gallery = gallery = Gallery.of_rows(dataset.rows)
+        captions = [dataset.rows[row]["caption"] for row in gallery.text_rows]
+        self.tokens = text_tokens(tokenizer, captions, config.retrieval)
+
+        def pixels(numbers: list[int]) -> Tensor:
+            return torch.stack([dataset.pixels(gallery.picture_rows[number]) for number in numbers])
+
+        size, doing = config.generate.batch_size, f"encode {dataset.split}" if progress else None
+        self.pictures = EncodedPictures(model, pixels, len(gallery.picture_rows), size, doing)
+        self.texts = encode_texts(model, self.tokens, size)
 
 
 @torch.no_grad()

@@ -8,14 +8,13 @@ from __future__ import annotations
 from typing import TypedDict
 
 import numpy as np
-import torch
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
 from blipvqa.models.retriever import BlipForRetrieval
-from blipvqa.retrieval.encoding import EncodedPictures, encode_texts, match, text_tokens
+from blipvqa.retrieval.encoding import EncodedSplit, match
 from blipvqa.retrieval.gallery import Gallery
 from blipvqa.retrieval.searches import SHOWN, Matched, Searches, search_both_ways
 
@@ -60,31 +59,30 @@ def predict(
 ) -> list[Prediction]:
     """One prediction a row of `dataset`, in its order. Uses the GPU if there is one; the model is moved there and left
     in `eval()` mode."""
-    device, size = pick_device(), config.generate.batch_size
+    device = pick_device()
     pin_number_formats(device)
     reuse_memory(device)
     model.to(device).eval()
-    gallery = Gallery.of_rows(dataset.rows)
-    captions = [dataset.rows[row]["caption"] for row in gallery.text_rows]
-    tokens = text_tokens(processor.tokenizer, captions, config.retrieval)
-
-    def pixels(numbers: list[int]) -> torch.Tensor:
-        return torch.stack([dataset.pixels(gallery.picture_rows[number]) for number in numbers])
-
     with autocast(pick_precision(config.train.precision, device), device):
-        doing = f"encode {dataset.split}" if progress else None
-        pictures = EncodedPictures(model, pixels, len(gallery.picture_rows), size, doing)
-        texts = encode_texts(model, tokens, size)
-        doing = f"match {dataset.split}" if progress else None
-        other = gallery.other_pictures(config.seed)
-        img, txt, matched = search_both_ways(
-            pictures.features,
-            texts,
-            gallery,
-            other,
-            config.retrieval.rerank,
-            lambda pairs: match(model, pictures, tokens, pairs, doing),
-        )
+        encoded = EncodedSplit(model, processor.tokenizer, dataset, config, progress)
+        return searched(model, encoded, dataset, config, progress)
+
+
+def searched(
+    model: BlipForRetrieval, encoded: EncodedSplit, dataset: VQADataset, config: Config, progress: bool = False
+) -> list[Prediction]:
+    """As `predict`, of what is encoded already."""
+    doing = f"match {dataset.split}" if progress else None
+    gallery = encoded.gallery
+    other = gallery.other_pictures(config.seed)
+    img, txt, matched = search_both_ways(
+        encoded.pictures.features,
+        encoded.texts,
+        gallery,
+        other,
+        config.retrieval.rerank,
+        lambda pairs: match(model, encoded.pictures, encoded.tokens, pairs, doing),
+    )
     return _predictions(dataset.rows, gallery, other, img, txt, matched)
 
 

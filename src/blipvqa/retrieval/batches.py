@@ -1,0 +1,56 @@
+"""Pairs of picture and text to batches: what a text looks like to the model, and the collator."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from blipvqa.config.knobs import Config, RetrievalConfig
+from blipvqa.data.batches import distinct_images
+from blipvqa.models.tokenizer import TEXT_START, encode, prepare_caption
+
+
+def text_tokens(tokenizer, texts: list[str], settings: RetrievalConfig) -> dict[str, Tensor]:
+    """`input_ids`, `attention_mask` `[T,L]` of texts, `[CLS] text [SEP]`, true lengths, cleaned and cut as the authors'
+    captions."""
+    prepared = [prepare_caption(text, settings.max_words) for text in texts]
+    return encode(tokenizer, prepared, TEXT_START, settings.max_tokens)
+
+
+def whole_number(image_id: str) -> int:
+    """An image id as a number of 63 bits that is never negative, the same in every process and run."""
+    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") >> 1
+
+
+class RetrievalCollator:
+    """Items to one batch (the dict in `docs/design.md`): texts, distinct images, and `image_ids [Q]`: which rows, of
+    this batch or of another, show one picture."""
+
+    def __init__(self, processor, settings: RetrievalConfig):
+        self.tokenizer, self.settings = processor.tokenizer, settings
+
+    def __call__(self, items: list[dict]) -> dict[str, Tensor]:
+        tokens = text_tokens(self.tokenizer, [item["caption"] for item in items], self.settings)
+        image_ids = torch.tensor([whole_number(item["image_id"]) for item in items])
+        ids, mask = tokens["input_ids"], tokens["attention_mask"]
+        return {"input_ids": ids, "attention_mask": mask, **distinct_images(items), "image_ids": image_ids}
+
+    def count_cut(self, rows: list[dict]) -> dict[str, int]:
+        """How many captions exceed the limits of words or tokens and are cut."""
+        settings = self.settings
+        whole = [prepare_caption(row["caption"], 10**6) for row in rows]
+        prepared = [" ".join(text.split()[: settings.max_words]) for text in whole]
+        ids = self.tokenizer(prepared, truncation=False, verbose=False)["input_ids"]
+        return {
+            "caption": sum(
+                len(tokens) > settings.max_tokens or len(text.split()) > settings.max_words
+                for tokens, text in zip(ids, whole, strict=True)
+            )
+        }
+
+
+def collator_for(processor, config: Config) -> RetrievalCollator:
+    """The collator with a config's limits."""
+    return RetrievalCollator(processor, config.retrieval)

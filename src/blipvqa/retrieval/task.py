@@ -1,0 +1,47 @@
+"""Retrieval, as the loop sees it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from blipvqa.config.knobs import TEXTS, Config
+from blipvqa.models.retriever import BlipForRetrieval
+from blipvqa.retrieval.batches import collator_for
+from blipvqa.retrieval.measures import MEASURES
+from blipvqa.retrieval.validation import Validation
+from blipvqa.training.task import Batch, Losses, Place, Task
+
+
+def losses(model: BlipForRetrieval, batch: Batch, place: Place) -> Losses:
+    """What each pair adds to ITC's and to ITM's loss; the momentum towers' part of the targets grows in epoch 1."""
+    out = model(**batch, grown=min(1.0, place.number / place.steps_an_epoch), seed=place.seed)
+    return Losses(out.loss_per_row, {"loss_itc": out.itc_per_row, "loss_itm": out.loss_per_row - out.itc_per_row})
+
+
+def units(_config: Config, batch: Batch) -> int:
+    """Pairs."""
+    return len(batch["input_ids"])
+
+
+def remembered(model: BlipForRetrieval, config: Config) -> dict[str, Tensor]:
+    """Momentum towers and queue."""
+    settings = config.retrieval
+    return model.start_contrast(settings.queue, settings.momentum, settings.alpha, config.seed).tensors()
+
+
+RETRIEVAL = Task(
+    name="retrieval",
+    texts=TEXTS["retrieval"],
+    model=BlipForRetrieval,
+    collator=collator_for,
+    losses=losses,
+    units=units,
+    validate=Validation,
+    measures={name: MEASURES.title(name) for name in MEASURES},
+    alone=False,
+    remembered=remembered,
+    write_card=lambda _run: None,
+    evaluate=lambda config, *_: config,
+    views=lambda: None,
+    notebooks=("01_explore_data", "02_finetune"),
+)
