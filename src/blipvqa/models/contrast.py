@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -141,3 +142,18 @@ class Queue:
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must keep, by name."""
         return {"pictures": self.pictures, "texts": self.texts, "image_ids": self.image_ids, "next": self.next}
+
+
+@dataclass
+class Contrast:
+    """What training keeps beside the weights: towers that follow them, and the features of the last pairs."""
+
+    towers: Momentum
+    queue: Queue
+    momentum: float
+    alpha: float  # the momentum towers' part of the targets, once it has grown
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must keep, by name."""
+        parts = {"momentum": self.towers.tensors(), "queue": self.queue.tensors()}
+        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}

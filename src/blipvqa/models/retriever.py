@@ -23,6 +23,7 @@ from transformers.utils import ModelOutput
 
 from blipvqa.models.contrast import (
     TEMPERATURES,
+    Contrast,
     Momentum,
     Queue,
     contrast_losses,
@@ -54,21 +55,6 @@ class RetrievalOutput(ModelOutput):
     loss_itm: Tensor | None = None
     itc_per_row: Tensor | None = None
     itm_logits: Tensor | None = None
-
-
-@dataclass
-class Contrast:
-    """What training keeps beside the weights: towers that follow them, and the features of the last pairs."""
-
-    towers: Momentum
-    queue: Queue
-    momentum: float
-    alpha: float  # the momentum towers' part of the targets, once it has grown
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint must keep, by name."""
-        parts = {"momentum": self.towers.tensors(), "queue": self.queue.tensors()}
-        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
 
 @dataclass
