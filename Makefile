@@ -11,7 +11,7 @@ TASK ?=
 GIVEN = $(if $(NAME),--name $(NAME)) $(if $(SET),--set $(SET))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-slow lint lab bench compare sweep board page predict stress clean-cache
+.PHONY: help setup demo run test test-slow lint lab bench compare sweep board page predict export push stress clean-cache
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,12 @@ stress: $(READY)  ## make stress NAME=x: notebook 05, a run on corrupted picture
 
 predict: $(READY)  ## make predict NAME=x INPUT=table-or-folder OUTPUT=out.csv [QUESTIONS=list.txt] [SKIP=1]
 	$(BIN)/python -m blipvqa predict $(GIVEN) --input "$(INPUT)" --output "$(OUTPUT)" $(if $(QUESTIONS),--questions "$(QUESTIONS)") $(if $(SKIP),--skip)
+
+export: $(READY)  ## make export NAME=x FORM=int8: a smaller model for a CPU, in outputs/x/model-int8
+	$(BIN)/python -m blipvqa export --name "$(NAME)" --form $(or $(FORM),int8)
+
+push: $(READY)  ## make push NAME=x REPO=owner/name [SEND=1]: a run's model to the Hub; shows what, sends with SEND=1
+	$(BIN)/python -m blipvqa push --name "$(NAME)" --repo "$(REPO)" $(if $(SEND),--send)
 
 page: $(READY)  ## make page NAME=x: a page on this machine, to ask a run about your own pictures
 	$(BIN)/python -m blipvqa page $(GIVEN)

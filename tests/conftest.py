@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import datasets
+import huggingface_hub.constants as constants
 import numpy as np
 import pytest
+from huggingface_hub import HfFileSystem
 from hypothesis import settings
 from PIL import Image
+from stand_in_hub import Hub
 
 from blipvqa import evaluate, fine_tune, load_config
 
@@ -81,3 +85,27 @@ def done(finished, monkeypatch):
     """The config of the finished run, with its folder as the project's root."""
     monkeypatch.setenv("BLIPVQA_ROOT", str(finished[0]))
     return finished[1]
+
+
+@pytest.fixture
+def hub(root, monkeypatch):
+    """A stand-in that the clients in this process take for the Hub; their cache is empty."""
+    hub = Hub()
+    for module, name, value in (
+        (constants, "ENDPOINT", hub.url),
+        (constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"),
+        (constants, "HF_HUB_CACHE", str(root / "hub")),
+        (constants, "HF_HUB_OFFLINE", False),
+        (constants, "HF_HUB_DISABLE_XET", True),  # a protocol of its own, which the stand-in does not speak
+        (datasets.config, "HF_ENDPOINT", hub.url),
+        (datasets.config, "HUB_DATASETS_URL", hub.url + "/datasets/{repo_id}/resolve/{revision}/{path}"),
+        (datasets.config, "HF_HUB_OFFLINE", False),
+    ):
+        monkeypatch.setattr(module, name, value)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    HfFileSystem.clear_instance_cache()  # which remembers another Hub
+    with hub.running():
+        yield hub
+    HfFileSystem.clear_instance_cache()

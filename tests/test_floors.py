@@ -34,6 +34,7 @@ FLOORS = {
     "ensemble": 7,
     "sweep": 7,
     "workflow": 7,
+    "sharing": 7,
     "page": 7,
     "__init__": 8,
     "__main__": 8,

@@ -9,7 +9,6 @@ import huggingface_hub.constants as constants
 import numpy as np
 import pytest
 from conftest import TINY
-from huggingface_hub import HfFileSystem
 from PIL import Image
 from stand_in_hub import Hub
 
@@ -60,27 +59,10 @@ def files():
 
 
 @pytest.fixture
-def hub(root, files, monkeypatch):
-    """A Hub with one data set, which the clients in this process take for the Hub; their cache is empty."""
-    hub = Hub()
+def hub(hub, files):
+    """The stand-in with one data set, which is tagged too."""
     hub.put("datasets", DATA, files, "v1")
-    for module, name, value in (
-        (constants, "ENDPOINT", hub.url),
-        (constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"),
-        (constants, "HF_HUB_CACHE", str(root / "hub")),
-        (constants, "HF_HUB_OFFLINE", False),
-        (datasets.config, "HF_ENDPOINT", hub.url),
-        (datasets.config, "HUB_DATASETS_URL", hub.url + "/datasets/{repo_id}/resolve/{revision}/{path}"),
-        (datasets.config, "HF_HUB_OFFLINE", False),
-    ):
-        monkeypatch.setattr(module, name, value)
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    HfFileSystem.clear_instance_cache()  # which remembers another Hub
-    with hub.running():
-        yield hub
-    HfFileSystem.clear_instance_cache()
+    return hub
 
 
 def _config(name="tiny", **overrides):

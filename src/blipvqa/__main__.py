@@ -45,6 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
     predict.add_argument("--questions", help="for a folder: a text file with one question a line")
     predict.add_argument("--skip", action="store_true", help="leave out rows that cannot be asked, and name them")
     predict.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. generate.uncertain_below=0.5")
+    export = commands.add_parser("export", help="a run's model in another form")
+    push = commands.add_parser("push", help="a run's model to the Hub: shows what, and sends it with --send")
+    for command in (export, push):
+        command.add_argument("--name", required=True, help="the run's name")
+    export.add_argument("--form", choices=("int8",), default="int8", help="int8: smaller, for a CPU")
+    push.add_argument("--repo", required=True, help="owner/name on the Hub; made as a private one")
+    push.add_argument("--send", action="store_true", help="send it; without, nothing leaves this machine")
     page = commands.add_parser("page", help="a page on this machine, to ask a run's model about your own pictures")
     page.add_argument("--name", help="the run's name; by default demo")
     page.add_argument("--host", default="127.0.0.1", help="beyond this machine it wants BLIPVQA_PAGE_PASSWORD")
@@ -84,6 +91,8 @@ def _run(options: argparse.Namespace) -> int:
         return _sweep(options)
     if options.command == "clean-cache":
         return _clean_cache(load_config(options.config))
+    if options.command in ("export", "push"):
+        return _take_away(run_config(options.name), options)
     overrides = parse_overrides(options.set)
     if options.command == "page":
         return _page(run_config(options.name, None, overrides), options.host, options.port)
@@ -156,6 +165,17 @@ def _predict(config: Config, options: argparse.Namespace) -> int:
 
     path = answer_all(config, options.input, options.output, questions=options.questions, skip=options.skip)
     print(f"{config.name}: open {path}")
+    return 0
+
+
+def _take_away(config: Config, options: argparse.Namespace) -> int:
+    from blipvqa.runs.run import Run
+    from blipvqa.sharing import export_int8, push
+
+    if options.command == "export":
+        print(f"{config.name}: see {export_int8(Run(config.folder)).relative_to(project_root())}")
+    else:
+        print("\n".join(push(Run(config.folder), options.repo, options.send)))
     return 0
 
 

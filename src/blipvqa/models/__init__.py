@@ -16,6 +16,7 @@
 - `scratch`: a model that starts from random weights
 - `adjust`: what a run's config changes in a model
 - `adapters`: low-rank adapters, and their export in peft's form
+- `int8`: a smaller model for a CPU, in whole numbers
 - `devices`: which device and number format
 - `cpu`: what makes a CPU fast; skip it on first reading
 """

@@ -20,7 +20,8 @@ from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.models.adjust import apply_settings, resize_position_table
 from blipvqa.models.architecture import read_architecture
 from blipvqa.models.captioner import BlipForCaptioning
-from blipvqa.models.folders import model_folder, read_json, revision_of
+from blipvqa.models.folders import INT8, model_folder, read_json, revision_of
+from blipvqa.models.int8 import read_int8, to_int8
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.models.scratch import new_model
 from blipvqa.models.tokenizer import check_pictures, make_processor, read_tokenizer
@@ -54,13 +55,16 @@ def load_model(
     tokenizer = read_tokenizer(folder, model_config)
     check_pictures(folder)
     model_class = _class_of(config.task) if config else _class_of_folder(folder)
-    weights = read_weights(folder, model_config, model_class)
+    whole_numbers = (folder / INT8).is_file()
+    weights = (read_int8 if whole_numbers else read_weights)(folder, model_config, model_class)
     if config is not None:
         apply_settings(model_config, config)
     with _quiet():
         model = model_class.from_pretrained(None, config=model_config, state_dict=weights, dtype=torch.float32)
     size = config.model.image_size if config else model.config.vision_config.image_size
     resize_position_table(model, size)
+    if whole_numbers:
+        to_int8(model)
     model.folder = folder  # where `ask` reads the calibration
     return model.eval(), make_processor(tokenizer, size)
 

@@ -25,6 +25,7 @@ from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.data.fingerprint import fingerprint
 from blipvqa.errors import DivergedError
 from blipvqa.models.adapters import add_lora
+from blipvqa.models.int8 import refuse_int8
 from blipvqa.models.loading import load_model
 from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.runs.lock import lock
@@ -93,6 +94,7 @@ class FineTuning:
         self.config, self.task, self.accelerator, self.run = config, task, accelerator, run
         self.splits, self.data = splits, splits["train"]
         self.model, self.processor = load_model(config.model.name, config, self.data.texts)
+        refuse_int8(self.model)
         torch.manual_seed(config.seed)  # adapters on published weights are drawn, and no seed was set before
         add_lora(self.model, config.model.lora)
         if config.train.gradient_checkpointing:
