@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from blipvqa.numbers.ranks import best_ranks
 
 BLOCK = 2**24  # scores held at a time, 64 MiB
+CELLS_SEARCHED = 64  # of a gallery that is cut into cells
 
 
 @dataclass(frozen=True)
@@ -60,3 +62,28 @@ def first_k(scores: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
     # topk leaves the order of equal scores open
     order = np.lexsort((columns, -values))
     return np.take_along_axis(columns, order, 1), np.take_along_axis(values, order, 1)
+
+
+def has_faiss() -> bool:
+    """Whether the library for galleries too large to compare with each candidate is installed."""
+    return find_spec("faiss") is not None
+
+
+class Cells:
+    """A gallery cut into cells, of which a search looks into the nearest CELLS_SEARCHED: some of the nearest candidates
+    may be missed. Needs `faiss`."""
+
+    def __init__(self, gallery: Tensor):
+        import faiss
+
+        count, width = int(4 * len(gallery) ** 0.5), gallery.shape[1]
+        self.index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, count, faiss.METRIC_INNER_PRODUCT)
+        self.index.train(gallery[:: max(1, len(gallery) // (64 * count))].numpy())
+        self.index.add(gallery.numpy())
+        self.index.nprobe = CELLS_SEARCHED
+
+    def nearest(self, query: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers and cosines of the likely k nearest to `query [1,D]`, the nearest first."""
+        scores, numbers = self.index.search(query.numpy(), k)
+        there = numbers[0] >= 0
+        return numbers[0][there], scores[0][there].astype(float)

@@ -16,14 +16,12 @@ from blipvqa.config.paths import project_path
 from blipvqa.data.columns import image_and_texts
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.formats import SourceError, read_texts
-from blipvqa.data.images import ImageStore
-from blipvqa.data.raw import ListedPictures, Part, RawSplit
-from blipvqa.data.rows import check_split
+from blipvqa.data.own_pictures import own_dataset, picture_names, rows_of_pictures
+from blipvqa.data.raw import RawSplit
 from blipvqa.data.text_tables import read_text_table
 from blipvqa.errors import InputError, MissingFile
 
 TABLES = (".csv", ".jsonl", ".json")
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 MOST = 1_000_000  # questions at once: a few hundred bytes of memory each
 SHOWN = 10  # wrong rows that a message names
 TEXTS = ("question",)  # what a row needs beside its picture
@@ -50,16 +48,12 @@ def own_questions(
         raw, folder = _of_table(path, data), path.parent
     if len(raw.rows) > MOST:
         raise SourceError(f"{path.name}: {len(raw.rows):,} questions, at most {MOST:,} are answered at once: split it")
-    plain = {"source": str(folder), "on_error": "skip", "where": {}, "group_column": None, "breakdown": None}
-    store = ImageStore(project_path(data.cache_dir) / "images", config.model.image_size, data.cache_gigabytes)
-    checked, _ = check_split(raw, "own", data.model_copy(update=plain), store, TEXTS)
-    if checked.left_out and not skip:
-        raise SourceError(
-            f"{_lines(checked.left_out)}\nMend them, or have them left out: skip=True, in a shell --skip."
-        )
-    for row in checked.rows:
+    dataset, left_out = own_dataset(raw, folder, config, TEXTS, data)
+    if left_out and not skip:
+        raise SourceError(f"{_lines(left_out)}\nMend them, or have them left out: skip=True, in a shell --skip.")
+    for row in dataset.rows:
         row["answer"] = ""  # what is to be found
-    return VQADataset(checked, "own", store, folder, []), checked.left_out
+    return dataset, left_out
 
 
 def _lines(wrong: dict[str, str]) -> str:
@@ -121,20 +115,9 @@ def _listed(questions: str | Path | Sequence[str] | None) -> list[str]:
 
 def _of_folder(folder: Path, questions: list[str]) -> RawSplit:
     """Every question about every picture, whose names are taken in alphabetical order, those in folders below too."""
-    pictures = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in PICTURES and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    if not pictures:
-        raise SourceError(f"'{folder.name}' holds no picture ({', '.join(PICTURES)})")
+    pictures = picture_names(folder)
     if len(pictures) * len(questions) > MOST:
         count = f"{len(pictures):,} pictures with {len(questions):,} questions each"
         raise SourceError(f"'{folder.name}': {count}, at most {MOST:,} are answered at once: split it")
     asked = [(picture, question) for picture in pictures for question in questions]
-    return RawSplit(
-        [{"question": question} for _, question in asked],
-        ["image", "question"],
-        ListedPictures([picture for picture, _ in asked]),
-        [Part(folder.name, 0, [picture for picture, _ in asked], "picture")],
-    )
+    return rows_of_pictures(folder, [name for name, _ in asked], [{"question": question} for _, question in asked])

@@ -1,0 +1,50 @@
+"""Pictures of one's own, which belong to no split: a folder of them, or what a table names.
+
+They become a data set like any other, by the same checks: each picture is looked at once, pictures with equal bytes are
+one, and all that is wrong is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from blipvqa.config.knobs import Config, DataConfig
+from blipvqa.config.paths import project_path
+from blipvqa.data.dataset import VQADataset
+from blipvqa.data.formats import SourceError
+from blipvqa.data.images import ImageStore
+from blipvqa.data.raw import ListedPictures, Part, RawSplit
+from blipvqa.data.rows import check_split
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
+
+
+def picture_names(folder: Path) -> list[str]:
+    """Pictures of a folder and of those below it, as paths inside it, in alphabetical order. Raises SourceError where
+    there is none."""
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PICTURES and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not names:
+        raise SourceError(f"'{folder.name}' holds no picture ({', '.join(PICTURES)})")
+    return names
+
+
+def rows_of_pictures(folder: Path, names: Sequence[str], texts: Sequence[dict[str, str]]) -> RawSplit:
+    """A row for each of `names`, with the texts that belong to it."""
+    columns = ["image", *(texts[0] if texts else ())]
+    return RawSplit(list(texts), columns, ListedPictures(list(names)), [Part(folder.name, 0, list(names), "picture")])
+
+
+def own_dataset(
+    raw: RawSplit, folder: Path, config: Config, texts: Sequence[str], data: DataConfig | None = None
+) -> tuple[VQADataset, dict[str, str]]:
+    """The rows of one's own that can be used, and those left out, each with what is wrong with it."""
+    data = data or config.data
+    plain = {"source": str(folder), "on_error": "skip", "where": {}, "group_column": None, "breakdown": None}
+    store = ImageStore(project_path(data.cache_dir) / "images", config.model.image_size, data.cache_gigabytes)
+    checked, _ = check_split(raw, "own", data.model_copy(update=plain), store, tuple(texts))
+    return VQADataset(checked, "own", store, folder, []), checked.left_out

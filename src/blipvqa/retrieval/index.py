@@ -1,0 +1,191 @@
+"""`make_index`: a gallery of pictures and texts that can be searched, kept in the folder of the run that made it.
+
+Notable:
+- A picture's features are made once, under the digest of its bytes, and a text's under the text: renamed pictures cost
+  nothing, new ones are added, and a killed call goes on.
+- The model of other weights is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from blipvqa.config.knobs import Config
+from blipvqa.config.paths import project_path
+from blipvqa.data.dataset import VQADataset, load_splits
+from blipvqa.data.images import DECODER
+from blipvqa.data.own_pictures import own_dataset, picture_names, rows_of_pictures
+from blipvqa.errors import InputError, MissingFile
+from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
+from blipvqa.models.loading import load_model
+from blipvqa.models.retriever import BlipForRetrieval
+from blipvqa.models.weights import weights_digest
+from blipvqa.numbers.grouping import rows_by
+from blipvqa.retrieval.encoding import encode_texts, text_tokens
+from blipvqa.retrieval.feature_files import features_of, refuse_other_weights
+from blipvqa.retrieval.nearest import Cells
+from blipvqa.runs.files import remove, sweep, write_lines
+from blipvqa.runs.lock import lock
+from blipvqa.runs.run import Run, RunError
+from blipvqa.text import normalize
+
+FOLDER = "index"  # in the run folder
+
+
+@dataclass
+class Index:
+    """Pictures and texts with their features, and the model that compares them with what is searched for."""
+
+    run: Run
+    model: BlipForRetrieval
+    processor: Any
+    dataset: VQADataset  # whose pictures these are
+    picture_rows: list[list[int]]  # of each distinct picture its rows, the first of which names it
+    pictures: Tensor  # features [I,D]
+    texts: list[str]  # distinct ones
+    text_features: Tensor  # [T,D]
+    left_out: dict[str, str] = field(default_factory=dict)  # what cannot be read, with what is wrong with it
+    cells: dict[str, Cells] = field(default_factory=dict)  # of galleries too large to compare with each, once searched
+
+    def __repr__(self) -> str:
+        return f"Index({len(self.picture_rows):,} pictures, {len(self.texts):,} texts, run {self.run.name!r})"
+
+    def name(self, picture: int) -> str:
+        """What a picture is called: its path inside its folder, or the id of its first row."""
+        row = self.picture_rows[picture][0]
+        return self.dataset.image_path(row) or self.dataset.rows[row]["id"]
+
+    def image(self, picture: int) -> Image.Image:
+        """A picture as it came."""
+        return self.dataset.image(self.picture_rows[picture][0])
+
+    def rows(self, picture: int) -> list[dict]:
+        """What the source says of a picture: its texts and further columns, a row each."""
+        return [self.dataset.rows[row] for row in self.picture_rows[picture]]
+
+    def pixels(self, pictures: Sequence[int]) -> Tensor:
+        """uint8 `[n,3,S,S]`, as the model gets them."""
+        return torch.stack([self.dataset.pixels(self.picture_rows[picture][0]) for picture in pictures])
+
+
+def make_index(
+    run: Run,
+    source: str | Path | VQADataset,
+    *,
+    texts: Sequence[str] | None = None,
+    skip: bool = False,
+    fresh: bool = False,
+    progress: bool = True,
+) -> Index:
+    """The index of `source` by a retrieval run's model: a split of the run's data, a folder of pictures, or a data set.
+
+    `texts` are what pictures can be described with; None: the captions of `source`, where it has them. `skip` leaves
+    out pictures that cannot be read. `fresh` makes all features anew. Called again with a source that has grown, it makes
+    what is new.
+
+    Raises RunError where the run has no retrieval model, or where other weights made the features that are there,
+    MissingFile, and SourceError that names what cannot be read.
+    """
+    config = _retrieval_config(run)
+    dataset, left_out = (source, {}) if isinstance(source, VQADataset) else _dataset(config, source, skip)
+    folder = run.folder / FOLDER
+    with lock(folder):
+        sweep(folder)
+        if fresh:
+            remove(folder)
+        made_by = {"weights": weights_digest(run.model_folder, config), "pictures": DECODER}
+        refuse_other_weights(folder, made_by | {"image size": config.model.image_size})
+        model, processor = load_model(str(run.model_folder), config)
+        index = _index(run, config, model, processor, dataset, texts, progress)
+        index.left_out = left_out
+        rows = [{"name": index.name(i), "image_id": index.rows(i)[0]["image_id"]} for i in range(len(index.pictures))]
+        write_lines(folder / f"{_name_of(source)}.jsonl", rows)
+    return index
+
+
+def _retrieval_config(run: Run) -> Config:
+    if not (run.model_folder / "config.json").exists():
+        raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
+    config = run.config
+    if config.task != "retrieval":
+        raise RunError(
+            f"run '{run.name}' is of task: {config.task}, whose model compares no pictures: give one of task: retrieval"
+        )
+    return config
+
+
+def _dataset(config: Config, source: str | Path, skip: bool) -> tuple[VQADataset, dict[str, str]]:
+    """A split of the run's data, or the pictures of a folder."""
+    path = project_path(source)
+    if path.is_dir():
+        names = picture_names(path)
+        dataset, left_out = own_dataset(rows_of_pictures(path, names, [{} for _ in names]), path, config, ())
+        if left_out and not skip:
+            place, problem = next(iter(left_out.items()))
+            raise InputError(
+                f"{len(left_out):,} of {len(names):,} pictures cannot be read, such as {place}: {problem}\nMend or "
+                "remove them, or have them left out: skip=True."
+            )
+        return dataset, left_out
+    if Path(source).name != str(source) or str(source) not in ("train", "validation", "test"):
+        raise MissingFile(f"there is no folder '{source}', and it is no split (train, validation, test)")
+    splits = load_splits(config)
+    if source not in splits:
+        raise InputError(f"there is no split '{source}', only {', '.join(splits)}")
+    return splits[source], {}
+
+
+def _name_of(source: str | Path | VQADataset) -> str:
+    """What the list of an index's pictures is called."""
+    if isinstance(source, VQADataset):
+        return f"{source.split}-{hashlib.sha256(str(source.folder).encode()).hexdigest()[:8]}"
+    path = project_path(source)
+    return f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}" if path.is_dir() else str(source)
+
+
+def _index(
+    run: Run,
+    config: Config,
+    model: BlipForRetrieval,
+    processor,
+    dataset: VQADataset,
+    texts: Sequence[str] | None,
+    progress: bool,
+) -> Index:
+    device, size, folder = pick_device(), config.generate.batch_size, run.folder / FOLDER
+    pin_number_formats(device)
+    model.to(device).eval()
+    by_picture = rows_by(row["image_id"] for row in dataset.rows)
+    if texts is None:
+        texts = [row["caption"] for row in dataset.rows if "caption" in row]
+    texts = list({normalize(text): text for text in texts}.values())
+    picture_rows = list(by_picture.values())
+
+    @torch.no_grad()
+    def of_pictures(positions: list[int]) -> Tensor:
+        parts = []
+        for start in range(0, len(positions), size):
+            rows = [picture_rows[position][0] for position in positions[start : start + size]]
+            pixels = torch.stack([dataset.pixels(row) for row in rows]).to(device)
+            parts.append(model.picture_features(model.picture_states(pixels)))
+        return torch.cat(parts)
+
+    def of_texts(positions: list[int]) -> Tensor:
+        chosen = [texts[position] for position in positions]
+        return encode_texts(model, text_tokens(processor.tokenizer, chosen, config.retrieval), size)
+
+    width = model.config.image_text_hidden_size
+    with autocast(pick_precision(config.train.precision, device), device):
+        doing = "index pictures" if progress else None
+        pictures = features_of(folder, "pictures", list(by_picture), of_pictures, width, doing)
+        doing = "index texts" if progress else None
+        text_features = features_of(folder, "texts", texts, of_texts, width, doing)
+    return Index(run, model, processor, dataset, picture_rows, pictures, texts, text_features)
