@@ -5,6 +5,8 @@ from blipvqa.config.knobs import Config
 from blipvqa.config.reading import load_config
 from blipvqa.data.dataset import VQADataset, load_splits
 from blipvqa.models.loading import save_model
+from blipvqa.retrieval.index import make_index
+from blipvqa.retrieval.search import search
 from blipvqa.runs.run import Run, run_config
 from blipvqa.tasks import collator_for, evaluate, fine_tune, load_model, views
 from blipvqa.training.trained import load_results
@@ -29,9 +31,11 @@ __all__ = [
     "load_model",
     "load_results",
     "load_splits",
+    "make_index",
     "predict",
     "run_config",
     "save_model",
     "score",
+    "search",
     "views",
 ]

@@ -11,6 +11,9 @@
 - `measures`: what is counted of each search
 - `scores`: searches to numbers with intervals, chance, and what needs the picture
 - `evaluation`: every number of a run
+- `feature_files`: features on the disk
+- `index`: pictures and texts that can be searched, in the folder of the run that made it
+- `search`: pictures by words, words by picture, pictures by picture
 - `matching`: one picture and one text, and where the model looked
 - `titles`: the measures that pages show first
 - `tables`: tables of searches and measures

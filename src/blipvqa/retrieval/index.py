@@ -29,7 +29,8 @@ from blipvqa.models.loading import load_model
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.models.weights import weights_digest
 from blipvqa.numbers.grouping import rows_by
-from blipvqa.retrieval.encoding import encode_texts, text_tokens
+from blipvqa.retrieval.batches import text_tokens
+from blipvqa.retrieval.encoding import encode_texts
 from blipvqa.retrieval.feature_files import features_of, refuse_other_weights
 from blipvqa.retrieval.nearest import Cells
 from blipvqa.runs.files import remove, sweep, write_lines
@@ -85,11 +86,11 @@ def make_index(
     fresh: bool = False,
     progress: bool = True,
 ) -> Index:
-    """The index of `source` by a retrieval run's model: a split of the run's data, a folder of pictures, or a data set.
+    """The index of `source`: a split of the run's data, a folder of pictures, or a data set.
 
     `texts` are what pictures can be described with; None: the captions of `source`, where it has them. `skip` leaves
-    out pictures that cannot be read. `fresh` makes all features anew. Called again with a source that has grown, it makes
-    what is new.
+    out pictures that cannot be read. `fresh` makes all features anew. Called again with a source that has grown, it
+    makes what is new.
 
     Raises RunError where the run has no retrieval model, or where other weights made the features that are there,
     MissingFile, and SourceError that names what cannot be read.

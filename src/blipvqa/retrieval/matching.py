@@ -13,7 +13,7 @@ from blipvqa.config.knobs import RetrievalConfig
 from blipvqa.data.images import open_picture, resize_image
 from blipvqa.models.attention import by_word
 from blipvqa.models.retriever import BlipForRetrieval
-from blipvqa.retrieval.encoding import text_tokens
+from blipvqa.retrieval.batches import text_tokens
 
 
 @dataclass

@@ -13,8 +13,10 @@ from blipvqa.pages.html import Html, escape, join
 from blipvqa.pages.maps import beside_its_map
 from blipvqa.pages.wording import NOTHING, share
 from blipvqa.retrieval.matching import Match
+from blipvqa.retrieval.search import Hit
 
 LONGEST = 200  # characters of a text that a card shows
+SAID = ("caption", "question", "answer")  # of a picture that a search brought up
 
 
 def sample_grid(dataset: VQADataset, count: int = 8, columns: int = 4, seed: int = 0) -> Html:
@@ -93,6 +95,24 @@ def _place(search: Mapping) -> str:
     return f"the first right one is number {search['rank']:,}" + (
         f", by cosine alone {search['itc_rank']:,}" if search["itc_rank"] != search["rank"] else ""
     )
+
+
+def hits(query: str, results: Sequence[Hit], columns: int = 5, side: int = 150) -> Html:
+    """What a search of one's own brought up, the best first: pictures with their names and texts, or texts."""
+    head = Html("<p><b>{}</b></p>").format(escape(query, LONGEST))
+    if any(hit.image is None for hit in results):
+        return head + join(
+            line(Html("{} <b>{}</b>").format(_sure_of(hit), escape(hit.name, LONGEST))) for hit in results
+        )
+    cards = []
+    for hit in results:
+        said = [escape(row[key], LONGEST) for row in hit.rows[:2] for key in SAID if row.get(key)]
+        cards.append(card(hit.image(), [line(f"{hit.name} · {_sure_of(hit)}"), *map(line, said)], side))
+    return head + grid(cards, columns)
+
+
+def _sure_of(hit: Hit) -> str:
+    return f"cosine {hit.score:.2f}" if hit.match is None else f"match {share(hit.match)}"
 
 
 def sample_progress(run, dataset: VQADataset, most: int = 5) -> Html:

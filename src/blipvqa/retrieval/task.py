@@ -7,9 +7,11 @@ from torch import Tensor
 from blipvqa.config.knobs import TEXTS, Config
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.retrieval.batches import collator_for
+from blipvqa.retrieval.card import write_card
+from blipvqa.retrieval.evaluation import evaluate
 from blipvqa.retrieval.measures import MEASURES
 from blipvqa.retrieval.validation import Validation
-from blipvqa.training.task import Batch, Losses, Place, Task
+from blipvqa.training.task import Batch, Losses, Place, Task, Views
 
 
 def losses(model: BlipForRetrieval, batch: Batch, place: Place) -> Losses:
@@ -29,6 +31,13 @@ def remembered(model: BlipForRetrieval, config: Config) -> dict[str, Tensor]:
     return model.start_contrast(settings.queue, settings.momentum, settings.alpha, config.seed).tensors()
 
 
+def views() -> Views:
+    """How it is looked at; the figures are loaded with it."""
+    from blipvqa.retrieval.views import VIEWS
+
+    return VIEWS
+
+
 RETRIEVAL = Task(
     name="retrieval",
     texts=TEXTS["retrieval"],
@@ -40,8 +49,8 @@ RETRIEVAL = Task(
     measures={name: MEASURES.title(name) for name in MEASURES},
     alone=False,
     remembered=remembered,
-    write_card=lambda _run: None,
-    evaluate=lambda config, *_: config,
-    views=lambda: None,
-    notebooks=("01_explore_data", "02_finetune"),
+    write_card=write_card,
+    evaluate=evaluate,
+    views=views,
+    notebooks=("01_explore_data", "02_finetune", "07_retrieval"),
 )
