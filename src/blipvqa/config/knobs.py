@@ -84,9 +84,11 @@ class SyntheticData(_Section):
 
 
 class DataConfig(_Section):
-    source: str = "synthetic"  # Hub id, folder (parquet, jsonl, csv or save_to_disk), or "synthetic"
+    source: str = "synthetic"  # Hub id, folder or zip (tables, a known layout, save_to_disk), or "synthetic"
     revision: Revision | None = None  # of a Hub id: a commit, branch or tag; None: its main branch as it is now
     columns: dict[str, str] = {}  # renames: {the source's name: ours}, e.g. {img_name: image}
+    image_root: str | None = None  # folder or zip that pictures are named from; None: the source
+    image_suffix: str = ""  # added to names of pictures that do not end with it, e.g. .jpg
     where: dict[str, Comparable] = {}  # keep rows whose column equals the value, or is in the list
     limit: dict[Literal["train", "validation", "test"], Positive] = {}  # first rows of a split
     breakdown: list[str] | None = None  # columns that become axes of the metrics; None: text, <= 20 values

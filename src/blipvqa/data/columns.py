@@ -9,9 +9,11 @@ Notable:
 from __future__ import annotations
 
 import difflib
+import re
 
 from blipvqa.config.knobs import DataConfig
 from blipvqa.data.split_names import SourceError
+from blipvqa.data.values import folded_name
 
 OURS = (  # what rows and predictions hold beside the source's columns
     "id",
@@ -31,15 +33,20 @@ class ColumnNames:
 
     def __init__(self, columns: list[str], split: str, data: DataConfig, texts: tuple[str, ...]):
         self.columns, self.split, self.data = columns, split, data
-        missing = [name for name in data.columns if name not in columns]
+        renames = {column_called(name, columns): ours for name, ours in data.columns.items()}
+        missing = [name for name in renames if name not in columns]
         if missing:
-            raise SourceError(f"data.columns: {split} has no column {', '.join(missing)}, only {shown(columns)}")
-        self.final = dict(data.columns)
+            raise SourceError(f"data.columns: {split} has no column {missing[0]}{meant(missing[0], columns)}")
+        for name in ("image", *texts):  # "Question " is our question
+            if name not in renames.values() and (theirs := column_called(name, columns)) in columns:
+                renames.setdefault(theirs, name)
+        self.renames = {theirs: ours for theirs, ours in renames.items() if theirs != ours}
+        self.final = dict(renames)
         for name in columns:
             if name not in self.final:
-                taken = name in OURS or name in data.columns.values()
+                taken = name in OURS or name in renames.values()
                 self.final[name] = _beside(name, columns) if taken else name
-        for name, ours in data.columns.items():
+        for name, ours in renames.items():
             if ours in OURS:
                 self.final[name] = _beside(ours, columns)
         twice = {name for name in self.final.values() if list(self.final.values()).count(name) > 1}
@@ -49,18 +56,20 @@ class ColumnNames:
         if absent:
             raise SourceError(
                 f"data.source '{data.source}', {split}: no column {', '.join(absent)}; found {shown(columns)}. "
-                f"Map names with data.columns, e.g. {{img_name: {absent[0]}}}."
+                f"{looks_like(absent, [name for name in columns if name not in renames])}"
             )
 
     def has(self, name: str) -> bool:
         """Whether a config that calls a column `name` means one of these."""
-        return name in self.columns or name in self.final.values() or name in self.data.columns.values()
+        every = [*self.columns, *self.final.values(), *self.renames.values()]
+        return column_called(name, every) in every
 
     def ours(self, name: str, knob: str) -> str:
         """The name in our rows of the column that `knob` calls `name`. Raises SourceError where there is none."""
-        for theirs, renamed in self.data.columns.items():
+        for theirs, renamed in self.renames.items():
             if name == renamed:
                 return self.final[theirs]
+        name = column_called(name, [*self.final, *self.final.values()])
         if name in self.final:
             return self.final[name]
         if name in self.final.values():  # "id (data)", as notes and reports call it
@@ -81,6 +90,45 @@ def _beside(name: str, columns: list[str]) -> str:
     """What a column is called that stays beside ours of its name; the source may have that name too."""
     name = f"{name} (data)"
     return _beside(name, columns) if name in columns else name
+
+
+def column_called(name: str, columns: list[str]) -> str:
+    """Which of `columns` is called `name`: exactly, or else but for case and outer spaces; `name` where none is."""
+    if name in columns:
+        return name
+    return next((column for column in columns if folded_name(column) == folded_name(name)), name)
+
+
+def looks_like(absent: list[str], columns: list[str]) -> str:
+    """What to set for columns that are not there, from those that are: what they contain, or common synonyms."""
+    hints, left = [], list(columns)
+    for name in absent:
+        similar = [column for column in left if _alike(name, column)]
+        if similar:
+            left.remove(similar[0])
+            hints.append(f"column `{similar[0]}` looks like `{name}`: set data.columns.{similar[0]}={name}")
+    return (
+        f"{'; '.join(hints)}." if hints else f"Map names with data.columns, e.g. {{{shown(columns[:1])}: {absent[0]}}}."
+    )
+
+
+SYNONYMS = {
+    "image": ("img", "image", "picture", "photo", "file_name", "filename", "filepath", "path", "file", "jpg", "png"),
+    "question": ("question", "query", "quest", "prompt", "sent", "q"),
+    "answer": ("answer", "ans", "label", "response", "target", "a"),
+    "caption": ("caption", "description", "report", "findings", "text"),
+}
+
+
+def _alike(name: str, column: str) -> bool:
+    """Whether a column's name says that it holds what we call `name`; its number or kind (`image_id`) is not it."""
+    parts = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column.strip()).lower())
+    if {"id", "type", "organ", "url", "idx", "index"} & set(parts[1:]):
+        return False
+    plain = "_".join(parts)
+    return any(plain == word or (len(word) > 1 and word in parts) for word in SYNONYMS[name]) or bool(
+        difflib.get_close_matches(plain, [name], 1, 0.75)
+    )
 
 
 def image_and_texts(data: DataConfig, texts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

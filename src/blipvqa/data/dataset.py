@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -46,12 +45,11 @@ class VQADataset(Dataset):
         checked: CheckedSplit,
         split: str,
         store: ImageStore,
-        folder: Path,
         breakdown: list[str] | None = None,
     ):
         self.text_columns = checked.texts
         self.rows, self.columns = checked.rows, checked.columns  # columns: the source's further ones
-        self.split, self.store, self.folder = split, store, folder
+        self.split, self.store, self.folder = split, store, checked.folder
         self._pictures, self._source_rows = checked.pictures, checked.source_rows
         self.breakdown = self._axes() if breakdown is None else [c for c in breakdown if c in self.columns]
         self._change = None
@@ -143,6 +141,5 @@ def load_splits(config: Config) -> Splits:
         project_path(config.data.cache_dir) / "images", config.model.image_size, config.data.cache_gigabytes
     )
     checked, breakdown, notes = read_splits(config, store)
-    folder = project_path(config.data.source)
-    splits = {name: VQADataset(split, name, store, folder, breakdown) for name, split in checked.items()}
+    splits = {name: VQADataset(split, name, store, breakdown) for name, split in checked.items()}
     return Splits(splits, notes + one_colour_notes(splits) + store.notes)

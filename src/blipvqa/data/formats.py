@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from filelock import FileLock
@@ -18,13 +19,29 @@ from blipvqa.config.knobs import SPLITS, Config, DataConfig
 from blipvqa.config.paths import project_path
 from blipvqa.data.arrow_tables import MOST_ROWS
 from blipvqa.data.cache import mark
-from blipvqa.data.columns import image_and_texts
+from blipvqa.data.columns import column_called, image_and_texts
+from blipvqa.data.encodings import encoding_of
+from blipvqa.data.general_layouts import imagefolder, llava, vqa_v2
+from blipvqa.data.image_files import PictureFolder
+from blipvqa.data.layouts import Source, Table
+from blipvqa.data.medical_layouts import pathvqa, slake, vqa_rad
 from blipvqa.data.parquet import read_parquet
 from blipvqa.data.raw import ListedPictures, Part, RawSplit
 from blipvqa.data.saved_sets import hub_set, read_set, saved_set
-from blipvqa.data.split_names import SourceError, find_split_files, ignored_note, split_of
+from blipvqa.data.split_names import (
+    SourceError,
+    TableFile,
+    ending_of,
+    find_split_files,
+    ignored_note,
+    split_of,
+    tables_in,
+)
 from blipvqa.data.synthetic import write_synthetic
 from blipvqa.data.text_tables import is_json_list, read_text_table
+from blipvqa.data.zips import Zip, is_zip
+
+LAYOUTS = (slake, vqa_rad, pathvqa, vqa_v2, llava, imagefolder)  # the first that recognises a folder reads it
 
 __all__ = ["SourceError", "open_source", "read_texts"]
 
@@ -33,9 +50,9 @@ def open_source(config: Config) -> tuple[dict[str, RawSplit], list[str]]:
     """The source's splits under our names, and notes on what was left aside."""
     data, cache = config.data, project_path(config.data.cache_dir)
     folder = _synthetic(config, cache) if data.source == "synthetic" else project_path(data.source)
-    if folder.is_file():
-        raise SourceError(f"data.source '{data.source}' is a file, expected the folder in which it lies")
-    if not folder.is_dir():
+    if folder.is_file() and not is_zip(folder):
+        raise SourceError(f"data.source '{data.source}' is a file, expected the folder in which it lies, or a zip")
+    if not folder.exists():
         splits, notes = _by_our_names(hub_set(data.source, data.revision, cache / "hub"), config)
     elif any((folder / name).exists() for name in ("dataset_dict.json", "state.json")):
         splits, notes = _by_our_names(saved_set(folder, data.source), config)
@@ -43,7 +60,22 @@ def open_source(config: Config) -> tuple[dict[str, RawSplit], list[str]]:
         splits, notes = _open_folder(folder, config)
     if "train" not in splits:
         raise SourceError(f"data.source '{data.source}' has no split train, only {', '.join(splits) or 'none'}")
+    pictures = picture_folder(data, folder)
+    for raw in splits.values():
+        raw.folder = raw.folder or pictures
     return {split: _checked_parts(splits[split], split, data) for split in SPLITS if split in splits}, notes
+
+
+def picture_folder(data: DataConfig, source: Path, packed: Zip | None = None) -> PictureFolder:
+    """The folder or zip that pictures are named from: `data.image_root`, or the source. Raises SourceError."""
+    if data.image_root is None:
+        return PictureFolder(source, data.image_suffix, packed=packed)
+    root = project_path(data.image_root)
+    if not root.is_dir() and not is_zip(root):
+        raise SourceError(
+            f"data.image_root '{data.image_root}' is no folder and no zip file: give that of the pictures"
+        )
+    return PictureFolder(root, data.image_suffix)
 
 
 def _synthetic(config: Config, cache: Path) -> Path:
@@ -77,53 +109,81 @@ def _by_our_names(tables: dict, config: Config) -> tuple[dict[str, RawSplit], li
 
 
 def _open_folder(folder: Path, config: Config) -> tuple[dict[str, RawSplit], list[str]]:
+    """A folder, or a zip file of one."""
     data = config.data
-    image, texts = image_and_texts(data, config.texts)
+    packed = Zip(folder) if is_zip(folder) else None
     try:
-        split_files = find_split_files(folder)
+        tables = packed.tables() if packed else tables_in(folder)
+        split_files = find_split_files(tables)
     except OSError as error:
         raise SourceError(f"data.source '{data.source}' cannot be read: {error.strerror}") from None
-    if not split_files.files:
+    own = PictureFolder(folder, packed=packed)
+    source = Source(tables, split_files.files, own, frozenset(data.columns))
+    layout = next((layout for recognise in LAYOUTS if (layout := recognise(source))), None)
+    image, texts = image_and_texts(data, config.texts)
+    pictures = picture_folder(data, folder, packed)
+    if layout:
+        pictures.within = layout.within
+        splits = {split: read_tables(parts, image) for split, parts in layout.splits.items()}
+        notes = [f"layout recognised: {layout.name}", *layout.notes]
+    elif split_files.files:
+        splits = {split: _read_files(files, image, texts, split) for split, files in split_files.files.items()}
+        notes = ignored_note(split_files.ignored)
+    else:
         raise SourceError(
-            f"data.source '{data.source}' holds no <split>.parquet, <split>.jsonl, <split>.json or <split>.csv, and "
-            f"was not written by save_to_disk; found: {_listing(folder)}. Name files by split: train, validation, test."
+            f"data.source '{data.source}' holds no <split>.parquet, <split>.jsonl, <split>.json, <split>.csv, "
+            f"<split>.tsv or <split>.xlsx, is in no layout that is recognised, and was not written by save_to_disk; "
+            f"found: {_listing(folder, packed)}. Name files by split: train, validation, test."
         )
-    splits = {
-        split: read_parquet(paths, image, texts, split)
-        if paths[0].suffix.lower() == ".parquet"
-        else read_texts(paths, image)
-        for split, paths in split_files.files.items()
-    }
-    return splits, ignored_note(split_files.ignored)
+    for raw in splits.values():
+        raw.folder = pictures
+    return splits, notes
 
 
-def _listing(folder: Path) -> str:
-    names = sorted(path.name for path in folder.iterdir())
+def _read_files(files: list[TableFile], image: str, texts: tuple[str, ...], split: str) -> RawSplit:
+    if ending_of(files[0]) != "parquet":
+        return read_texts(files, image)
+    if not isinstance(files[0], Path):
+        raise SourceError(f"{files[0].name} is a parquet file in a zip, which is not read in place: unpack the zip")
+    return read_parquet(files, image, texts, split)
+
+
+def _listing(folder: Path, packed: Zip | None) -> str:
+    names = sorted(packed.members if packed else (path.name for path in folder.iterdir()))
     return (", ".join(names[:6]) + ", …" * (len(names) > 6)) or "nothing"
 
 
-def read_texts(paths: list[Path], image: str) -> RawSplit:
-    """A split of jsonl, json or csv files, which stand in the folder that pictures are named from."""
+def read_texts(paths: list[TableFile], image: str) -> RawSplit:
+    """A split of jsonl, json, csv, tsv or xlsx files, whose column `image` names pictures."""
+    tables = (Table(path.name, read_text_table(path), "element" if is_json_list(path) else "line") for path in paths)
+    raw = read_tables(tables, image)
+    western = [
+        path.name for path in paths if path.name.lower().endswith(("csv", "tsv")) and encoding_of(path) == "cp1252"
+    ]
+    raw.notes += [f"{name} is not UTF-8 and was read as cp1252" for name in western]
+    return raw
+
+
+def read_tables(tables: Iterable[Table], image: str) -> RawSplit:
+    """The rows of one split's tables, with the pictures' names, column `image`, beside them."""
     rows: list[dict | None] = []
-    cells: list = []
     columns: dict[str, None] = {}  # a set that keeps the order
     parts: list[Part] = []
     broken: dict[int, str] = {}
-    for path in paths:
+    for table in tables:
         lines: list[int] = []
-        parts.append(Part(path.name, len(rows), lines, "element" if is_json_list(path) else "line"))
-        for line, row in read_text_table(path):
+        parts.append(Part(table.name, len(rows), lines, table.unit))
+        for line, row in table.rows:
             if len(rows) == MOST_ROWS:
-                raise SourceError(f"{path.name} line {line}: a split of more than {MOST_ROWS:,} rows")
+                raise SourceError(f"{table.name} line {line}: a split of more than {MOST_ROWS:,} rows")
             lines.append(line)
             if isinstance(row, str):
                 broken[len(rows)] = row
-                rows.append(None)
-                cells.append(None)
             else:
                 columns |= dict.fromkeys(row)
-                cells.append(row.pop(image, None))
-                rows.append(row)
+            rows.append(None if isinstance(row, str) else row)
+    image = column_called(image, list(columns))
+    cells = [None if row is None else row.pop(image, None) for row in rows]
     return RawSplit(rows, list(columns), ListedPictures(cells), parts, broken)
 
 

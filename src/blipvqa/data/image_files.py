@@ -1,50 +1,155 @@
-"""The files that a source's `image` column names: a path counts inside the source's own folder only.
+"""The files that a source's `image` column names: a name counts inside one folder only.
 
-No URL, absolute path, `..` or link leads out of it.
+Notable:
+- No URL, absolute path, drive, `..` or link leads out of that folder, which is the source's own or `data.image_root`.
+- A name is taken as it is written first. If there is no such file, one is looked for whose name differs in case,
+  Unicode form or slashes alone; the folder is listed once for that. Two of these are an error that names both.
+- The folder may be a zip file, which is read in place.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import threading
+import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 from blipvqa.data.values import kind_of
+from blipvqa.data.zips import Zip, is_zip
 
 LARGEST_FILE = 500_000_000  # bytes of an image file
 
 
+class NoSuchFile(ValueError):
+    """There is no file of this name."""
+
+
 def safe_path(folder: Path, path: str) -> Path:
     """The file that `path` means inside `folder`. Raises ValueError where it leads elsewhere or is no file."""
-    if "\0" in path or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", path):
-        raise ValueError(f"image {path!r:.80} is a URL or drive, expected a path relative to the source's folder")
-    if path.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", path):
-        raise ValueError(f"image {path!r:.80} leads out of the source's folder")
+    refuse_ways_out(path)
     try:
         file = (folder / path).resolve(strict=True)
         inside, size = file.is_relative_to(folder.resolve()), file.stat().st_size
     except (OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"image {path!r:.80}: {getattr(error, 'strerror', None) or error}") from None
+        kind = NoSuchFile if isinstance(error, FileNotFoundError | NotADirectoryError) else ValueError
+        raise kind(f"image {path!r:.80}: {getattr(error, 'strerror', None) or error}") from None
     if not inside:
         raise ValueError(f"image {path!r:.80} is a link that leads out of the source's folder")
     if not file.is_file():
         raise ValueError(f"image {path!r:.80} is no file")
-    if size > LARGEST_FILE:
-        raise ValueError(f"image {path!r:.80} has {size:,} bytes, at most {LARGEST_FILE:,} are read")
+    _check_size(path, size)
     return file
 
 
-def read_image_file(folder: Path, path: str) -> bytes:
-    """The bytes of the file that `path` means inside `folder`. Raises ValueError that names it."""
-    try:
-        return safe_path(folder, path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"image {path!r:.80}: {error.strerror}") from None
+def refuse_ways_out(path: str) -> None:
+    """Raises ValueError for a name that is no path inside a folder."""
+    if "\0" in path or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", path):
+        raise ValueError(f"image {path!r:.80} is a URL or drive, expected a path relative to the source's folder")
+    if path.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", path):
+        raise ValueError(f"image {path!r:.80} leads out of the source's folder")
 
 
-def cell_bytes(cell, folder: Path) -> bytes | memoryview:
+def _check_size(path: str, size: int) -> None:
+    if size > LARGEST_FILE:
+        raise ValueError(f"image {path!r:.80} has {size:,} bytes, at most {LARGEST_FILE:,} are read")
+
+
+def folded(path: str) -> str:
+    """What names have in common that differ in case, Unicode form or slashes alone."""
+    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+    return "/".join(part for part in re.split(r"[/\\]", text) if part not in ("", "."))
+
+
+class PictureFolder:
+    """The folder, or zip file, that pictures are named from.
+
+    `suffix` is added to names that do not end with it. `within` are folders inside, in which a layout keeps its
+    pictures: a name is looked for there next.
+    """
+
+    def __init__(self, root: Path, suffix: str = "", within: tuple[str, ...] = (), packed: Zip | None = None):
+        self.root, self.suffix, self.within = root, suffix, within
+        self.zip = packed or (Zip(root) if is_zip(root) else None)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._lock = threading.Lock()
+        self._names: dict[str, list[str]] | None = None  # by what they have in common, once the folder was listed
+
+    def __getstate__(self) -> dict:
+        """For loader processes, which list the folder themselves where they need it."""
+        return {"root": self.root, "suffix": self.suffix, "within": self.within, "zip": self.zip}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__ |= state
+        self._prepare()
+
+    def find(self, name: str) -> str:
+        """The path inside the folder of the file that a row calls `name`. Raises ValueError that says what is wrong."""
+        refuse_ways_out(name)
+        if self.suffix and not name.lower().endswith(self.suffix.lower()):
+            name += self.suffix
+        places = [name, *(f"{folder}/{name}" for folder in self.within)]
+        for place in places:
+            if self._is_there(place):
+                return place
+        for place in places:
+            alike = self._alike(place)
+            if len(alike) > 1:
+                raise ValueError(f"image {name!r:.80} may be {' or '.join(sorted(alike)[:3])}: write it as the file is")
+            if alike:
+                return alike[0]
+        raise NoSuchFile(f"image {name!r:.80}: No such file or directory")
+
+    def _is_there(self, path: str) -> bool:
+        """Raises ValueError for a path that is there and leads elsewhere."""
+        if self.zip:
+            return path in self.zip.members
+        try:
+            return bool(safe_path(self.root, path))
+        except NoSuchFile:
+            return False
+
+    def _alike(self, path: str) -> list[str]:
+        with self._lock:
+            if self._names is None:
+                self._names = {}
+                for name in self.zip.members if self.zip else _files_below(self.root):
+                    self._names.setdefault(folded(name), []).append(name)
+        return self._names.get(folded(path), [])
+
+    def names_in(self, folder: str) -> list[str]:
+        """The names of what lies in a folder inside; none where there is no such folder."""
+        if self.zip:
+            inside = (name[len(folder) + 1 :] for name in self.zip.members if name.startswith(f"{folder}/"))
+            return sorted({name.split("/")[0] for name in inside})
+        place = self.root / folder
+        return sorted(path.name for path in place.iterdir()) if place.is_dir() else []
+
+    def read(self, name: str) -> bytes:
+        """The bytes of the file that a row calls `name`. Raises ValueError that names it."""
+        path = self.find(name)
+        if self.zip:
+            _check_size(path, self.zip.size(path))
+            return self.zip.read(path)
+        try:
+            return safe_path(self.root, path).read_bytes()
+        except OSError as error:
+            raise ValueError(f"image {name!r:.80}: {error.strerror}") from None
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    for place, _, files in os.walk(folder):  # links to folders are not followed: they may lead in circles
+        inside = Path(place).relative_to(folder)
+        yield from ((inside / file).as_posix() for file in files)
+
+
+def cell_bytes(cell, folder: PictureFolder) -> bytes | memoryview:
     """The image file that a cell of column `image` holds or names. Raises ValueError that says what is wrong."""
     if isinstance(cell, str) and cell:
-        return read_image_file(folder, cell)
+        return folder.read(cell)
     if isinstance(cell, bytes | memoryview):
         if len(cell) > LARGEST_FILE:
             raise ValueError(f"the image has {len(cell):,} bytes, at most {LARGEST_FILE:,} are read")

@@ -13,6 +13,7 @@ from blipvqa.config.knobs import Config, DataConfig
 from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.formats import SourceError
+from blipvqa.data.image_files import PictureFolder
 from blipvqa.data.images import ImageStore
 from blipvqa.data.raw import ListedPictures, Part, RawSplit
 from blipvqa.data.rows import check_split
@@ -44,7 +45,8 @@ def own_dataset(
 ) -> tuple[VQADataset, dict[str, str]]:
     """The rows of one's own that can be used, and those left out, each with what is wrong with it."""
     data = data or config.data
-    plain = {"source": str(folder), "on_error": "skip", "where": {}, "group_column": None, "breakdown": None}
+    raw.folder = PictureFolder(folder, data.image_suffix)
+    plain = {"on_error": "skip", "where": {}, "group_column": None, "breakdown": None}
     store = ImageStore(project_path(data.cache_dir) / "images", config.model.image_size, data.cache_gigabytes)
     checked, _ = check_split(raw, "own", data.model_copy(update=plain), store, tuple(texts))
-    return VQADataset(checked, "own", store, folder, []), checked.left_out
+    return VQADataset(checked, "own", store, []), checked.left_out

@@ -25,6 +25,7 @@ from blipvqa.data.arrow_tables import (
     column_values,
     picture_cells,
 )
+from blipvqa.data.columns import column_called
 from blipvqa.data.raw import Part, RawSplit
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.text_tables import MOST_COLUMNS
@@ -44,6 +45,7 @@ def read_parquet(paths: list[Path], image: str, texts: tuple[str, ...], split: s
     for path in paths:
         with _named(path):
             file = open_parquet(path)
+            image = column_called(image, file.schema_arrow.names)
             columns, more = check_schema(file.schema_arrow, image, texts, path.name)
             check_sizes(file.metadata, columns, path)
             if len(rows) + file.metadata.num_rows > MOST_ROWS:

@@ -7,6 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from blipvqa.data.image_files import PictureFolder
+
+PlacedRow = tuple[int, dict | str]  # its line in the file, and the row or what is wrong with it
+
 
 class Pictures(Protocol):
     """Column `image`, undecoded. A cell is the file's bytes, a path in the source's folder, or what is neither."""
@@ -57,6 +61,7 @@ class RawSplit:
     parts: list[Part]
     broken: dict[int, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    folder: PictureFolder | None = None  # where paths among the pictures count
 
     def place(self, row: int) -> str:
         """Where a person finds the row: "line 6 of train.jsonl"."""

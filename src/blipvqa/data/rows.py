@@ -15,15 +15,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from blipvqa.config.knobs import DataConfig
-from blipvqa.config.paths import project_path
 from blipvqa.data.columns import ColumnNames
-from blipvqa.data.image_files import cell_bytes
+from blipvqa.data.image_files import PictureFolder, cell_bytes
 from blipvqa.data.images import ImageError, ImageStore
 from blipvqa.data.raw import ListedPictures, Pictures, RawSplit
 from blipvqa.data.split_names import SourceError
@@ -43,6 +41,7 @@ class CheckedSplit:
     source_rows: list[int]
     columns: list[str]
     pictures: Pictures
+    folder: PictureFolder  # where paths among the pictures count
     texts: tuple[str, ...] = ("question", "answer")  # the columns that the task needs
     left_out: dict[str, str] = field(default_factory=dict)  # by its place ("line 6 of train.jsonl"), what was wrong
 
@@ -88,7 +87,8 @@ class _Check:
             self._refuse_all()
         columns = [name for name in self.names.final.values() if name not in ("image", *self.texts)]
         rows = [self._row(row, image_ids[row], columns) for row in usable]
-        return CheckedSplit(rows, usable, columns, self.raw.pictures, self.texts, self._left_out()), self._notes()
+        pictures, folder = self.raw.pictures, self.raw.folder
+        return CheckedSplit(rows, usable, columns, pictures, folder, self.texts, self._left_out()), self._notes()
 
     def _left_out(self) -> dict[str, str]:
         return {self.raw.place(row): problem for row, problem in sorted(self.problems.items())}
@@ -199,7 +199,7 @@ class _Check:
 
     def _image_ids(self, rows: list[int]) -> dict[int, str]:
         """The digest of each row's image, by row; new ones are decoded into the store, on all cores."""
-        looks = _Looks(self.store, project_path(self.data.source))
+        looks = _Looks(self.store, self.raw.folder)
         image_ids: dict[int, str] = {}
         bar = tqdm(total=len(rows), desc=f"read images of {self.split}", unit="row", leave=False, delay=2)
         with bar:
@@ -215,7 +215,7 @@ class _Check:
 class _Looks:
     """Cells of column `image` to image ids, each picture looked at once, `TOGETHER` of them in memory."""
 
-    def __init__(self, store: ImageStore, folder: Path):
+    def __init__(self, store: ImageStore, folder: PictureFolder):
         self.store, self.folder = store, folder
         self.by_path: dict[str, str | ImageError] = {}
         self.by_id: dict[str, ImageError | None] = {}

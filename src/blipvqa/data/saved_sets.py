@@ -20,6 +20,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from blipvqa.data.arrow_tables import MOST_ROWS, Budget, check_schema, column_values, picture_cells
 from blipvqa.data.cache import mark
+from blipvqa.data.columns import column_called
 from blipvqa.data.raw import Part, RawSplit
 from blipvqa.data.split_names import SourceError
 from blipvqa.models.hub import COMMIT, dataset_commit, refusal
@@ -150,6 +151,7 @@ def read_set(table: Dataset, image: str, texts: tuple[str, ...], split: str) -> 
     if len(table) > MOST_ROWS:
         raise SourceError(f"{split} has {len(table):,} rows, at most {MOST_ROWS:,} are read")
     _validate(table, split)
+    image = column_called(image, table.column_names)
     columns, notes = check_schema(table.features.arrow_schema, image, texts, split)
     budget, rows = Budget(split), []
     if columns:

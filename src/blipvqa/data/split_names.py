@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Protocol
 
 from blipvqa.errors import UserError
 
@@ -21,8 +22,8 @@ SYNONYMS = {  # as the datasets library takes them, and SLAKE's `validate`
     "test": ("test", "testing", "eval", "evaluation"),
 }
 SPLIT_OF = {name: split for split, names in SYNONYMS.items() for name in names}
-READ = ("parquet", "jsonl", "json", "csv")  # the endings that are read
-TABLES = (*READ, "ndjson", "tsv", "arrow", "feather", "xlsx", "xls", "gz", "zip", "bz2", "xz", "zst")
+READ = ("parquet", "jsonl", "json", "csv", "tsv", "xlsx")  # the endings that are read
+TABLES = (*READ, "ndjson", "arrow", "feather", "xls", "ods", "gz", "zip", "bz2", "xz", "zst")
 NO_DATA = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json")  # the datasets library's own
 FILE_NAME = re.compile(r"(?P<name>\w+)(-(?P<shard>\d+)-of-(?P<shards>\d+)(-[0-9a-f]{16})?)?\.(?P<ending>\w+)")
 
@@ -31,12 +32,29 @@ class SourceError(UserError, ValueError):
     """Data that cannot be used; the message names the file and row, and says what to do."""
 
 
+class TableFile(Protocol):
+    """A table's file, on the disk (a `Path`) or in a zip."""
+
+    name: str
+
+    def open(self, mode: str) -> IO[bytes]:
+        """For `rb`."""
+
+    def is_file(self) -> bool:
+        """False for a folder that has a table's name."""
+
+
+def ending_of(path: TableFile) -> str:
+    """The ending of its name, without the dot, in lower case."""
+    return path.name.rpartition(".")[2].lower()
+
+
 @dataclass
 class SplitFiles:
     """The files of a source's folder: `files` by split, in the order of their shards, and `ignored`, names of tables
     that are no split."""
 
-    files: dict[str, list[Path]] = field(default_factory=dict)
+    files: dict[str, list[TableFile]] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
 
 
@@ -45,48 +63,58 @@ def split_of(name: str) -> str | None:
     return SPLIT_OF.get(name.lower())
 
 
-def find_split_files(folder: Path) -> SplitFiles:
-    """The splits in `folder` itself and in its `data/`, the Hub's layout."""
-    candidates: dict[str, list[tuple[Path, re.Match]]] = {}
-    ignored = []
-    for path in sorted(folder.glob("*/*")):  # a layout that is not read
-        if split_of(path.parent.name) and _is_table(path):
-            ignored.append(path.relative_to(folder).as_posix())
-    for place in (folder, folder / "data"):
-        for path in sorted(place.iterdir()) if place.is_dir() else ():
-            match = FILE_NAME.fullmatch(path.name)
-            split = split_of(match["name"]) if match and match["ending"].lower() in READ else None
-            if split and path.is_file():
-                candidates.setdefault(split, []).append((path, match))
-            elif _is_table(path):
-                ignored.append(path.relative_to(folder).as_posix())
-    files = {split: _checked_shards(split, candidates[split], folder) for split in SYNONYMS if split in candidates}
-    return SplitFiles(files, ignored)
+def tables_in(folder: Path) -> dict[str, TableFile]:
+    """What has a table's name in a folder, in the folders in it, and in those of its `data/`, by its path inside."""
+    places = [folder, *(path for path in sorted(folder.iterdir()) if path.is_dir())]
+    places += [path for path in sorted((folder / "data").glob("*")) if path.is_dir()]
+    listed = [path for place in places for path in sorted(place.iterdir()) if is_table(path)]
+    return {path.relative_to(folder).as_posix(): path for path in listed}
 
 
-def _is_table(path: Path) -> bool:
+def find_split_files(tables: dict[str, TableFile]) -> SplitFiles:
+    """The splits of a folder itself and of its `data/`, the Hub's layout; `tables` is what lies there, by its path."""
+    candidates: dict[str, list[tuple[str, TableFile, re.Match]]] = {}
+    deeper, ignored = [], []
+    for name, path in tables.items():
+        *folders, _ = name.split("/")
+        if folders not in ([], ["data"]):
+            if len(folders) == 1 and split_of(folders[0]):  # a layout that is not read
+                deeper.append(name)
+            continue
+        match = FILE_NAME.fullmatch(path.name)
+        split = split_of(match["name"]) if match and match["ending"].lower() in READ else None
+        if split and path.is_file():
+            candidates.setdefault(split, []).append((name, path, match))
+        else:
+            ignored.append(name)
+    files = {split: _checked_shards(split, candidates[split]) for split in SYNONYMS if split in candidates}
+    return SplitFiles(files, deeper + ignored)
+
+
+def is_table(path: TableFile) -> bool:
     """Whether a file, or a folder of parts, has the name of a table."""
-    return path.suffix.lower().lstrip(".") in TABLES and path.name not in NO_DATA
+    return ending_of(path) in TABLES and path.name not in NO_DATA
 
 
-def _checked_shards(split: str, candidates: list[tuple[Path, re.Match]], folder: Path) -> list[Path]:
+def _checked_shards(split: str, candidates: list[tuple[str, TableFile, re.Match]]) -> list[TableFile]:
     """The files of one split. Raises SourceError where it is not plain which ones they are."""
-    names = [path.relative_to(folder).as_posix() for path, _ in candidates]
-    kinds = {(path.parent, match["name"], match["ending"], match["shards"]) for path, match in candidates}
+    names = [name for name, _, _ in candidates]
+    kinds = {(name.rpartition("/")[0], *match.group("name", "ending", "shards")) for name, _, match in candidates}
     if len(kinds) > 1:
         raise SourceError(
             f"split {split} is in several files: {', '.join(names)}. Keep one name and format for it, or give the "
             "others a name that is no split's"
         )
-    shards = candidates[0][1]["shards"]
+    shards = candidates[0][2]["shards"]
     if shards is None:
-        return [path for path, _ in candidates]
-    numbers = [int(match["shard"]) for _, match in candidates]
+        return [path for _, path, _ in candidates]
+    numbers = [int(match["shard"]) for _, _, match in candidates]
     missing = sorted(set(range(min(int(shards), 100_000))) - set(numbers))
     if missing or len(numbers) != int(shards):
         wrong = f"number {missing[0]:05d} is missing" if missing else f"there are {len(numbers)}"
         raise SourceError(f"split {split} is in {int(shards)} files by their names, {wrong}: {', '.join(names[:6])}")
-    return [path for _, path in sorted(zip(numbers, (path for path, _ in candidates), strict=True))]
+    in_order = sorted(range(len(numbers)), key=numbers.__getitem__)
+    return [candidates[i][1] for i in in_order]
 
 
 def ignored_note(names: list[str]) -> list[str]:

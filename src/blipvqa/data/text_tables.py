@@ -1,37 +1,46 @@
-"""Tables in text files (jsonl, json, csv) to rows, with bounded memory; a broken line is a row that says so.
+"""Tables in text files and sheets (jsonl, json, csv, tsv, xlsx) to rows, with bounded memory; a broken line is a row
+that says so.
 
-Every row keeps the line on which it stands, so that an error can name it.
+Notable:
+- Every row keeps the line on which it stands in its file, so that an error can name it.
+- Cells may be separated by commas, semicolons or tabs; texts may be UTF-8, UTF-16 with its mark and, in csv, cp1252.
+- Outer spaces of heads, and the empty rows and columns that Excel leaves at the end, do not count.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from blipvqa.data.split_names import SourceError
-from blipvqa.data.values import DoubledObject, Unreadable, encodable
+from blipvqa.data.encodings import encoding_of
+from blipvqa.data.raw import PlacedRow
+from blipvqa.data.sheets import sheet_rows
+from blipvqa.data.split_names import SourceError, TableFile, ending_of
+from blipvqa.data.values import DoubledObject, Unreadable, encodable, folded_name
 
 LONGEST_LINE = 1_000_000  # characters of a jsonl or csv line
 LARGEST_JSON = 1_000_000_000  # bytes of a json file, which is read whole
 MOST_COLUMNS = 1_000
 MOST_AGAIN = 1_000_000  # lines of a csv file that are read again after broken rows
 MOST_DIGITS = 4_300  # of a whole number: Python refuses longer ones, and JSON with them
+HEADS = ("image", "question", "answer", "answers", "caption", "file_name", "id")  # that tell a separator from a comma
 
-Line = tuple[int, dict | str]  # the line's number, and its row or what is wrong with it
 
-
-def read_text_table(path: Path) -> Iterator[Line]:
-    """(line, row), or (line, problem), of each row of a jsonl, json or csv file; for json the number of the element.
+def read_text_table(path: TableFile) -> Iterator[PlacedRow]:
+    """(line, row), or (line, problem), of each row of a jsonl, json, csv, tsv or xlsx file; for json the number of the
+    element.
 
     Raises SourceError for what makes the whole file unusable.
     """
     seen: set[str] = set()
-    for line, row in {"jsonl": _jsonl, "json": _json, "csv": _csv}[path.suffix.lower().lstrip(".")](path):
+    readers = {"jsonl": _jsonl, "json": _json, "csv": _csv, "tsv": _csv, "xlsx": _xlsx}
+    for line, row in readers[ending_of(path)](path):
         if isinstance(row, dict):
             seen |= row.keys()
             if len(seen) > MOST_COLUMNS:
@@ -39,7 +48,7 @@ def read_text_table(path: Path) -> Iterator[Line]:
         yield line, row
 
 
-def _jsonl(path: Path) -> Iterator[Line]:
+def _jsonl(path: TableFile) -> Iterator[PlacedRow]:
     for line, text in _lines(path):
         if text.strip():
             yield line, _row(text.lstrip("\ufeff"))  # files put together keep the mark of each
@@ -74,34 +83,49 @@ def _whole_number(digits: str) -> int | Unreadable:
 PARSER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole_number)  # `json.loads` would make one a line
 
 
-def is_json_list(path: Path) -> bool:
+def is_json_list(path: TableFile) -> bool:
     """Whether a json file is a list of objects, and not lines of them, as many files of this ending are."""
-    if path.suffix.lower() != ".json":
+    if ending_of(path) != "json":
         return False
-    with _explained(path), open(path, encoding="utf-8-sig") as file:
+    with _explained(path), _opened(path) as file:
         return file.read(1000).lstrip()[:1] == "["
     return False
 
 
-def _json(path: Path) -> Iterator[Line]:
+def _json(path: TableFile) -> Iterator[PlacedRow]:
     if not is_json_list(path):
         yield from _jsonl(path)
         return
     with _explained(path):
-        size = path.stat().st_size
-        if size > LARGEST_JSON:
-            raise SourceError(f"{path.name} has {size:,} bytes, at most {LARGEST_JSON:,} are read: write it as jsonl")
-        rows = _parsed(path.read_text(encoding="utf-8-sig"))
+        rows = whole_json(path)
     yield from ((number, _checked(row)) for number, row in enumerate(rows, 1))
 
 
+def whole_json(path: TableFile) -> Any:
+    """What a json file holds. Raises SourceError that names it."""
+    with _explained(path), path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+    if size > LARGEST_JSON:
+        raise SourceError(f"{path.name} has {size:,} bytes, at most {LARGEST_JSON:,} are read: write it as jsonl")
+    with _explained(path), _opened(path) as text:
+        return _parsed(text.read())
+
+
+def _opened(path: TableFile) -> io.TextIOWrapper:
+    """The file as text, in its own encoding, with its line ends."""
+    encoding = encoding_of(path)
+    return io.TextIOWrapper(path.open("rb"), encoding=encoding, newline="")
+
+
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: TableFile) -> Iterator[None]:
     """Within, what goes wrong with a json file is a SourceError that names it."""
     try:
         yield
     except UnicodeDecodeError:
         raise SourceError(f"{path.name} is not UTF-8: save it as UTF-8") from None
+    except SourceError:
+        raise
     except OSError as error:
         raise SourceError(f"{path.name} cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, RecursionError) as error:
@@ -111,7 +135,7 @@ def _explained(path: Path) -> Iterator[None]:
 class _Lines:
     """The lines of a file, for a reader that may take several for a row: those after the first can be given back."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: TableFile):
         self.path, self.rest, self.returned = path, _lines(path), deque()
         self.again = 0  # lines that were read twice
         self.taken: list[tuple[int, str]] = []  # of the row that is being read
@@ -130,11 +154,12 @@ class _Lines:
         self.returned.extendleft(reversed(self.taken[1:]))
 
 
-def _csv(path: Path) -> Iterator[Line]:
+def _csv(path: TableFile) -> Iterator[PlacedRow]:
     """A broken row is its first line alone: a quote that is never closed takes no other rows with it."""
     lines = _Lines(path)
-    reader = csv.reader(lines, strict=True)
-    columns = None
+    reader = csv.reader(lines, strict=True, delimiter=_separator(lines, path))
+    heads = None
+    empty = _EmptyRows()
     while True:
         lines.taken = []
         cells, problem = [], ""
@@ -145,35 +170,88 @@ def _csv(path: Path) -> Iterator[Line]:
         except csv.Error as error:
             problem = str(error).replace("unexpected end of data", "a quote opens here and is never closed")
         line = lines.taken[0][0]
-        if columns is None and (cells or problem):
-            columns = _csv_header(path, line, cells, problem)
+        if heads is None and (cells or problem):
+            if problem:
+                raise SourceError(f"{path.name} line {line}: the header does not read as csv: {problem}")
+            heads = _Heads(path.name, cells)
             continue
-        if cells and len(cells) != len(columns):
-            problem = f"it has {len(cells)} cells, the header {len(columns)}"
-        if problem:
+        row = problem or (heads.row(cells) if cells else None)
+        if isinstance(row, str):
             lines.give_back()
-            yield line, problem
-        elif cells:
-            yield line, dict(zip(columns, cells, strict=True))
+        if row is not None:
+            yield from empty.before(line, row)
 
 
-def _csv_header(path: Path, line: int, cells: list[str], problem: str) -> list[str]:
+def _separator(lines: _Lines, path: TableFile) -> str:
+    """What stands between cells: the mark that gives the most heads that we know, or else the most heads."""
+    first = next(lines, "")
+    if named := re.fullmatch(r"sep=(.)\s*", first):  # Excel's own line, which is no row
+        return named[1]
+    if first:
+        lines.returned.append(lines.taken[-1])
+    bare = re.sub(r'"[^"]*"', lambda quoted: re.sub(r"[,;\t|]", "", quoted[0]), first)
+
+    def heads(mark: str) -> tuple[int, int]:
+        cells = [folded_name(cell.strip('"')) for cell in bare.split(mark)]
+        return sum(head in cells for head in HEADS), len(cells)
+
+    return max("\t,;" if ending_of(path) == "tsv" else ",;\t", key=heads)
+
+
+def _xlsx(path: TableFile) -> Iterator[PlacedRow]:
+    heads, empty = None, _EmptyRows()
+    for line, cells in sheet_rows(path):
+        if heads is not None:
+            yield from empty.before(line, heads.row(cells + [""] * (len(heads.columns) - len(cells))))
+        elif any(cells):
+            heads = _Heads(path.name, cells)
+
+
+class _EmptyRows:
+    """Rows of empty cells count only where another row follows: Excel leaves thousands at the end."""
+
+    def __init__(self):
+        self.waiting: list[tuple[int, dict]] = []
+
+    def before(self, line: int, row: dict | str) -> Iterator[PlacedRow]:
+        if isinstance(row, dict) and not any(cell.strip() for cell in row.values()):
+            self.waiting.append((line, row))
+            return
+        yield from self.waiting
+        self.waiting = []
+        yield line, row
+
+
+class _Heads:
     """The names of the columns. Raises SourceError where they are none, for they would be wrong for every row."""
-    if problem:
-        raise SourceError(f"{path.name} line {line}: the header does not read as csv: {problem}")
-    columns = [encodable(cell) for cell in cells]
-    if len(columns) == 1 and (other := next((mark for mark in ";\t|" if mark in columns[0]), None)):
-        raise SourceError(f"{path.name}: its cells are separated by {other!r}, expected commas")
-    if len(set(columns)) < len(columns):
-        raise SourceError(f"{path.name}: a column name stands twice in {', '.join(columns)}")
-    return columns
+
+    def __init__(self, file: str, cells: list[str]):
+        self.width = len(cells)  # with the empty columns that Excel leaves at the end
+        columns = [encodable(cell).strip() for cell in cells]
+        while len(columns) > 1 and not columns[-1]:
+            columns.pop()
+        if len(columns) == 1 and "|" in columns[0]:
+            raise SourceError(f"{file}: its cells are separated by '|', expected commas, semicolons or tabs")
+        first: dict[str, str] = {}
+        for column, cell in zip(columns, cells, strict=False):
+            if (same := first.setdefault(folded_name(column), cell)) is not cell:
+                what = f"{same!r} and {cell!r} are one name" if same != cell else f"{cell!r} stands twice"
+                raise SourceError(f"{file}: a column name stands twice in {', '.join(cells)}: {what}")
+        self.columns = columns
+
+    def row(self, cells: list[str]) -> dict | str:
+        """The row of these cells, or what is wrong with it."""
+        count = len(self.columns)
+        if not count <= len(cells) <= self.width or any(cell.strip() for cell in cells[count:]):
+            return f"it has {len(cells)} cells, the header {count}"
+        return dict(zip(self.columns, cells, strict=False))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _lines(path: TableFile) -> Iterator[tuple[int, str]]:
     """(number, text) of each line. Raises SourceError for another encoding, or a line beyond all measure."""
+    number = 0
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            number = 0
+        with _opened(path) as file:
             while text := file.readline(LONGEST_LINE + 1):
                 number += 1
                 if len(text) > LONGEST_LINE:

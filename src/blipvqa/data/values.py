@@ -98,3 +98,8 @@ def kind_of(value: Any) -> str:
     if isinstance(value, int | float):
         return "a number"
     return {str: "text", list: "a list", dict: "an object"}.get(type(value), type(value).__name__)
+
+
+def folded_name(name: str) -> str:
+    """A column's name as it is compared: whatever its case and outer spaces."""
+    return name.strip().casefold()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from blipvqa.config.knobs import Config, DataConfig
 from blipvqa.config.paths import project_path
-from blipvqa.data.columns import image_and_texts
+from blipvqa.data.columns import column_called, image_and_texts
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.formats import SourceError, read_texts
 from blipvqa.data.own_pictures import own_dataset, picture_names, rows_of_pictures
@@ -21,7 +21,7 @@ from blipvqa.data.raw import RawSplit
 from blipvqa.data.text_tables import read_text_table
 from blipvqa.errors import InputError, MissingFile
 
-TABLES = (".csv", ".jsonl", ".json")
+TABLES = (".csv", ".tsv", ".xlsx", ".jsonl", ".json")
 MOST = 1_000_000  # questions at once: a few hundred bytes of memory each
 SHOWN = 10  # wrong rows that a message names
 TEXTS = ("question",)  # what a row needs beside its picture
@@ -73,11 +73,15 @@ def left_out_note(wrong: dict[str, str]) -> str:
 def _columns_that_are_there(path: Path, data: DataConfig) -> DataConfig:
     """`data` with those renames that this table has a use for: it may be named as the run's data, or as we do."""
     if path.suffix.lower() not in TABLES:
-        excel = ": save it as CSV UTF-8" if path.suffix.lower() in (".xlsx", ".xls", ".ods") else ""
+        excel = ": save it as xlsx or CSV UTF-8" if path.suffix.lower() in (".xls", ".ods") else ""
         raise SourceError(f"'{path.name}' is no table of {', '.join(TABLES)}{excel}")
-    first = next((row for _, row in read_text_table(path) if isinstance(row, dict)), {})
-    renames = {name: ours for name, ours in data.columns.items() if name in first and ours != "answer"}
-    return data.model_copy(update={"columns": {n: ours for n, ours in renames.items() if ours not in first}})
+    first = list(next((row for _, row in read_text_table(path) if isinstance(row, dict)), {}))
+    renames = {
+        column_called(name, first): ours
+        for name, ours in data.columns.items()
+        if column_called(name, first) in first and ours != "answer" and column_called(ours, first) not in first
+    }
+    return data.model_copy(update={"columns": renames})
 
 
 def _of_table(path: Path, data: DataConfig) -> RawSplit:
