@@ -169,10 +169,14 @@ def test_a_layout_is_recognised_said_and_read(folder, tmp_path, write):
     assert [note for note in splits.notes if note.startswith(f"layout recognised: {name}")] or not name
     rows = [row for data in splits.values() for row in data.rows]
     assert first in {row["question"] for row in rows}
-    assert len({row["image_id"] for row in rows}) == len({row["question"].strip("?").split()[-1] for row in rows if row["question"] != "And where?"})  # fmt: skip
+    assert len({row["image_id"] for row in rows}) == len(
+        {row["question"].strip("?").split()[-1] for row in rows if row["question"] != "And where?"}
+    )
     for top in ("", "Set1.0/"):
         packed = splits_of(data__source=str(zipped(folder, tmp_path / "set.zip", top)))
-        assert {split: data.rows for split, data in packed.items()} == {split: data.rows for split, data in splits.items()}  # fmt: skip
+        assert {split: data.rows for split, data in packed.items()} == {
+            split: data.rows for split, data in splits.items()
+        }
         assert packed["train"].image(0).tobytes() == splits["train"].image(0).tobytes()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
