@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import BlipForQuestionAnswering
 
 from blipvqa.models import cpu
-from blipvqa.models.towers import IMAGE_MEAN, IMAGE_STD
+from blipvqa.models.towers import IMAGE_MEAN, IMAGE_STD, recompute_activations
 from blipvqa.models.vqa import BlipForVQA
 
 TINY_VQA = REFERENCE / "blip-tiny"
@@ -156,7 +156,8 @@ def test_gradient_checkpointing_changes_no_gradient(model, batch):
         return model.vision_model.embeddings.patch_embedding.weight.grad.clone()
 
     plain = gradient()
-    model.activation_checkpointing_enable()
+    recompute_activations(model)
+    assert model.vision_model.encoder.gradient_checkpointing and model.text_decoder.bert.encoder.gradient_checkpointing
     torch.testing.assert_close(gradient(), plain)
 
 
@@ -189,7 +190,7 @@ def test_other_image_sizes_get_an_interpolated_position_table(model, batch):
 def test_generation_stops_at_sep_and_ignores_the_config_eos(model, batch):
     """The published config's eos is not its [SEP] (docs/facts.md 1.10, 4.3)."""
     model.text_decoder.cls.predictions.bias.data[SEP] += 100
-    model.text_decoder.generation_config.eos_token_id = 2
+    model.config.text_config.eos_token_id = 2
     for beams in (1, 3):
         assert model.generate_answers(**asked(batch), num_beams=beams).tolist() == [[DEC, SEP]] * 8
 

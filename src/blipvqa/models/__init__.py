@@ -5,8 +5,8 @@
 - `retriever`: pictures by words and words by pictures; features, matching, and both losses
 - `contrast`: those losses as functions, and what training keeps beside the weights
 - `processes`: values of all processes that train together
-- `decoding`: captions written by greedy, beam and nucleus search, by the authors' rules
-- `language`: a decoder that continues texts, and the loss of a text
+- `decoding`: answers and captions written by greedy, beam and nucleus search, by the authors' rules
+- `language`: the loss of a text
 - `towers`: how BLIP's towers are wired, over tokens without padding
 - `attention`: one function for every attention
 - `tokenizer`: words to numbers, and with which token a text begins

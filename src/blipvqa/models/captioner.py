@@ -17,13 +17,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from transformers import BlipForConditionalGeneration
-from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-from transformers.models.blip.modeling_blip import BlipVisionModel
+from transformers.models.blip.modeling_blip import BlipTextLMHeadModel, BlipVisionModel
 from transformers.utils import ModelOutput
 
 from blipvqa.models.cpu import speed_up
-from blipvqa.models.decoding import Rules, Writer, beam_search, drawn_by, likeliest, write_one_by_one
-from blipvqa.models.language import TextDecoder, text_losses
+from blipvqa.models.decoding import Rules, Writer, drawn_by, write
+from blipvqa.models.language import text_losses
 from blipvqa.models.towers import Grid, Memory, image_states, normalized, text_states
 
 
@@ -50,7 +49,7 @@ class BlipForCaptioning(BlipForConditionalGeneration):
     def __init__(self, config):
         super(BlipForConditionalGeneration, self).__init__(config)  # the parent would build a decoder for nothing
         self.vision_model = BlipVisionModel(config.vision_config)
-        self.text_decoder = TextDecoder(config.text_config)
+        self.text_decoder = BlipTextLMHeadModel(config.text_config)
         self.decoder_input_ids = self.decoder_start_token_id = config.text_config.bos_token_id
         self.decoder_pad_token_id = config.text_config.pad_token_id
         speed_up(self)
@@ -156,40 +155,16 @@ class BlipForCaptioning(BlipForConditionalGeneration):
         if len(start) >= max_length:
             raise ValueError(f"max_length {max_length} leaves no room after [DEC] and a prompt of {len(prompt)} tokens")
         # the published config's eos is 2 (docs/facts.md 1.10)
-        rules = Rules(max_length, min_length, repetition_penalty, text.sep_token_id, self.decoder_pad_token_id)
-        if rule == "library" and seeds is None:
-            return self._library_captions(images, start, num_beams, rules)
-        writer = Writer(self.text_decoder, images, max_length)
-        if seeds is not None:
-            texts = write_one_by_one(writer, start, rules, drawn_by(seeds, top_k, top_p))
-        elif num_beams == 1:
-            texts = write_one_by_one(writer, start, rules, likeliest)
-        else:
-            texts = beam_search(writer, start, num_beams, rules)
-        ids = torch.full((len(texts), max(map(len, texts))), rules.pad)
-        for row, written in zip(ids, texts, strict=True):
-            row[: len(written)] = torch.tensor(written)
-        return ids.to(images.device)
-
-    def _library_captions(self, images: Tensor, start: Tensor, num_beams: int, rules: Rules) -> Tensor:
-        ids = start.repeat(len(images), 1)
-        written = self.text_decoder.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            encoder_hidden_states=images,
-            encoder_attention_mask=images.new_ones(images.shape[:2], dtype=torch.long),
-            past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
-            num_beams=num_beams,
-            max_length=rules.max_length,
-            min_length=rules.min_length,
-            repetition_penalty=rules.repetition_penalty,
-            eos_token_id=rules.end,
-            pad_token_id=rules.pad,
+        rules = Rules(
+            max_length,
+            min_length,
+            repetition_penalty,
+            end=text.sep_token_id,
+            pad=self.decoder_pad_token_id,
+            library_start=len(start) if rule == "library" else None,
         )
-        ends = (written[:, len(start) :] == rules.end).cumsum(1)
-        after = ends - (written[:, len(start) :] == rules.end).long() > 0
-        written[:, len(start) :].masked_fill_(after, rules.pad)  # the library fills with [SEP] (docs/facts.md 13.4)
-        return written
+        choose = drawn_by(seeds, top_k, top_p) if seeds is not None else None
+        return write(Writer(self.text_decoder, images, max_length), start, rules, num_beams, choose)
 
     @torch.no_grad()
     def generate(

@@ -1,4 +1,4 @@
-"""Texts that are written: a decoder that continues them, and the loss of a text under what its tokens look at."""
+"""The loss of a text under what its tokens look at."""
 
 from __future__ import annotations
 
@@ -6,28 +6,13 @@ from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 from transformers.models.blip.modeling_blip import BlipTextLMHeadModel
 
-from blipvqa.models.towers import Grid, Memory, next_token_states, text_states
-
-
-class TextDecoder(BlipTextLMHeadModel):
-    """A text decoder as `generate` calls it; its cross-attention sees the true mask (docs/facts.md 1.4)."""
-
-    def forward(
-        self, input_ids=None, encoder_hidden_states=None, encoder_attention_mask=None, past_key_values=None, **_unused
-    ) -> CausalLMOutputWithCrossAttentions:
-        """`input_ids [B,L]` continue what `past_key_values` holds; logits `[B,1,V]` of the last token."""
-        if not isinstance(past_key_values, EncoderDecoderCache):
-            past_key_values = EncoderDecoderCache(past_key_values or DynamicCache(), DynamicCache())
-        states = next_token_states(self.bert, input_ids, encoder_hidden_states, encoder_attention_mask, past_key_values)
-        return CausalLMOutputWithCrossAttentions(logits=self.cls(states[:, -1:]), past_key_values=past_key_values)
+from blipvqa.models.towers import Grid, Memory, text_states
 
 
 def text_losses(
-    decoder: TextDecoder,
+    decoder: BlipTextLMHeadModel,
     ids: Tensor,
     real: Tensor,
     memory: Callable[[Grid], Memory],

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from blipvqa.models.attention import attend
@@ -68,6 +68,13 @@ class Grid:
         """`[rows, H, width, d]` → `[T, H·d]`, the inverse of `spread`."""
         x = x.transpose(1, 2).reshape(self.rows * self.width, -1)
         return x if self.full else x[self.index]
+
+
+def recompute_activations(model: nn.Module) -> None:
+    """Have every tower recompute its activations in the backward pass; transformers' switch has a name per version."""
+    for module in model.modules():
+        if hasattr(module, "gradient_checkpointing"):
+            module.gradient_checkpointing = True
 
 
 def checkpointed(enabled: bool, function: Callable, *arguments):
@@ -175,43 +182,3 @@ def _text_layer(
     y = memory.queries.collect(attend(query, key, value, memory.mask, False, dropout, maps, memory.queries.lengths))
     x = layer.crossattention.output(y, x)
     return layer.feed_forward_chunk(x)
-
-
-def next_token_states(bert, ids: Tensor, states: Tensor | None, mask: Tensor | None, cache) -> Tensor:
-    """One step of generation: `ids [B,L]` after what `cache` (an EncoderDecoderCache) holds → `[B, L, D]`.
-
-    `states [B,N,D]`, `mask [B,N]` are the memory; its keys and values are projected at the first step only.
-    """
-    past = cache.get_seq_length()
-    positions = torch.arange(past, past + ids.shape[1], device=ids.device)
-    x = embed_tokens(bert.embeddings, ids, positions)
-    own_mask = None
-    if ids.shape[1] > 1:
-        own_mask = torch.ones(ids.shape[1], past + ids.shape[1], dtype=torch.bool, device=ids.device).tril(past)
-    key_mask = None if mask is None else mask.bool()[:, None, None, :]
-    for number, layer in enumerate(bert.encoder.layer):
-        attention, cross = layer.attention.self, layer.crossattention.self
-        heads = attention.num_attention_heads
-        key, value = cache.self_attention_cache.update(
-            _heads(attention.key(x), heads), _heads(attention.value(x), heads), number
-        )
-        y = attend(_heads(attention.query(x), heads), key, value, own_mask)
-        x = layer.attention.output(y.transpose(1, 2).flatten(2), x)
-
-        if cache.is_updated.get(number):
-            stored = cache.cross_attention_cache.layers[number]
-            key, value = stored.keys, stored.values
-        else:
-            key, value = cache.cross_attention_cache.update(
-                _heads(cross.key(states), heads), _heads(cross.value(states), heads), number
-            )
-            cache.is_updated[number] = True
-        y = attend(_heads(cross.query(x), heads), key, value, key_mask)
-        x = layer.crossattention.output(y.transpose(1, 2).flatten(2), x)
-        x = layer.feed_forward_chunk(x)
-    return x
-
-
-def _heads(x: Tensor, heads: int) -> Tensor:
-    """`[B, L, H·d]` → `[B, H, L, d]`."""
-    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)

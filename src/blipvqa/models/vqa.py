@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from transformers import BlipForQuestionAnswering
-from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-from transformers.models.blip.modeling_blip import BlipTextModel, BlipVisionModel
+from transformers.models.blip.modeling_blip import BlipTextLMHeadModel, BlipTextModel, BlipVisionModel
 from transformers.utils import ModelOutput
 
 from blipvqa.models.cpu import speed_up
-from blipvqa.models.language import TextDecoder, text_losses
+from blipvqa.models.decoding import Rules, Writer, write
+from blipvqa.models.language import text_losses
 from blipvqa.models.towers import Grid, Memory, image_states, normalized, text_states
 
 RANK_SMOOTHING = 0.1  # the authors' decoder scores candidates with its training loss, smoothing included (med.py)
@@ -73,7 +73,7 @@ class BlipForVQA(BlipForQuestionAnswering):
         super(BlipForQuestionAnswering, self).__init__(config)  # the parent would build a decoder for nothing
         self.vision_model = BlipVisionModel(config.vision_config)
         self.text_encoder = BlipTextModel(config.text_config, add_pooling_layer=False)
-        self.text_decoder = TextDecoder(config.text_config)
+        self.text_decoder = BlipTextLMHeadModel(config.text_config)
         self.decoder_pad_token_id = config.text_config.pad_token_id
         self.decoder_start_token_id = config.text_config.bos_token_id
         speed_up(self)
@@ -181,30 +181,23 @@ class BlipForVQA(BlipForQuestionAnswering):
         questions: Questions | None = None,
         num_beams: int = 1,
         max_new_tokens: int = 40,
-        **settings,
+        max_length: int | None = None,
+        min_length: int = 1,
+        repetition_penalty: float = 1.0,
     ) -> Tensor:
         """Answers `[Q, L]` that start with [DEC] and end with [SEP], padded; call `eval()` first.
 
-        Further `generate` settings pass through; `max_length` (which counts [DEC]) wins over `max_new_tokens`.
-        `questions` saves encoding what is encoded already.
+        Lengths count [DEC]; `max_length` wins over `max_new_tokens`. `questions` saves encoding what is there already.
         """
         if questions is None:
             questions = self.encode(input_ids, attention_mask, pixel_values, image_index)
         states, mask = questions.padded()
-        length = {} if "max_length" in settings else {"max_new_tokens": max_new_tokens}
-        start = torch.full((len(states), 1), self.decoder_start_token_id, device=states.device)
-        return self.text_decoder.generate(
-            input_ids=start,
-            attention_mask=torch.ones_like(start),
-            encoder_hidden_states=states,
-            encoder_attention_mask=mask,
-            past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
-            num_beams=num_beams,
-            eos_token_id=self.config.text_config.sep_token_id,  # the published config's eos is 2 (docs/facts.md 1.10)
-            pad_token_id=self.decoder_pad_token_id,
-            **length,
-            **settings,
-        )
+        max_length = 1 + max_new_tokens if max_length is None else max_length
+        # the published config's eos is 2 (docs/facts.md 1.10)
+        end, pad = self.config.text_config.sep_token_id, self.decoder_pad_token_id
+        rules = Rules(max_length, min_length, repetition_penalty, end, pad)
+        start = torch.tensor([self.decoder_start_token_id], device=states.device)
+        return write(Writer(self.text_decoder, states, max_length, mask), start, rules, num_beams)
 
     @torch.no_grad()
     def answer_log_probabilities(

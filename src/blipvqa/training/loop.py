@@ -27,6 +27,7 @@ from blipvqa.errors import DivergedError
 from blipvqa.models.adapters import add_lora
 from blipvqa.models.int8 import refuse_int8
 from blipvqa.models.loading import load_model
+from blipvqa.models.towers import recompute_activations
 from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError, has_other_settings, open_run
@@ -98,7 +99,7 @@ class FineTuning:
         torch.manual_seed(config.seed)  # adapters on published weights are drawn, and no seed was set before
         add_lora(self.model, config.model.lora)
         if config.train.gradient_checkpointing:
-            self.model.activation_checkpointing_enable()
+            recompute_activations(self.model)
         if config.train.compile:
             self.model.compile_vision()
         self.collator = task.collator(self.processor, config)
@@ -112,8 +113,6 @@ class FineTuning:
         self.steps = config.train.epochs * len(self._plan(0))
         remembered = task.remembered(self.model, config)
         self.record = Record(config, task, accelerator, run, self.model, self.processor, self.optimizer, remembered)
-
-    # -------------------------------------------------------------------------------------------- the whole
 
     def train(self, stopping: Stopping) -> None:
         self.progress = self.record.resume(self.progress)
