@@ -3,6 +3,7 @@
 - `vqa`: questions about images to answers; loss, generation and ranking
 - `captioner`: images to captions; loss, and what each word looked at
 - `retriever`: pictures by words and words by pictures; features, matching, and both losses
+- `pretraining`: the mixture of encoder and decoder, with three losses at once
 - `contrast`: those losses as functions, and what training keeps beside the weights
 - `processes`: values of all processes that train together
 - `decoding`: answers and captions written by greedy, beam and nucleus search, by the authors' rules

@@ -179,12 +179,13 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
         image_ids: Tensor | None = None,
         grown: float = 1.0,
         seed: int | None = None,
+        states: Tensor | None = None,
     ) -> RetrievalOutput:
         """Both losses of a batch of pairs, over the batches of all processes.
 
         In training mode the momentum towers follow first, and the batch enters the queue last. `grown`, from 0 to 1,
         is how far their part of the targets has grown. Exchanged pairs are drawn by `seed`; None takes the most
-        probable ones.
+        probable ones. `states` saves encoding what is encoded already.
         Source: salesforce/BLIP models/blip_retrieval.py, with `negative_all_rank: true`.
         """
         contrast = self.contrast or self.start_contrast()
@@ -192,7 +193,7 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
         if self.training:
             self.temp.data.clamp_(*TEMPERATURES)
             contrast.towers.follow(contrast.momentum)
-        states = self.picture_states(pixel_values)
+        states = self.picture_states(pixel_values) if states is None else states
         index = self._index(image_index, len(states), len(input_ids), states.device)
         image_ids = index if image_ids is None else image_ids
         images, rows, widths = sizes_of_all(len(states), len(input_ids), input_ids.shape[1], device=states.device)
