@@ -25,6 +25,9 @@ OURS = (  # what rows and predictions hold beside the source's columns
     "score",
     "yes_probability",
     "confidence",
+    "withheld",
+    "ranked",
+    "answer_set",
 )
 
 

@@ -33,6 +33,7 @@ READ = (
     "vocab.txt",
 )
 CALIBRATION = "calibration.json"  # beside them: how sure to be of an answer; no answer depends on it
+ANSWER_SETS = "answer_sets.json"  # candidates, and how unlikely one may be to belong to a set
 LARGEST_JSON = 64 * 2**20  # bytes; BERT's tokenizer.json takes 0.7 MB
 
 
@@ -55,7 +56,7 @@ def model_folder(name_or_path: str, revision: str | None = None) -> Path:
             "Give a folder, a Hub id, or 'scratch'."
         )
     try:
-        return fetch_model(name_or_path, revision, (*READ, CALIBRATION))
+        return fetch_model(name_or_path, revision, (*READ, CALIBRATION, ANSWER_SETS))
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         raise ConfigError(
             f"model '{name_or_path}' is no folder, and the Hub gave none: {refusal(error, name_or_path, revision)}. "

@@ -229,6 +229,16 @@ class BlipForVQA(BlipForQuestionAnswering):
         """
         if questions is None:
             questions = self.encode(input_ids, attention_mask, pixel_values, image_index)
+        shortlist, scores = self.rank_candidates(questions, candidate_ids, candidate_mask, k)
+        each = torch.arange(len(shortlist), device=candidate_ids.device)
+        best = shortlist[each, scores.argmax(1)]
+        return best, self.answer_log_probabilities(questions, each, candidate_ids[best], candidate_mask[best].bool())
+
+    @torch.no_grad()
+    def rank_candidates(
+        self, questions: Questions, candidate_ids: Tensor, candidate_mask: Tensor, k: int
+    ) -> tuple[Tensor, Tensor]:
+        """The k candidates of likeliest first token for each question `[Q,k]`, and their scores (`rank_answers`)."""
         count, real = questions.grid.rows, candidate_mask.bool()
         each = torch.arange(count, device=candidate_ids.device)
         first = self.first_token_logits(questions).softmax(1)[:, candidate_ids[:, 1]]  # [Q, C]
@@ -238,8 +248,7 @@ class BlipForVQA(BlipForQuestionAnswering):
         scores = self.answer_log_probabilities(
             questions, question_index, candidate_ids[chosen], real[chosen], RANK_SMOOTHING
         )
-        best = shortlist[each, scores.view(shortlist.shape).argmax(1)]
-        return best, self.answer_log_probabilities(questions, each, candidate_ids[best], real[best])
+        return shortlist, scores.view(shortlist.shape)
 
     def first_token_logits(self, questions: Questions) -> Tensor:
         """Logits `[Q,V]` of every answer's first token."""

@@ -9,6 +9,7 @@
 - `comparison`: which differences between two matrices of counts are real, one by one and of many
 - `calibration`: whether a stated probability can be believed, and the fit that repairs it
 - `ranks`: retrieval: where the first right candidate of a query stands, and what chance alone would give
+- `conformal`: thresholds that cover, over groups of rows
 - `ranking`: how well a score puts right before wrong
 - `hamming`: all pairs of codes that differ in few bits
 """

@@ -20,6 +20,7 @@ from blipvqa.data.images import resize_image
 from blipvqa.pages.maps import beside_its_map
 from blipvqa.vqa.asking import ask
 from blipvqa.vqa.explanations import explain
+from blipvqa.vqa.pictures import set_line
 
 SIDE = 360  # pixels of a picture that the page shows
 
@@ -31,8 +32,8 @@ class Answers:
         self.model, self.processor, self.settings = model, processor, settings
 
     def __call__(self, picture: bytes, question: str, with_map: bool) -> dict:
-        """`answer`, `confidence` (None where there is none), `withheld`, and `picture`, as it was seen; with a map
-        of what moved the answer beside it, where the answer was given.
+        """`answer`, `confidence` (None where there is none), `withheld`, `notes` on the answer, and `picture`, as it
+        was seen; with a map of what moved the answer beside it, where the answer was given.
 
         Raises ImageError and InputError.
         """
@@ -50,6 +51,7 @@ class Answers:
             "answer": answered.answer,
             "confidence": answered.confidence,
             "withheld": answered.withheld,
+            "notes": [] if answered.answer_set is None else [set_line(answered.answer_set)],
             "picture": _as_link(shown),
         }
 

@@ -17,7 +17,8 @@ from blipvqa.pages.html import Html
 from blipvqa.runs.run import Run, RunError
 
 SHOWN = Html(
-    '<div style="margin:10px 0"><img alt="{}" src="{}" style="max-width:100%"><div>{}</div><b>{}</b><div>{}</div></div>'
+    '<div style="margin:10px 0"><img alt="{}" src="{}" style="max-width:100%"><div>{}</div><b>{}</b><div>{}</div>'
+    "<div>{}</div></div>"
 )
 
 
@@ -48,7 +49,7 @@ class AskWidget(widgets.VBox):
             self.status.value = html.escape(str(error))
         else:
             sure = "no confidence" if answered["confidence"] is None else f"confidence {answered['confidence']:.0%}"
-            words = (answered["question"], answered["answer"], sure)
+            words = (answered["question"], answered["answer"], sure, " ".join(answered["notes"]))
             shown = SHOWN.format("the picture, and what moved the answer", answered["picture"], *words)
             self.turns.children = [*self.turns.children, widgets.HTML(str(shown))]
             self.status.value = ""

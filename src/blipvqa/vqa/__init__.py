@@ -18,6 +18,8 @@
 - `exchange`: other pictures in place of a question's own
 - `grounding`: how much of a score needs the picture
 - `confidence`: how sure, and how rightly
+- `set_aside`: which validation questions choose the epoch, and which choose nothing
+- `conformal`: answer sets that hold the right answer as often as stated
 - `calibration`: the calibration that travels with a model
 - `all_predictions`: every answered question in one sheet, with its picture's path
 - `slices`: where a model fails

@@ -28,6 +28,7 @@ from blipvqa.runs.run import Run, RunError
 from blipvqa.training.trained import trained_run
 from blipvqa.vqa.calibration import read_calibration
 from blipvqa.vqa.confidence import abstain
+from blipvqa.vqa.conformal import sets_for, without_candidates
 from blipvqa.vqa.own_questions import left_out_note, own_questions
 from blipvqa.vqa.predictions import answer_batches, candidate_texts, load_candidates
 
@@ -47,8 +48,8 @@ def answer_all(
 
     `source` is a table (csv, jsonl, json) with the columns `image` and `question`, or a folder of pictures, each of
     which is asked all `questions` (a list, or a text file). A row of the output has the picture's path as it was given,
-    the question, the answer, its calibrated confidence, whether it was withheld (`generate.uncertain_below`), and the
-    table's further columns.
+    the question, the answer, its calibrated confidence, whether it was withheld (`generate.uncertain_below`), of a run
+    that ranks the set that holds the right answer to 90 % of questions, and the table's further columns.
 
     Raises RunError without a model, MissingFile, InputError, and SourceError that names the rows which cannot be
     asked; with `skip` they are left out and named.
@@ -63,9 +64,12 @@ def answer_all(
         dataset, wrong = own_questions(source, config, questions, skip)
         if note := left_out_note(wrong):
             print(note)
-        answers = _answered(config, run, dataset, partial, progress)
+        splits = _splits(config)
+        texts = candidate_texts(config, splits)
+        answers = _answered(config, run, dataset, partial, splits, progress)
         threshold, calibration = config.generate.uncertain_below or 0.0, read_calibration(run.model_folder)
-        _write(output, dataset, abstain(answers, threshold, calibration))
+        sets = sets_for(run.model_folder, texts, config.generate)
+        _write(output, dataset, without_candidates(abstain(answers, threshold, calibration), sets), sets is not None)
         partial.unlink()
     return output
 
@@ -90,9 +94,10 @@ def _is_ours(output: Path) -> bool:
         return False
 
 
-def _answered(config: Config, run: Run, dataset: VQADataset, partial: Path, progress: bool) -> list[dict]:
+def _answered(
+    config: Config, run: Run, dataset: VQADataset, partial: Path, splits: Splits, progress: bool
+) -> list[dict]:
     """The answer of each row: what `partial` holds, and the rest asked for and added to it."""
-    splits = _splits(config)
     made_by = _fingerprint(config, run, dataset, candidate_texts(config, splits))
     begun = read_lines(partial)
     if begun and begun[0] != made_by:
@@ -144,7 +149,7 @@ def _digest(value) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _write(output: Path, dataset: VQADataset, predictions: list[dict]) -> None:
+def _write(output: Path, dataset: VQADataset, predictions: list[dict], with_sets: bool) -> None:
     rows = (
         [
             dataset.image_path(i),
@@ -152,11 +157,13 @@ def _write(output: Path, dataset: VQADataset, predictions: list[dict]) -> None:
             prediction["prediction"],
             prediction["confidence"],
             "withheld" in prediction,
+            *(["; ".join(prediction.get("answer_set", []))] if with_sets else []),
             *(row[name] for name in dataset.columns),
         ]
         for i, (row, prediction) in enumerate(zip(dataset.rows, predictions, strict=True))
     )
-    columns = [*COLUMNS, *(f"{name} (data)" if name in COLUMNS else name for name in dataset.columns)]
+    ours = [*COLUMNS, *(["answer_set"] if with_sets else [])]
+    columns = [*ours, *(f"{name} (data)" if name in ours else name for name in dataset.columns)]
     if output.suffix.lower() == ".csv":
         write_sheet(output, columns, rows)
     else:

@@ -19,6 +19,8 @@ class Prediction(TypedDict, total=False):
     score: float | None  # natural log of the probability of the answer's token sequence
     yes_probability: float | None  # of "yes" against "no", each as a whole answer
     confidence: float | None  # probability of the prediction, calibrated where there was validation to do it
+    ranked: list[tuple[str, float]]  # the best candidates with their shares, while an answer is made and stored
+    answer_set: list[str]  # candidates among which the right answer is at 90 % of questions (`conformal`)
     withheld: str  # the answer that was not given, where `prediction` is "uncertain"
 
 

@@ -24,8 +24,9 @@ from blipvqa.text import says_something
 from blipvqa.vqa.batches import VQACollator
 from blipvqa.vqa.calibration import stored_calibration
 from blipvqa.vqa.confidence import UNCERTAIN, abstain
+from blipvqa.vqa.conformal import RANKING, read_answer_sets, without_candidates
 from blipvqa.vqa.pictures import answer_card
-from blipvqa.vqa.predictions import Answerer
+from blipvqa.vqa.predictions import Answerer, Candidates
 
 
 @dataclass
@@ -37,6 +38,7 @@ class Answer:
     confidence: float | None  # None where the model's probabilities are no numbers
     question: str
     image: Image.Image
+    answer_set: list[str] | None = None  # candidates that hold the right answer to 90 % of questions; of runs that rank
 
     def __str__(self) -> str:
         return self.answer if self.confidence is None else f"{self.answer} ({self.confidence:.0%})"
@@ -61,7 +63,8 @@ def ask(
     """Answer one question about one's own picture: a file (from the project's root), its bytes, an array or a
     Pillow picture, see `images.open_picture`.
 
-    `settings` are a config's `generate`: its lengths, beams and `uncertain_below` hold; the answer is always generated.
+    `settings` are a config's `generate`: its lengths, beams and `uncertain_below` hold. The answer is generated; where
+    the settings rank and the run was evaluated so, it is ranked. Of such a run it has an answer set, too.
     `calibration` makes the confidence one that was checked: by default what `evaluate` stored in the model's folder,
     None for the model's own probability.
 
@@ -80,8 +83,21 @@ def ask(
     positions = model.config.text_config.max_position_embeddings
     batch = VQACollator(processor, max_question_tokens=min(positions, 512))([item])
     settings = settings or GenerateConfig()
-    answered = Answerer(model.eval(), processor, settings)(batch)
+    ranked, sets = _ranked(model, processor, batch)
+    answered = ranked if ranked and settings.method == "rank" else Answerer(model.eval(), processor, settings)(batch)
     if calibration == "stored":
         calibration = stored_calibration(model)
     (prediction,) = abstain(answered, settings.uncertain_below or 0.0, calibration)
-    return Answer(prediction["prediction"], prediction["confidence"], question, picture)
+    (ranked,) = without_candidates(ranked, sets) if ranked else [{}]
+    return Answer(prediction["prediction"], prediction["confidence"], question, picture, ranked.get("answer_set"))
+
+
+def _ranked(model: BlipForVQA, processor, batch: Mapping) -> tuple[list[dict] | None, dict | None]:
+    """The batch answered from the candidates beside the weights, and the thresholds of answer sets; else None twice."""
+    folder = getattr(model, "folder", None)
+    sets = None if folder is None else read_answer_sets(folder)
+    if sets is None:
+        return None, None
+    candidates = Candidates.of(sets["candidates"], VQACollator(processor))
+    settings = GenerateConfig(method="rank", **{name: sets[name] for name in RANKING})
+    return Answerer(model.eval(), processor, settings, candidates)(batch), sets

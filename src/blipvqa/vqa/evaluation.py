@@ -19,14 +19,16 @@ from blipvqa.vqa.all_predictions import write_all_predictions
 from blipvqa.vqa.calibration import store_calibration
 from blipvqa.vqa.card import write_card
 from blipvqa.vqa.confidence import abstain, fit_temperature, score_confidence
+from blipvqa.vqa.conformal import calibrate_sets, score_sets, store_answer_sets, without_candidates
 from blipvqa.vqa.exchange import exchangeable
 from blipvqa.vqa.explained import store_explanations
 from blipvqa.vqa.grounding import grounding as grounding_of
 from blipvqa.vqa.grounding import verdict_warnings
 from blipvqa.vqa.notes import all_notes
-from blipvqa.vqa.predictions import load_candidates
+from blipvqa.vqa.predictions import candidate_texts, load_candidates
 from blipvqa.vqa.published import published
 from blipvqa.vqa.scores import score
+from blipvqa.vqa.set_aside import rows_aside
 from blipvqa.vqa.slices import slices
 from blipvqa.vqa.stored_answers import StoredAnswers
 
@@ -58,8 +60,12 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     stored = StoredAnswers(config, run, splits, progress)
     calibration_rows = stored.answers("validation") if split != "validation" else None
     raw = stored.answers(split)
-    calibration = fit_temperature(calibration_rows) if calibration_rows else None
-    predictions = abstain(raw, config.generate.uncertain_below or 0.0, calibration)
+    ranks = config.generate.method == "rank" and bool(calibration_rows)
+    aside = set(rows_aside(splits["validation"], run)) if ranks else set()
+    fitted_on = [row for i, row in enumerate(calibration_rows or []) if i not in aside]
+    calibration = fit_temperature(fitted_on) if calibration_rows else None
+    sets = calibrate_sets([calibration_rows[i] for i in sorted(aside)], config.data.group) if ranks else None
+    predictions = without_candidates(abstain(raw, config.generate.uncertain_below or 0.0, calibration), sets)
     store_explanations(stored, split, predictions)
     bootstrap = Bootstrap(config.data.group, resamples, config.seed)
     train, axes = splits["train"].rows, splits[split].breakdown
@@ -71,6 +77,8 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     if config.generate.method == "rank":
         candidates = load_candidates(config, splits, load_processor(str(run.model_folder)))
         ranked = candidates.warnings(raw)
+        if sets:
+            scores["answer_sets"] = score_sets(raw, sets, bootstrap)
         scores["generated"] = score(stored.answers(split, "generated"), bootstrap=bootstrap)["overall"]
     if grounding:
         blank = stored.answers(split, "blank")
@@ -90,9 +98,11 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     answered = {split: predictions}
     if calibration_rows:
         threshold = config.generate.uncertain_below or 0.0
-        answered["validation"] = abstain(calibration_rows, threshold, calibration)
+        answered["validation"] = without_candidates(abstain(calibration_rows, threshold, calibration), sets)
     write_all_predictions(run.folder, splits, answered)
     write_json(run.folder / f"metrics-{split}.json", scores)
     if calibration:
         store_calibration(run.model_folder, calibration)
+    if sets:
+        store_answer_sets(run.model_folder, sets, candidate_texts(config, splits), config.generate)
     write_card(run)

@@ -139,11 +139,18 @@ def explanations(
     return grid(cards, columns)
 
 
+def set_line(answers: Sequence[str]) -> str:
+    """An answer set in words."""
+    return f"90 % set: {'; '.join(answers)}"
+
+
 def answer_card(answer: Answer) -> Html:
     """What `ask` found."""
     said = Html("{}<br><b style='font-size:16px'>{}</b>{}").format(
         answer.question, answer.answer, _sure(answer.confidence)
     )
+    if answer.answer_set is not None:
+        said += Html("<br>{}").format(set_line(answer.answer_set))
     return grid([card(answer.image, [line(said)])], 3)
 
 

@@ -32,6 +32,7 @@ from blipvqa.text import normalize
 from blipvqa.vqa.answers import asks_yes_no
 from blipvqa.vqa.batches import VQACollator, collator_for
 from blipvqa.vqa.confidence import confidence
+from blipvqa.vqa.conformal import MOST
 
 
 @dataclass
@@ -180,9 +181,10 @@ class Answerer:
         answers = self._ranked(questions, input_ids) if self.candidates else self._generated(questions)
         yes = self._yes_probabilities(questions)
         predictions = []
-        for (text, score), p in zip(answers, yes.tolist(), strict=True):
+        for (text, score, *ranked), p in zip(answers, yes.tolist(), strict=True):
             prediction = {"prediction": text, "score": _rounded(score), "yes_probability": _rounded(p)}
-            predictions.append(prediction | {"confidence": _rounded(confidence(prediction))})
+            prediction["confidence"] = _rounded(confidence(prediction))
+            predictions.append(prediction | ({"ranked": ranked[0]} if ranked else {}))
         return predictions
 
     def _generated(self, questions: Questions) -> list[tuple[str, float]]:
@@ -198,26 +200,33 @@ class Answerer:
         )
         return [(text.strip(), score) for text, score in zip(texts, scores.tolist(), strict=True)]
 
-    def _ranked(self, questions: Questions, input_ids: Tensor) -> list[tuple[str, float]]:
+    def _ranked(self, questions: Questions, input_ids: Tensor) -> list[tuple[str, float, list]]:
         if not self.settings.closed_yes_no:
             return self._best(questions, self.candidates)
         texts = self.tokenizer.batch_decode(input_ids, skip_special_tokens=True)
         closed = [i for i, question in enumerate(texts) if asks_yes_no(question)]
         others = sorted(set(range(len(texts))) - set(closed))
-        best: dict[int, tuple[str, float]] = {}
+        best: dict[int, tuple[str, float, list]] = {}
         for rows, candidates in ((closed, self.yes_no), (others, self.candidates)):
             if rows:
                 best |= dict(zip(rows, self._best(questions.chosen(rows), candidates), strict=True))
         return [best[i] for i in range(len(texts))]
 
-    def _best(self, questions: Questions, candidates: Candidates) -> list[tuple[str, float]]:
-        best, scores = self.model.rank_answers(
-            questions=questions,
-            candidate_ids=candidates.ids,
-            candidate_mask=candidates.mask,
-            k=min(self.settings.shortlist, len(candidates.texts)),
+    def _best(self, questions: Questions, candidates: Candidates) -> list[tuple[str, float, list]]:
+        """The best candidate of each question, its log-probability, and the best MOST with their shares."""
+        shortlist, scores = self.model.rank_candidates(
+            questions, candidates.ids, candidates.mask, min(self.settings.shortlist, len(candidates.texts))
         )
-        return [(candidates.texts[i], score) for i, score in zip(best.tolist(), scores.tolist(), strict=True)]
+        each = torch.arange(len(shortlist), device=shortlist.device)
+        best = shortlist[each, scores.argmax(1)]
+        log_p = self.model.answer_log_probabilities(questions, each, candidates.ids[best], candidates.mask[best])
+        order = scores.argsort(dim=1, descending=True, stable=True)[:, :MOST]
+        shares = scores.softmax(1).gather(1, order).tolist()
+        ranked = [
+            [[candidates.texts[i], _rounded(share)] for i, share in zip(row, of_row, strict=True) if _rounded(share)]
+            for row, of_row in zip(shortlist.gather(1, order).tolist(), shares, strict=True)
+        ]
+        return [(candidates.texts[i], p, of) for i, p, of in zip(best.tolist(), log_p.tolist(), ranked, strict=True)]
 
     def _yes_probabilities(self, questions: Questions) -> Tensor:
         """[Q]: of "yes" against "no", each scored as a whole answer."""

@@ -44,6 +44,7 @@ def report(results: Results) -> str:
         _curves(run, splits),
         _grounding(scores),
         _confidence(scores),
+        _answer_sets(scores),
         _answers(scores, predictions),
         _explained(run, split, splits[split], predictions),
         _stress(run, split),
@@ -102,6 +103,13 @@ def _confidence(scores: Mapping) -> Section:
         drawing(certainty.plot_coverage(confidence), "accuracy by coverage"),
         confidence_table(confidence),
     )
+
+
+def _answer_sets(scores: Mapping) -> Section | None:
+    if not scores.get("answer_sets"):
+        return None
+    sets = scores["answer_sets"]
+    return section("Answer sets", remark(tables.sets_note(sets)), wide(tables.sets_table(scores)))
 
 
 def _answers(scores: Mapping, predictions: Sequence[Mapping]) -> Section:

@@ -11,6 +11,7 @@ from blipvqa.data.dataset import Splits
 from blipvqa.data.images import DECODER
 from blipvqa.runs.run import Run
 from blipvqa.training.stored import ModelsOfRun, content_digest, stored
+from blipvqa.vqa.conformal import MOST, without_candidates
 from blipvqa.vqa.exchange import as_exchanged, blanked, exchanged, partners
 from blipvqa.vqa.predictions import candidate_texts, load_candidates, predict
 
@@ -39,6 +40,8 @@ class StoredAnswers:
         config = self._settings(variant)
         candidates = load_candidates(config, self.splits, processor)
         predictions = predict(model, processor, dataset, config, candidates, self.progress)
+        if variant:
+            predictions = without_candidates(predictions, None)  # sets are of the run's own answers only
         return as_exchanged(self.splits[split].rows, predictions, seed) if variant == "shuffled" else predictions
 
     def _settings(self, variant: str) -> Config:
@@ -56,12 +59,18 @@ class StoredAnswers:
         ignored = ("batch_size", "uncertain_below", "candidates")
         rows = self.splits[split].rows
         exchange = {"partners": content_digest(partners(rows, self.config.seed))} if variant == "shuffled" else {}
-        return exchange | {
-            "weights": self.models.digest(start=variant == "start"),
-            "generate": {key: value for key, value in settings["generate"].items() if key not in ignored},
-            "candidates": content_digest(candidate_texts(config, self.splits)),
-            "data": {key: settings["data"][key] for key in ("max_question_tokens", "max_answer_tokens")},
-            "image_size": config.model.image_size,
-            "pictures": DECODER,
-            "rows": content_digest(rows),
-        }
+        # what was stored before there were answer sets is asked again
+        sets = {"ranked": MOST} if config.generate.method == "rank" and not variant else {}
+        return (
+            exchange
+            | sets
+            | {
+                "weights": self.models.digest(start=variant == "start"),
+                "generate": {key: value for key, value in settings["generate"].items() if key not in ignored},
+                "candidates": content_digest(candidate_texts(config, self.splits)),
+                "data": {key: settings["data"][key] for key in ("max_question_tokens", "max_answer_tokens")},
+                "image_size": config.model.image_size,
+                "pictures": DECODER,
+                "rows": content_digest(rows),
+            }
+        )

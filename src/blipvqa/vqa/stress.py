@@ -13,7 +13,7 @@ from blipvqa.runs.files import write_json
 from blipvqa.training.trained import Trained, trained_run
 from blipvqa.vqa.predictions import load_candidates, predict
 from blipvqa.vqa.scores import score
-from blipvqa.vqa.validation import choose_images
+from blipvqa.vqa.set_aside import choose_images
 
 STRENGTHS = (1, 3, 5)
 

@@ -140,6 +140,34 @@ def grounding_table(scores: Mapping) -> Html:
     return table(GROUNDING_HEAD, grounding_rows(scores))
 
 
+def sets_note(sets: Mapping) -> str:
+    """What the answer sets rest on, in a paragraph."""
+    fitted = sets["calibration"]
+    return (
+        "Of a new picture's questions a set holds the right answer at least as often as its level says, pictures "
+        "weighing equally. A set always holds the answer given, so easy questions are covered more often. "
+        f"Calibrated on {fitted['questions']:,} validation questions of {fitted['groups']:,} groups, which chose no "
+        "epoch and no temperature. A right answer that is no candidate counts as not covered: "
+        f"{share(sets['not_among']['value'])} of these questions, {fitted['not_among']:,} of those calibrated on."
+    )
+
+
+def sets_table(scores: Mapping) -> Html:
+    """Coverage and size of the answer sets (`conformal`) of each level, in all and by question type."""
+    sets, rows = scores["answer_sets"], []
+    for level, of_level in sets["levels"].items():
+        name = f"{float(level):.0%}"
+        if of_level is None:
+            rows.append((name, sets["calibration"]["levels"][level]["reason"], *[""] * 5))
+            continue
+        for kind, entries in {"all": of_level, **of_level["by"]}.items():
+            coverage, size = entries["coverage"], entries["size"]
+            numbers = (number(coverage), interval(coverage), number(size), interval(size), count(coverage))
+            rows.append((name, kind, *numbers))
+    head = ["level", "questions", "covered", "95 % interval", "answers in a set", "95 % interval", counted(scores)]
+    return table(head, rows, left=2)
+
+
 def baselines_table(scores: Mapping) -> Html:
     """What answers reach that never see the picture (`baselines`), the strongest in bold."""
     columns = {name: HEADLINE[name] for name in ("exact_match", "yes_no_accuracy", "open_exact_match")}

@@ -19,6 +19,7 @@ from blipvqa.vqa.answers import NEEDED
 from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.predictions import Answerer, in_halves, load_candidates
 from blipvqa.vqa.scores import score
+from blipvqa.vqa.set_aside import epoch_rows, groups_aside
 
 SHOWN = ("exact_match", "yes_no_accuracy", "open_exact_match")
 
@@ -37,7 +38,8 @@ class Validation:
         self.collator, self.accelerator = collator_for(processor, config), accelerator
         self.candidates = load_candidates(config, splits, processor)
         data = self.data
-        self.rows = choose_images(data, config.train.evaluate_questions, config.seed)
+        self.aside = groups_aside(data, config)
+        self.rows = epoch_rows(data, config, self.aside)
         self.sample_rows = choose_samples(data, self.rows, config.train.samples, config.seed)
 
     def __call__(self, model: BlipForVQA) -> tuple[dict, list[dict]]:
@@ -80,22 +82,9 @@ class Validation:
         loss = sum(p["loss"] for p in predictions) / len(predictions) if predictions else None
         names = dict.fromkeys((*SHOWN, self.config.train.metric))
         numbers = {"loss": loss} | {name: scores[name]["value"] for name in names if name in scores}
+        if self.aside:
+            numbers["set_aside"] = len(self.aside)  # evaluation reads here that these chose no epoch
         return numbers, [{key: answered[i][key] for key in NEEDED} for i in self.sample_rows]
-
-
-def choose_images(data: VQADataset, questions: int | None, seed: int) -> list[int]:
-    """Rows of whole images, drawn until there are at least `questions` (None: every row), in the split's order."""
-    if questions is None or questions >= len(data):
-        return list(range(len(data)))
-    by_image = rows_by(row["image_id"] for row in data.rows)
-    images = sorted(by_image)
-    random.Random(f"{seed}/validation").shuffle(images)
-    chosen: list[int] = []
-    for image in images:
-        if len(chosen) >= questions:
-            break
-        chosen += by_image[image]
-    return sorted(chosen)
 
 
 def choose_samples(data: VQADataset, rows: list[int], count: int, seed: int) -> list[int]:

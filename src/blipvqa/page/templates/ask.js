@@ -37,7 +37,8 @@ function show(turn) {
   image.alt = turn.map ? 'the picture, and beside it in warm colours what moved the answer' : 'the picture';
   const sure = turn.confidence === null ? 'no confidence' : `confidence ${Math.round(100 * turn.confidence)} %`;
   item.append(image, element('p', turn.question, 'asked'), element('p', turn.answer || '(the model said nothing)', 'answer'),
-    element('p', turn.withheld ? `${sure}, too little to answer` : sure, 'sub'));
+    element('p', turn.withheld ? `${sure}, too little to answer` : sure, 'sub'),
+    ...turn.notes.map(note => element('p', note, 'sub')));
   at('turns').append(item);
   at('save').disabled = at('clear').disabled = false;
 }
