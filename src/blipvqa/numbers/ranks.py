@@ -29,7 +29,7 @@ def best_ranks(scores: np.ndarray, right: Sequence[np.ndarray]) -> np.ndarray:
     best = np.full(len(scores), -np.inf)
     of_right = scores[query, candidate].astype(float)
     np.maximum.at(best, query, np.where(np.isnan(of_right), -np.inf, of_right))
-    before = ~(scores < (best - TIE)[:, None])
+    before = ~(scores < (best - TIE).astype(scores.dtype)[:, None])  # else all scores are copied as float64
     before[query, candidate] = False
     return 1 + before.sum(axis=1)
 
