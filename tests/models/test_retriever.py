@@ -20,6 +20,7 @@ from blipvqa.models.contrast import (
     soft_targets,
 )
 from blipvqa.models.retriever import BlipForRetrieval
+from blipvqa.models.towers import Grid
 
 ITM, TRAINING = REFERENCE / "blip-tiny-itm", REFERENCE / "blip-tiny-retrieval"
 MATCHING = json.loads((ITM / "expected.json").read_text())
@@ -271,3 +272,15 @@ def test_load_model_takes_the_class_from_task_and_folder(tiny, root):
         assert type(again[0]) is BlipForRetrieval and again[0].temp.item() == pytest.approx(0.0321)
     _, notes = BlipForImageTextRetrieval.from_pretrained(root / "exported", output_loading_info=True)
     assert not any(notes.values())
+
+
+def test_a_picture_of_many_texts_makes_no_row_wide(matcher):
+    """Hard negatives crowd at a few pictures: their tokens stand in several rows, of about an average's width."""
+    lengths, pictures_of = torch.randint(3, 9, (60,)), torch.tensor([2] * 50 + [0] * 8 + [1] * 2)
+    mask = torch.arange(8) < lengths[:, None]
+    grid, rows = Grid.of_mask(mask).in_even_rows(pictures_of, 4)
+    average = int(lengths.sum()) / 3
+    assert grid.width < average + 8 and sorted(set(rows.tolist())) == [0, 1, 2]
+    tokens = torch.arange(int(lengths.sum()))[:, None].float().expand(-1, 4)
+    assert torch.equal(grid.collect(grid.spread(tokens, 2)), tokens)
+    assert torch.equal(rows[grid.row], pictures_of.repeat_interleave(lengths))

@@ -143,7 +143,11 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
         index = self._index(image_index, len(states), len(input_ids), states.device)
         ids = input_ids.masked_fill(real & (real.cumsum(1) == 1), self.match_start)
         grid = Grid.of_mask(real)
-        memory = Memory(states, queries=grid.regrouped(index, len(states)))
+        if maps is None:
+            queries, rows = grid.in_even_rows(index, len(states))
+            memory = Memory(states, queries, rows=rows)
+        else:
+            memory = Memory(states, grid.regrouped(index, len(states)))
         seen = text_states(self.text_encoder, ids[real], grid, memory, maps=maps)
         return self.itm_head(seen[grid.column == 0])
 

@@ -51,6 +51,23 @@ class Grid:
         column[order] = torch.arange(len(row), device=row.device) - starts[row[order]]
         return Grid(row, column, counts.tolist())
 
+    def in_even_rows(self, group: Tensor, groups: int) -> tuple[Grid, Tensor]:
+        """As `regrouped`, but a group of far more tokens than the others gets several rows; and each row's group.
+
+        Else all rows would be as wide as the widest, and most of the attention computed for no token.
+        """
+        lengths = torch.tensor(self.lengths, device=group.device)
+        order = group.argsort(stable=True)
+        ends = lengths[order].cumsum(0)
+        starts = torch.empty_like(ends)
+        starts[order] = ends - lengths[order]  # of each sequence, among all of them group by group
+        tokens = torch.zeros(groups, dtype=torch.long, device=group.device).index_add_(0, group, lengths)
+        within = starts - (tokens.cumsum(0) - tokens)[group]
+        capacity = -(-len(self.row) // int((tokens > 0).sum()))  # tokens of a group on average
+        part, parts = within // capacity, len(self.row) // capacity + 1
+        rows, row = (group * parts + part).unique(return_inverse=True)
+        return self.regrouped(row, len(rows)), rows // parts
+
     @property
     def mask(self) -> Tensor:
         """`[rows, 1, 1, width]`, True where a token stands: a key mask."""
@@ -130,16 +147,18 @@ class Memory:
     """What a text tower's cross-attention looks at: `states` packed or `[M, N, D]`, one row a memory.
 
     `queries` says in which row of the memory each of the tower's tokens looks, `mask [M,1,1,N]` (or None: all) and
-    `spread` how the projected states become `[M, H, N, d]`.
+    `spread` how the projected states become `[M, H, N, d]`; with `rows [R]`, `[R, H, N, d]`: the states that each row
+    of `queries` looks at.
     """
 
-    def __init__(self, states: Tensor, queries: Grid, grid: Grid | None = None):
-        self.states, self.queries, self.grid = states, queries, grid
+    def __init__(self, states: Tensor, queries: Grid, grid: Grid | None = None, rows: Tensor | None = None):
+        self.states, self.queries, self.grid, self.rows = states, queries, grid, rows
         self.mask = None if grid is None or grid.full else grid.mask
 
     def spread(self, x: Tensor, heads: int) -> Tensor:
         if self.grid is not None:
             return self.grid.spread(x, heads)
+        x = x if self.rows is None else x.index_select(0, self.rows)
         return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
 
 
