@@ -40,6 +40,11 @@ TINY = {
 }
 
 
+def text_of(section) -> str:
+    """What stands in a section of a page, as markup."""
+    return "".join(map(str, section.parts))
+
+
 @pytest.fixture
 def root(tmp_path, monkeypatch) -> Path:
     """The project's root for this test."""

@@ -6,6 +6,7 @@ import pytest
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.numbers.comparison import adjusted, compare_counts, difference_interval, holm
 from blipvqa.numbers.measures import Measures, ratio
+from blipvqa.numbers.shrinkage import shrunk
 
 MEASURES = Measures({"share": ratio("right", "all", "share of rows that are right")})
 
@@ -71,3 +72,10 @@ def test_intervals_of_differences_cover_the_truth(images):
         percentiles += low <= -0.1 <= high
     assert covered / 300 >= 0.94
     assert covered > percentiles
+
+
+def test_shrunk_shares_lie_between_their_own_and_the_mean_of_all():
+    values, lows, highs = [0.2, 0.5, 0.8], [0.0, 0.45, 0.75], [0.6, 0.55, 0.85]
+    near_mean, middle, high = shrunk(values, lows, highs)
+    assert 0.2 < near_mean < 0.5 and abs(middle - 0.5) < 0.03 and 0.7 < high < 0.8  # the unsure one moves most
+    assert shrunk([0.4, 0.5, 0.6], [0.1] * 3, [0.9] * 3) == pytest.approx([0.5] * 3)  # they differ by chance alone

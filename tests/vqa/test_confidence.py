@@ -141,31 +141,24 @@ def test_calibration_never_sees_the_references_of_the_scored_split():
 
 
 def test_what_a_run_reports_of_confidence():
-    scores = score_confidence(
-        [*overconfident(400), row(400, "a", "a")], threshold=0.9, bootstrap=Bootstrap(resamples=50)
-    )
+    scores = score_confidence([*overconfident(400), row(400, "a", "a")], bootstrap=Bootstrap(resamples=50))
     assert (scores["n"], scores["without"], scores["calibration"], scores["after"]) == (400, 1, None, None)
     assert [round(entry["coverage"], 1) for entry in scores["at_coverage"]] == [0.2, 0.4, 0.6, 0.8, 1.0]
     assert sum(each["n"] for each in scores["before"]["bins"]) == 400
     assert len(scores["risk_coverage"]["coverage"]) == len(scores["risk_coverage"]["accuracy"]) == 200
     first, *_, last = scores["at_coverage"]
     assert first["value"] > last["value"] and first["threshold"] > last["threshold"]
-    assert scores["at_threshold"]["threshold"] == 0.9 and 0 < scores["at_threshold"]["coverage"] < 1
     for entry in (scores["before"]["ece"], scores["before"]["brier"], scores["aurc"], first):
         assert entry["low"] <= entry["value"] <= entry["high"]
     assert json.loads(json.dumps(scores, allow_nan=False)) == scores
-    assert scores == score_confidence(
-        [*overconfident(400), row(400, "a", "a")], threshold=0.9, bootstrap=Bootstrap(resamples=50)
-    )
+    assert scores == score_confidence([*overconfident(400), row(400, "a", "a")], bootstrap=Bootstrap(resamples=50))
 
 
 @pytest.mark.parametrize("rows", [[], [row(0, "a", "a")], [row(0, "a", "a", score=-0.1)]])
 def test_nothing_to_calibrate_is_null_and_no_crash(rows):
-    scores = score_confidence(rows, calibration=fit_temperature([]), threshold=0.99)
+    scores = score_confidence(rows, calibration=fit_temperature([]))
     json.dumps(scores, allow_nan=False)
     assert scores["before"]["ece"]["n"] == scores["n"] == len([r for r in rows if "score" in r])
-    assert scores["at_threshold"]["value"] is None
-    assert (scores["at_threshold"]["coverage"] is None) == (scores["n"] == 0)  # a share of nothing is no number
 
 
 @settings(max_examples=30, deadline=None)

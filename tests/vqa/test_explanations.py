@@ -2,6 +2,7 @@
 
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from blipvqa.data.duplicates import MOST_BITS, duplicate_notes, near_duplicates,
 from blipvqa.data.images import decode_image, resize_image
 from blipvqa.pages.maps import spread_over
 from blipvqa.runs.run import RunError
-from blipvqa.vqa.explanations import METHODS, explain, peak, pointing_game, pointing_rows
+from blipvqa.vqa.explanations import METHODS, explain, peak, pointing_game, pointing_rows, with_random_decoder
 from blipvqa.vqa.stress import stress
+from blipvqa.vqa.titles import CONTROLS
 
 
 @pytest.fixture
@@ -73,7 +75,47 @@ def test_the_pointing_game_counts_peaks_inside(parts, monkeypatch):
     assert missed["n"] == len(rows)
     assert missed["rate"] == sum(data.rows[i]["box"][0] == 0 and data.rows[i]["box"][1] == 0 for i in rows) / len(rows)
     assert 0 < missed["chance"] < 0.3
-    assert pointing_game(model, processor, data, [])["rate"] is None
+    nothing = pointing_game(model, processor, data, [])
+    assert nothing["rate"] is None and all(nothing[name]["value"] is None for name in CONTROLS)
+
+
+def test_controls_of_the_pointing_game_are_the_same_boxes_under_other_peaks(parts, monkeypatch):
+    """Each peak lies where the box of the explained row lies: its own is always hit, and the controls are where they fit."""
+    model, processor, data = parts
+    rows = pointing_rows(data)
+    box_of = {(row["image_id"], row["question"]): row.get("box") for row in data.rows}
+    asked = []
+
+    def explained(of, _processor, pixels, question, answer, method):
+        asked.append((of is model, question))
+        image = next(row["image_id"] for i, row in enumerate(data.rows) if torch.equal(data.pixels(i), pixels))
+        box = box_of[image, question] if of is model else None
+        return SimpleNamespace(map=(0.0, 0.0) if not box else ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2))
+
+    monkeypatch.setattr("blipvqa.vqa.explanations.explain", explained)
+    monkeypatch.setattr("blipvqa.vqa.explanations.peak", lambda centre: centre)
+    game = pointing_game(model, processor, data, rows)
+    assert game["rate"] == 1 and game["low"] < 1 and game["n"] == len(rows)
+    for name in CONTROLS:
+        assert game[name]["value"] < 1 and game[name]["low"] <= game[name]["value"] <= game[name]["high"]
+    assert game["another_question"]["n"] <= len(rows) == game["another_row"]["n"] == game["random_decoder"]["n"]
+    one_picture = [i for i in rows if data.rows[i]["image_id"] == data.rows[rows[0]]["image_id"]]
+    assert pointing_game(model, processor, data, one_picture)["another_row"]["value"] is None
+
+
+def test_a_random_decoder_is_another_one_and_the_model_stays(parts):
+    model, *_ = parts
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    other = with_random_decoder(model)
+    changed = {name for name, tensor in other.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed and all(name.startswith("text_decoder") for name in changed)
+    torch.testing.assert_close(other.state_dict(), with_random_decoder(model).state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+def test_evaluate_keeps_the_pointing_game(done):
+    game = Run(done.folder).metrics("test")["pointing"]
+    assert game["n"] > 0 and set(game) >= {"rate", "low", "high", "chance", *CONTROLS}
 
 
 @pytest.mark.slow

@@ -267,13 +267,19 @@ def test_numbers_stand_beside_what_needs_no_picture(done):
     assert set(scores["by"]) == {"question_type", "topic"}
 
 
-def test_an_uncertain_answer_is_withheld(done):
+def test_what_is_withheld_is_marked_and_no_score_counts_it_as_wrong(done):
+    before = Run(done.folder).metrics("test")["overall"]
     careful = changed(done, uncertain_below=1.0)
-    run = evaluate(careful, progress=False, grounding=False, start=False, resamples=0)
-    predictions = run.predictions("test")
-    assert all(p["prediction"] == "uncertain" and "withheld" in p for p in predictions if p["confidence"] < 1)
+    run = evaluate(careful, progress=False, grounding=False, start=False, resamples=50)
+    predictions, scores = run.predictions("test"), run.metrics("test")
+    assert all(row["withheld"] is True for row in predictions if row["confidence"] < 1)
+    assert "uncertain" not in {row["prediction"] for row in predictions}
+    assert scores["overall"] == before
+    fixed = scores["answering"]["rows"][-1]
+    assert (fixed["wish"], fixed["threshold"], fixed["asked"]) == (None, 1.0, True)
+    assert fixed["scored"]["coverage"]["value"] < 1
     evaluate(done, progress=False, resamples=50)
-    assert "uncertain" not in {p["prediction"] for p in run.predictions("test")}
+    assert not any("withheld" in row for row in run.predictions("test"))
 
 
 def test_a_run_without_a_model_says_what_to_run(tiny):

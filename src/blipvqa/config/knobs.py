@@ -180,6 +180,9 @@ class TrainConfig(_Section):
     tracker: Literal["tensorboard", "wandb", "mlflow"] | None = None
 
 
+APPLIED_AFTER = ("wished_accuracy", "uncertain_below", "wished_sensitivity")  # of `generate`: they change no answer
+
+
 class GenerateConfig(_Section):
     method: Literal["generate", "rank"] = "generate"
     num_beams: Positive = 1
@@ -188,7 +191,16 @@ class GenerateConfig(_Section):
     candidates: str = "train"  # ranking: the train answers, or a text file with one answer a line
     closed_yes_no: Flag = False  # ranking: a question that asks for yes or no chooses between these two alone
     shortlist: Positive = 128  # ranking: answers scored in full, by their first token's probability (authors' k)
-    uncertain_below: Annotated[Number, Field(ge=0, le=1)] | None = None  # confidence under which we say "uncertain"
+    # What is not sure enough is withheld ("uncertain") by ask, page and predict; scores are of all questions.
+    wished_accuracy: Annotated[Number, Field(gt=0, le=1)] | None = None  # of what is answered, by validation
+    uncertain_below: Annotated[Number, Field(ge=0, le=1)] | None = None  # or a fixed confidence
+    wished_sensitivity: Annotated[Number, Field(gt=0, le=1)] = 0.9  # of yes/no questions, by validation
+
+    @model_validator(mode="after")
+    def _one_threshold(self):
+        if self.wished_accuracy is not None and self.uncertain_below is not None:
+            raise ValueError("wished_accuracy and uncertain_below both say what is withheld: give one of them")
+        return self
 
 
 class CaptionConfig(_Section):

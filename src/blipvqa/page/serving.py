@@ -23,7 +23,8 @@ from blipvqa.models.loading import load_model
 from blipvqa.page.answers import Answers
 from blipvqa.page.application import make_application
 from blipvqa.runs.run import Run, RunError
-from blipvqa.vqa.calibration import stored_calibration
+from blipvqa.vqa.calibration import read_calibration, stored_calibration
+from blipvqa.vqa.selective import threshold_in_force
 
 PASSWORD = "BLIPVQA_PAGE_PASSWORD"  # of the environment: on a command line others would read it
 SHORTEST = 12  # characters
@@ -39,6 +40,8 @@ def serve(config: Config, host: str = "127.0.0.1", port: int = 7860) -> None:
     run = Run(config.folder)
     if not (run.model_folder / "config.json").exists():
         raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
+    if threshold_in_force(config.generate, read_calibration(run.model_folder)) is None:
+        print(f"{run.name}: no threshold reaches generate.wished_accuracy on validation: every answer is withheld")
     with _listening(host, port) as listener:
         model, processor = load_model(str(run.model_folder), config)
         answers = Answers(model.to(pick_device()), processor, config.generate)

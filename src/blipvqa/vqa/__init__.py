@@ -22,7 +22,12 @@
 - `conformal`: answer sets that hold the right answer as often as stated
 - `calibration`: the calibration that travels with a model
 - `all_predictions`: every answered question in one sheet, with its picture's path
+- `selective`: when to answer, by a threshold that validation chose
+- `operating`: yes/no questions as a diagnostic test, at an operating point that validation chose
+- `opposites`: opposite questions inside a data set, and what to ask once more
+- `consistency`: whether answers to them hold together
 - `slices`: where a model fails
+- `subgroups`: gaps between the levels of each breakdown column
 - `comparison`: which differences between two runs are real
 - `notes`: what is known to be wrong with a data set
 - `stress`: the score against corrupted pictures
@@ -32,6 +37,7 @@
 - `tables`: tables of questions, answers and measures
 - `figures`: figures of the same
 - `pictures`: pictures with their questions and answers
+- `sections`: sections of the report on whether, and for whom, answers can be relied on
 - `report`: `report.html` of a run
 - `views`: what notebooks 01 and 02 show of questions
 - `comparison_page`: the page that compares two runs

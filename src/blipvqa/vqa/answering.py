@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from blipvqa.config.knobs import Config
+from blipvqa.config.knobs import APPLIED_AFTER, Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.batches import whole_image_batches
 from blipvqa.data.dataset import Splits, VQADataset
@@ -31,6 +31,7 @@ from blipvqa.vqa.confidence import abstain
 from blipvqa.vqa.conformal import sets_for, without_candidates
 from blipvqa.vqa.own_questions import left_out_note, own_questions
 from blipvqa.vqa.predictions import answer_batches, candidate_texts, load_candidates
+from blipvqa.vqa.selective import threshold_in_force
 
 COLUMNS = ("image", "question", "answer", "confidence", "withheld")
 
@@ -48,8 +49,8 @@ def answer_all(
 
     `source` is a table (csv, jsonl, json) with the columns `image` and `question`, or a folder of pictures, each of
     which is asked all `questions` (a list, or a text file). A row of the output has the picture's path as it was given,
-    the question, the answer, its calibrated confidence, whether it was withheld (`generate.uncertain_below`), of a run
-    that ranks the set that holds the right answer to 90 % of questions, and the table's further columns.
+    the question, the answer, its calibrated confidence, whether it was withheld (`selective`), of a run that ranks the
+    set that holds the right answer to 90 % of questions, and the table's further columns.
 
     Raises RunError without a model, MissingFile, InputError, and SourceError that names the rows which cannot be
     asked; with `skip` they are left out and named.
@@ -61,13 +62,14 @@ def answer_all(
     make_folder(output.parent)
     partial = output.with_name(f"{output.name}.partial")
     with lock(run.folder / partial.name):
+        calibration = read_calibration(run.model_folder)
+        threshold = threshold_in_force(config.generate, calibration)  # raises before anything slow
         dataset, wrong = own_questions(source, config, questions, skip)
         if note := left_out_note(wrong):
             print(note)
         splits = _splits(config)
         texts = candidate_texts(config, splits)
         answers = _answered(config, run, dataset, partial, splits, progress)
-        threshold, calibration = config.generate.uncertain_below or 0.0, read_calibration(run.model_folder)
         sets = sets_for(run.model_folder, texts, config.generate)
         _write(output, dataset, without_candidates(abstain(answers, threshold, calibration), sets), sets is not None)
         partial.unlink()
@@ -130,8 +132,8 @@ def _splits(config: Config) -> Splits:
 
 
 def _fingerprint(config: Config, run: Run, dataset: VQADataset, candidates: list[str] | None) -> dict:
-    """What the answers depend on, by content; `uncertain_below` may change, as it is applied at the end."""
-    generate = {k: v for k, v in config.generate.model_dump(mode="json").items() if k != "uncertain_below"}
+    """What the answers depend on, by content; what withholds them may change, as it is applied at the end."""
+    generate = {k: v for k, v in config.generate.model_dump(mode="json").items() if k not in APPLIED_AFTER}
     rows = [(row["image_id"], row["question"]) for row in dataset.rows]
     return {
         "model": weights_digest(run.model_folder),

@@ -21,7 +21,7 @@ class Prediction(TypedDict, total=False):
     confidence: float | None  # probability of the prediction, calibrated where there was validation to do it
     ranked: list[tuple[str, float]]  # the best candidates with their shares, while an answer is made and stored
     answer_set: list[str]  # candidates among which the right answer is at 90 % of questions (`conformal`)
-    withheld: str  # the answer that was not given, where `prediction` is "uncertain"
+    withheld: bool  # true where a threshold is in force that the confidence does not reach (`selective`)
 
 
 YES_NO = frozenset({"yes", "no"})

@@ -27,6 +27,7 @@ from blipvqa.vqa.confidence import UNCERTAIN, abstain
 from blipvqa.vqa.conformal import RANKING, read_answer_sets, without_candidates
 from blipvqa.vqa.pictures import answer_card
 from blipvqa.vqa.predictions import Answerer, Candidates
+from blipvqa.vqa.selective import threshold_in_force
 
 
 @dataclass
@@ -63,8 +64,9 @@ def ask(
     """Answer one question about one's own picture: a file (from the project's root), its bytes, an array or a
     Pillow picture, see `images.open_picture`.
 
-    `settings` are a config's `generate`: its lengths, beams and `uncertain_below` hold. The answer is generated; where
-    the settings rank and the run was evaluated so, it is ranked. Of such a run it has an answer set, too.
+    `settings` are a config's `generate`: its lengths, its beams and what it says of unsure answers hold (`selective`).
+    The answer is generated; where the settings rank and the run was evaluated so, it is ranked. Of such a run it has an
+    answer set, too.
     `calibration` makes the confidence one that was checked: by default what `evaluate` stored in the model's folder,
     None for the model's own probability.
 
@@ -83,11 +85,12 @@ def ask(
     positions = model.config.text_config.max_position_embeddings
     batch = VQACollator(processor, max_question_tokens=min(positions, 512))([item])
     settings = settings or GenerateConfig()
-    ranked, sets = _ranked(model, processor, batch)
-    answered = ranked if ranked and settings.method == "rank" else Answerer(model.eval(), processor, settings)(batch)
     if calibration == "stored":
         calibration = stored_calibration(model)
-    (prediction,) = abstain(answered, settings.uncertain_below or 0.0, calibration)
+    threshold = threshold_in_force(settings, calibration)
+    ranked, sets = _ranked(model, processor, batch)
+    answered = ranked if ranked and settings.method == "rank" else Answerer(model.eval(), processor, settings)(batch)
+    (prediction,) = abstain(answered, threshold, calibration)
     (ranked,) = without_candidates(ranked, sets) if ranked else [{}]
     return Answer(prediction["prediction"], prediction["confidence"], question, picture, ranked.get("answer_set"))
 

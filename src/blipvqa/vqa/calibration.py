@@ -1,4 +1,4 @@
-"""The calibration that travels with a model: `calibration.json` beside its weights, written by `evaluate`.
+"""What travels with a model of how sure it is: `calibration.json` beside its weights, written by `evaluate`.
 
 Notable:
 - A new export of the weights replaces the whole folder, so no calibration outlives the weights that it was fitted for.
@@ -18,7 +18,7 @@ KINDS = ("yes_no", "sequence")
 
 
 def store_calibration(folder: Path, calibration: Mapping) -> None:
-    """Write what `fit_temperature` returned beside the weights in `folder`."""
+    """Write what `fit_temperature` returned, with the thresholds of `selective.choose`, beside the weights."""
     write_json(folder / CALIBRATION, dict(calibration))
 
 
@@ -41,4 +41,13 @@ def read_calibration(folder: Path) -> dict | None:
                 f"{called(folder)}: {CALIBRATION} holds no temperature and offset for {kind}. Evaluate again, which "
                 "writes it, or remove it: confidence is then the model's own"
             )
+    thresholds = content.get("answering")  # what an older evaluation wrote has none
+    if thresholds is not None and not (isinstance(thresholds, list) and all(map(_is_threshold, thresholds))):
+        raise ModelError(f"{called(folder)}: {CALIBRATION} holds no thresholds. Evaluate again, which writes it")
     return content
+
+
+def _is_threshold(pair: object) -> bool:
+    """A confidence and an accuracy, both shares."""
+    shares = isinstance(pair, list) and len(pair) == 2 and all(isinstance(each, int | float) for each in pair)
+    return shares and all(0 <= each <= 1 for each in pair)

@@ -11,6 +11,7 @@ from blipvqa.runs.run import Run
 from blipvqa.vqa.baselines import TITLES
 from blipvqa.vqa.grounding import verdict_line
 from blipvqa.vqa.notes import stored_notes
+from blipvqa.vqa.sections import answering_lines
 from blipvqa.vqa.tables import GROUNDING_HEAD, grounding_rows
 from blipvqa.vqa.titles import HEADLINE, counted
 
@@ -119,7 +120,8 @@ def _confidence_lines(scores: dict) -> list[str]:
     line = f"- Expected calibration error {number(before)} (by noise alone {number(before, 'floor')})"
     if after:
         line += f", {number(after['ece'])} after calibration on validation ({number(after['ece'], 'floor')})"
-    return [f"{line}.", f"- AUROC of confidence for right against wrong answers {number(confidence.get('auroc'))}."]
+    auroc = f"- AUROC of confidence for right against wrong answers {number(confidence.get('auroc'))}."
+    return [f"{line}.", auroc, *answering_lines(scores)]
 
 
 def _use() -> str:

@@ -118,42 +118,51 @@ def _answered(coverage: float, n: int) -> int:
     return max(1, math.ceil(coverage * n - 1e-9))  # 0.6 * 5 is 3, not 3.0000000000000004 rounded up
 
 
-def abstain(predictions: Iterable[Prediction], threshold: float, calibration: Mapping | None = None) -> list[dict]:
-    """The predictions with "uncertain" in place of each whose confidence is below the threshold, or unknown.
+def with_confidence(
+    predictions: Iterable[Prediction], threshold: float | None, calibration: Mapping | None = None
+) -> list[dict]:
+    """The predictions with their `confidence`, and `withheld: true` where it is below the threshold, or unknown.
 
-    The answer that is withheld stands under `withheld`, and `confidence` is added to every prediction.
-    Raises InputError where the threshold is not between 0 and 1.
+    What is withheld is not changed: every score is of all questions. A threshold of None withholds all of them. Raises
+    InputError where it is not between 0 and 1.
     """
-    if not 0 <= threshold <= 1:
+    if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"a confidence threshold lies between 0 and 1, found {threshold}")
-    answered = []
+    marked = []
     for prediction in predictions:
         certainty = confidence(prediction, calibration)
-        answered.append({**prediction, "confidence": certainty})
-        if (certainty or 0.0) < threshold:
-            answered[-1] |= {"prediction": UNCERTAIN, "withheld": prediction["prediction"]}
-    return answered
+        marked.append({**prediction, "confidence": certainty})
+        if threshold is None or (certainty or 0.0) < threshold:
+            marked[-1]["withheld"] = True
+    return marked
+
+
+def abstain(
+    predictions: Iterable[Prediction], threshold: float | None, calibration: Mapping | None = None
+) -> list[dict]:
+    """The same for a person who asked: "uncertain" in place of what is withheld, which stands under `withheld`."""
+    return [
+        {**row, "prediction": UNCERTAIN, "withheld": row["prediction"]} if row.get("withheld") else row
+        for row in with_confidence(predictions, threshold, calibration)
+    ]
 
 
 def score_confidence(
     predictions: Iterable[Prediction],
     *,
     calibration: Mapping | None = None,
-    threshold: float | None = None,
     bootstrap: Bootstrap = BY_IMAGE,
 ) -> dict:
     """Everything about confidence that a run reports, with 95 % intervals over images (the bootstrap's group).
 
-    Give it the predictions as they were before `abstain`. With a `calibration` (see `fit_temperature`), coverage
-    goes by calibrated confidence.
+    With a `calibration` (see `fit_temperature`), coverage goes by calibrated confidence.
 
     Returns {"n": predictions with a confidence, "without": those that have none and are left out,
     "calibration": as it came in,
     "before", "after": {"ece": {"value", "n", "groups", "low", "high", "floor"}, "brier": {...}, "bins": [...]},
     "auroc": how well confidence tells right from wrong, "aurc": {...},
     "risk_coverage": {"coverage": [...], "accuracy": [...]},  at most 200 points
-    "at_coverage": [{"coverage", "threshold", "value", "n", "low", "high"}],  value is the accuracy
-    "at_threshold": the same for `threshold`, None without one}.
+    "at_coverage": [{"coverage", "threshold", "value", "n", "low", "high"}]}; value is the accuracy.
     """
     predictions = list(predictions)
     check_predictions(predictions)
@@ -173,7 +182,6 @@ def score_confidence(
         "aurc": _aurc(used, right, *sampling),
         "risk_coverage": {key: _thinned(curve[key]) for key in ("coverage", "accuracy")},
         "at_coverage": [_accuracy_above(lowest, used, right, *sampling) for lowest in _thresholds(used)],
-        "at_threshold": None if threshold is None else _accuracy_above(threshold, used, right, *sampling),
     }
 
 

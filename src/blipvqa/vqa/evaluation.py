@@ -9,6 +9,8 @@ Notable:
 
 from __future__ import annotations
 
+from functools import partial
+
 from blipvqa.config.knobs import Config
 from blipvqa.models.loading import load_processor
 from blipvqa.numbers.bootstrap import Bootstrap
@@ -18,19 +20,23 @@ from blipvqa.training.trained import Trained, trained_run
 from blipvqa.vqa.all_predictions import write_all_predictions
 from blipvqa.vqa.calibration import store_calibration
 from blipvqa.vqa.card import write_card
-from blipvqa.vqa.confidence import abstain, fit_temperature, score_confidence
+from blipvqa.vqa.confidence import fit_temperature, score_confidence, with_confidence
 from blipvqa.vqa.conformal import calibrate_sets, score_sets, store_answer_sets, without_candidates
+from blipvqa.vqa.consistency import score_consistency
 from blipvqa.vqa.exchange import exchangeable
-from blipvqa.vqa.explained import store_explanations
+from blipvqa.vqa.explained import store_explanations, stored_pointing
 from blipvqa.vqa.grounding import grounding as grounding_of
 from blipvqa.vqa.grounding import verdict_warnings
 from blipvqa.vqa.notes import all_notes
+from blipvqa.vqa.operating import score_operating_point
 from blipvqa.vqa.predictions import candidate_texts, load_candidates
 from blipvqa.vqa.published import published
 from blipvqa.vqa.scores import score
+from blipvqa.vqa.selective import ANSWERING, answering_warnings, choose, score_answering, threshold_in_force
 from blipvqa.vqa.set_aside import rows_aside
 from blipvqa.vqa.slices import slices
 from blipvqa.vqa.stored_answers import StoredAnswers
+from blipvqa.vqa.subgroups import score_subgroups
 
 
 def evaluate(
@@ -64,8 +70,13 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     aside = set(rows_aside(splits["validation"], run)) if ranks else set()
     fitted_on = [row for i, row in enumerate(calibration_rows or []) if i not in aside]
     calibration = fit_temperature(fitted_on) if calibration_rows else None
+    if calibration:
+        calibration[ANSWERING] = choose(fitted_on, calibration)
     sets = calibrate_sets([calibration_rows[i] for i in sorted(aside)], config.data.group) if ranks else None
-    predictions = without_candidates(abstain(raw, config.generate.uncertain_below or 0.0, calibration), sets)
+    # without validation a wish cannot be granted, and nothing is withheld; `answering` says so
+    unable = config.generate.wished_accuracy is not None and calibration is None
+    threshold = 0.0 if unable else threshold_in_force(config.generate, calibration)
+    predictions = without_candidates(with_confidence(raw, threshold, calibration), sets)
     store_explanations(stored, split, predictions)
     bootstrap = Bootstrap(config.data.group, resamples, config.seed)
     train, axes = splits["train"].rows, splits[split].breakdown
@@ -84,21 +95,25 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
         blank = stored.answers(split, "blank")
         exchanged = stored.answers(split, "shuffled") if exchangeable(raw) else None
         scores["grounding"] = grounding_of(raw, blank, exchanged, bootstrap)
-    scores["confidence"] = score_confidence(
-        raw, calibration=calibration, threshold=config.generate.uncertain_below, bootstrap=bootstrap
-    )
+        scores["pointing"] = stored_pointing(stored, split, bootstrap)
+    scores["confidence"] = score_confidence(raw, calibration=calibration, bootstrap=bootstrap)
+    held_out = (raw, None if calibration_rows is None else fitted_on)
+    scores["answering"] = score_answering(*held_out, calibration, config.generate, bootstrap)
+    scores["operating_point"] = score_operating_point(*held_out, config.generate.wished_sensitivity, bootstrap)
+    scores["subgroups"] = score_subgroups(raw, axes, bootstrap)
+    again = partial(stored.answers_again, split)
+    scores["consistency"] = score_consistency(predictions, again, train, scores["baseline_name"], bootstrap)
     scores["published"] = published(raw, bootstrap)
     scores["slices"] = slices(predictions, train=train, bootstrap=bootstrap)
     scores["split"] = split
     # Looking for near-duplicates comes when every answer is on the disk: with many pictures it may take long.
     scores["data"] = all_notes(splits) | {"digest": trained.digest, "changes": trained.changes}
-    first = trained.warnings + verdict_warnings(scores) + ranked
+    first = trained.warnings + verdict_warnings(scores) + ranked + answering_warnings(scores["answering"])
     scores["warnings"] = first + scores["data"]["leaks"] + scores["warnings"]
     write_lines(run.folder / f"predictions-{split}.jsonl", predictions)
     answered = {split: predictions}
     if calibration_rows:
-        threshold = config.generate.uncertain_below or 0.0
-        answered["validation"] = without_candidates(abstain(calibration_rows, threshold, calibration), sets)
+        answered["validation"] = without_candidates(with_confidence(calibration_rows, threshold, calibration), sets)
     write_all_predictions(run.folder, splits, answered)
     write_json(run.folder / f"metrics-{split}.json", scores)
     if calibration:

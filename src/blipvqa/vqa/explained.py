@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from blipvqa.data.dataset import VQADataset
+from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import write_json
 from blipvqa.runs.run import Run
 from blipvqa.vqa.answers import answered_right, question_type
@@ -39,8 +40,8 @@ class StoredExplanation:
 
 
 def _explained(prediction: Mapping) -> tuple[str, str, str]:
-    """What a map is of: the row, its question, and what the model said before it may have abstained."""
-    return prediction["id"], prediction["question"], prediction.get("withheld", prediction["prediction"])
+    """What a map is of: the row, its question, and what the model said."""
+    return prediction["id"], prediction["question"], prediction["prediction"]
 
 
 def worth_explaining(predictions: Sequence[Mapping], count: int = 6) -> list[int]:
@@ -82,6 +83,25 @@ def store_explanations(stored: StoredAnswers, split: str, predictions: Sequence[
     explanations = explain_predictions(model, processor, stored.splits[split], predictions, indices)
     rows = [{**vars(explanation), "map": _rounded(explanation.map)} for explanation in explanations]
     write_json(file, {"made_by": fingerprint, "explanations": rows})
+
+
+def stored_pointing(stored_answers: StoredAnswers, split: str, bootstrap: Bootstrap) -> dict:
+    """The pointing game of the trained model's gradient maps, played again only when what it is made of changed.
+
+    Null where no row has a `box`.
+    """
+    from blipvqa.training.stored import stored
+    from blipvqa.vqa.explanations import pointing_game, pointing_rows
+
+    dataset = stored_answers.splits[split]
+    rows = pointing_rows(dataset)
+    made_of = stored_answers.fingerprint(split, "") | {"pointing": [rows, vars(bootstrap)]}
+
+    def play() -> list[dict]:
+        model, processor = stored_answers.models.load() if rows else (None, None)
+        return [pointing_game(model, processor, dataset, rows, bootstrap=bootstrap)]
+
+    return stored(stored_answers.run.folder / "answers", f"{split}-pointing", made_of, play)[0]
 
 
 def _rounded(patches: Tensor) -> list[list[float]]:

@@ -7,13 +7,14 @@ Notable:
 - Attention rollout (Abnar and Zuidema 2020) needs no gradient: attention to patches, traced back through the vision
   tower.
 - A map shows what moved the answer, not that the answer is right. The pointing game says how often its peak lies on the
-  object that was asked about; that must be well above chance, and above the same map of an untrained model.
+  object that was asked about; that must be well above chance, and above the controls that `pointing_game` puts beside.
 """
 
 from __future__ import annotations
 
+import copy
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,11 +23,14 @@ from torch import Tensor
 from blipvqa.data.dataset import VQADataset
 from blipvqa.errors import InputError
 from blipvqa.models.vqa import BlipForVQA
+from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, estimate_mean
+from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import normalize
 from blipvqa.vqa.answers import question_type
 from blipvqa.vqa.batches import VQACollator
 
 METHODS = ("gradient", "rollout")
+INITIAL_SPREAD = 0.02  # of the weights that BERT, and so BLIP's decoder, starts from
 LARGEST_BOX = 0.3  # of the picture: a larger box is hit by chance too often to tell anything
 
 
@@ -110,23 +114,90 @@ def pointing_rows(dataset: VQADataset, most: int = 120, seed: int = 0) -> list[i
 
 
 def pointing_game(
-    model: BlipForVQA, processor, dataset: VQADataset, rows: Sequence[int], method: str = "gradient"
+    model: BlipForVQA,
+    processor,
+    dataset: VQADataset,
+    rows: Sequence[int],
+    method: str = "gradient",
+    bootstrap: Bootstrap = BY_IMAGE,
 ) -> dict:
     """How often a map's peak lies in the box of what was asked about, for the reference answer (Zhang et al. 2018).
 
-    Returns {"hits", "n", "rate", "chance"}; chance is the boxes' mean area.
+    Returns {"hits", "n", "groups", "rate", "low", "high", "chance", and Estimates of titles.CONTROLS}. Chance is the
+    boxes' mean area, which is too kind: things lie where things lie. So beside it stand, for the same boxes, the peaks
+    of another row's map, of the same picture under another question, and of the model with a random decoder (the sanity
+    check of Adebayo et al. 2018). A control is null where there is none: of a single picture, or of one question each.
     """
-    hits, areas = 0, []
-    for i in rows:
-        row = dataset.rows[i]
-        left, top, right, bottom = row["box"]
-        x, y = peak(explain(model, processor, dataset.pixels(i), row["question"], row["answer"], method).map)
-        hits += left <= x <= right and top <= y <= bottom
-        areas.append((right - left) * (bottom - top))
-    count = len(areas)
-    return {
-        "hits": hits,
-        "n": count,
-        "rate": hits / count if count else None,
-        "chance": sum(areas) / count if count else None,
+    groups = bootstrap.groups_of([dataset.rows[i] for i in rows])
+    untrained = with_random_decoder(model) if len(rows) else model
+    of_picture = rows_by(row["image_id"] for row in dataset.rows)
+    own, asked, others, random_ones = [], [], [], []
+    for place, i in enumerate(rows):
+        row, pixels = dataset.rows[i], dataset.pixels(i)
+        own.append(peak(explain(model, processor, pixels, row["question"], row["answer"], method).map))
+        random_ones.append(peak(explain(untrained, processor, pixels, row["question"], row["answer"], method).map))
+        other = _another_question(row, [dataset.rows[j] for j in of_picture[row["image_id"]]])
+        if other is not None:
+            asked.append(place)
+            others.append(peak(explain(model, processor, pixels, other["question"], other["answer"], method).map))
+    boxes = [dataset.rows[i]["box"] for i in rows]
+    partners = _of_another_picture([dataset.rows[i]["image_id"] for i in rows])
+    hits = {
+        "another_row": _hits(boxes, [own[k] for k in partners]) if partners else [],
+        "another_question": _hits([boxes[k] for k in asked], others),
+        "random_decoder": _hits(boxes, random_ones),
     }
+    of_control = {"another_question": groups[asked]}
+    controls = {
+        name: estimate_mean(hit, of_control.get(name, groups)[: len(hit)], bootstrap) for name, hit in hits.items()
+    }
+    inside, areas = _hits(boxes, own), [(box[2] - box[0]) * (box[3] - box[1]) for box in boxes]
+    entry = estimate_mean(inside, groups, bootstrap)
+    return {
+        "hits": sum(inside),
+        "rate": entry.pop("value"),
+        **entry,
+        "chance": sum(areas) / len(areas) if areas else None,
+        **controls,
+    }
+
+
+def _hits(boxes: Sequence[Sequence[float]], peaks: Sequence[tuple[float, float]]) -> list[bool]:
+    """Whether each peak lies in its box: left, top, right and bottom as fractions of the picture."""
+    return [box[0] <= x <= box[2] and box[1] <= y <= box[3] for box, (x, y) in zip(boxes, peaks, strict=True)]
+
+
+def _of_another_picture(image_ids: Sequence[str]) -> list[int]:
+    """For each place the next one, in a circle, with another picture; empty where all have one picture."""
+    count = len(image_ids)
+    if len(set(image_ids)) < 2:
+        return []
+    return [
+        next((i + step) % count for step in range(1, count) if image_ids[(i + step) % count] != image_ids[i])
+        for i in range(count)
+    ]
+
+
+def _another_question(own: Mapping, of_picture: Sequence[Mapping]) -> Mapping | None:
+    """A row with another question about the same picture, and not about the same box; None where there is none."""
+    others = [
+        row
+        for row in of_picture
+        if normalize(row["question"]) != normalize(own["question"]) and row.get("box") != own["box"]
+    ]
+    return random.Random(f"another question/{own['id']}").choice(others) if others else None
+
+
+def with_random_decoder(model: BlipForVQA, seed: int = 0) -> BlipForVQA:
+    """A copy of the model whose answer decoder is as before any training; the same for the same seed."""
+    other = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in other.text_decoder.modules():
+            if isinstance(module, torch.nn.Linear | torch.nn.Embedding):
+                module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * INITIAL_SPREAD)
+            elif isinstance(module, torch.nn.LayerNorm):
+                module.weight.fill_(1)
+            if getattr(module, "bias", None) is not None and isinstance(module.bias, torch.Tensor):
+                module.bias.zero_()
+    return other

@@ -94,7 +94,7 @@ def _answer_line(row: Mapping, number: Html | str = "", sure: bool = False) -> H
     if sure and row.get("confidence") is not None:
         parts.append(_sure(row["confidence"]))
     if row.get("withheld"):
-        parts.append(Html("<br>withheld: {}").format(escape(row["withheld"], 120)))
+        parts.append(Html("<br>withheld: not sure enough"))
     if not answered_right(row):
         parts.append(Html("<br>actual: <b>{}</b>").format(escape(row["answer"], 120)))
     return line(join(parts), RIGHT if answered_right(row) else WRONG)

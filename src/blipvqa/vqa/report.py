@@ -24,6 +24,7 @@ from blipvqa.pages.wording import count, share
 from blipvqa.runs.run import Run
 from blipvqa.training.trained import Results
 from blipvqa.vqa import figures, tables
+from blipvqa.vqa import sections as sections_of
 from blipvqa.vqa.answers import answered_right
 from blipvqa.vqa.explained import stored_explanations
 from blipvqa.vqa.grounding import verdict_line
@@ -45,8 +46,13 @@ def report(results: Results) -> str:
         _grounding(scores),
         _confidence(scores),
         _answer_sets(scores),
+        sections_of.answering_section(scores),
+        sections_of.operating_section(scores),
+        sections_of.subgroups_section(scores),
+        sections_of.consistency_section(scores, splits[split], predictions),
         _answers(scores, predictions),
         _explained(run, split, splits[split], predictions),
+        sections_of.pointing_section(scores),
         _stress(run, split),
         _review(run, split, predictions),
         _published(scores),

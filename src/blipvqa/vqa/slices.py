@@ -13,6 +13,7 @@ import numpy as np
 from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.grouping import rows_by
+from blipvqa.numbers.shrinkage import shrunk
 from blipvqa.text import normalize, words
 from blipvqa.vqa.answers import Prediction, is_yes_no, question_type
 from blipvqa.vqa.measures import MEASURES, counts
@@ -45,7 +46,8 @@ def slices(
     `breakdown` compete for the worst slice beside the question types; a slice needs `fewest` questions for that,
     because a rate over nine is no fact. `top` is the length of the lists.
 
-    Returns {"worst": the levels of lowest exact match, named "question_type: where",
+    Returns {"worst": the levels of lowest exact match, named "question_type: where", each with `shrunk`, what of it
+    remains without the luck of being the worst of many (None without intervals), "looked_at": of how many,
     "answer_length": open questions by words in the reference,
     "answer_frequency": open questions by occurrences of the reference in train; only with train,
     "confusion": see `confusion`, "mistakes": see `mistakes`}.
@@ -63,8 +65,8 @@ def slices(
         for level, rows in rows_of.items()
         if len(rows) >= fewest
     }
-    worst = sorted(table_rows(large), key=lambda row: row["exact_match"])[:top]
-    tables = {"worst": worst, "answer_length": table_rows(_by_length(predictions))}
+    worst = sorted(_without_luck(table_rows(large)), key=lambda row: row["exact_match"])[:top]
+    tables = {"worst": worst, "looked_at": len(large), "answer_length": table_rows(_by_length(predictions))}
     if train is not None:
         tables["answer_frequency"] = table_rows(_by_frequency(predictions, train))
     return tables | {"confusion": confusion(predictions, top), "mistakes": mistakes(predictions, top)}
@@ -90,6 +92,16 @@ def levels(values: Iterable[object]) -> dict[str, np.ndarray]:
     """The positions of each distinct value as text, the commonest first; None and "" stand under "(none)"."""
     rows = rows_by("(none)" if value in (None, "") else str(value) for value in values)
     return {level: np.array(rows[level]) for level in sorted(rows, key=lambda level: (-len(rows[level]), level))}
+
+
+def _without_luck(rows: list[dict]) -> list[dict]:
+    """The rows with `shrunk`; a level on one image has no interval, and none there."""
+    stated = [row for row in rows if row["low"] is not None]
+    if len(stated) > 1:
+        values = shrunk(*([row[key] for row in stated] for key in ("exact_match", "low", "high")))
+        by_name = dict(zip((row["slice"] for row in stated), values, strict=True))
+        return [row | {"shrunk": by_name.get(row["slice"])} for row in rows]
+    return [row | {"shrunk": None} for row in rows]
 
 
 def _table_row(name: str, entry: Estimate) -> dict:

@@ -6,13 +6,16 @@ again only where all of it is equal, whatever the files are called.
 
 from __future__ import annotations
 
-from blipvqa.config.knobs import Config
+from collections.abc import Sequence
+
+from blipvqa.config.knobs import APPLIED_AFTER, Config
 from blipvqa.data.dataset import Splits
 from blipvqa.data.images import DECODER
 from blipvqa.runs.run import Run
 from blipvqa.training.stored import ModelsOfRun, content_digest, stored
 from blipvqa.vqa.conformal import MOST, without_candidates
 from blipvqa.vqa.exchange import as_exchanged, blanked, exchanged, partners
+from blipvqa.vqa.opposites import NewQuestion
 from blipvqa.vqa.predictions import candidate_texts, load_candidates, predict
 
 
@@ -29,6 +32,20 @@ class StoredAnswers:
         name = f"{split}-{variant}" if variant else split
         folder = self.run.folder / "answers"
         return stored(folder, name, self.fingerprint(split, variant), lambda: self._ask(split, variant))
+
+    def answers_again(self, split: str, asked: Sequence[NewQuestion]) -> list[str]:
+        """What the model answers to new questions about the pictures of this split's rows."""
+        made_of = self.fingerprint(split, "again") | {"asked": content_digest([list(new) for new in asked])}
+        folder = self.run.folder / "answers"
+        rows = stored(folder, f"{split}-again", made_of, lambda: self._ask_again(split, asked)) if asked else []
+        return [row["prediction"] for row in rows]
+
+    def _ask_again(self, split: str, asked: Sequence[NewQuestion]) -> list[dict]:
+        dataset = self.splits[split].chosen([new.row for new in asked])
+        dataset.rows = [row | {"question": new.question} for row, new in zip(dataset.rows, asked, strict=True)]
+        model, processor = self.models.load()
+        candidates = load_candidates(self.config, self.splits, processor)
+        return predict(model, processor, dataset, self.config, candidates, self.progress)
 
     def _ask(self, split: str, variant: str) -> list[dict]:
         dataset, seed = self.splits[split], self.config.seed
@@ -56,7 +73,7 @@ class StoredAnswers:
         config = self._settings(variant)
         settings = config.as_dict()
         # The candidates stand in the fingerprint by their texts, whatever their file is called.
-        ignored = ("batch_size", "uncertain_below", "candidates")
+        ignored = ("batch_size", "candidates", *APPLIED_AFTER)
         rows = self.splits[split].rows
         exchange = {"partners": content_digest(partners(rows, self.config.seed))} if variant == "shuffled" else {}
         # what was stored before there were answer sets is asked again

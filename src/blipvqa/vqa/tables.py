@@ -11,7 +11,7 @@ from blipvqa.pages.wording import count, interval, number, share
 from blipvqa.vqa.baselines import TITLES
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.published import MACRO_F1, MACRO_F1_MEANING, PUBLISHED
-from blipvqa.vqa.titles import HEADLINE, counted, spoken
+from blipvqa.vqa.titles import CONTROLS, HEADLINE, counted, spoken
 
 
 def metrics_table(scores: Mapping) -> Html:
@@ -84,6 +84,21 @@ def slice_table(rows: Sequence[Mapping], title: str, unit: str = "questions (ima
     """A table of `metrics["slices"]`; levels without a question are left out."""
     shown = [(_slice(row["slice"]), number(row, "exact_match"), interval(row), count(row)) for row in rows if row["n"]]
     return table([title, "exact match", "95 % interval", unit], shown)
+
+
+def worst_table(rows: Sequence[Mapping], unit: str) -> Html:
+    """The worst slices, beside what remains of each without the luck of being the worst of many."""
+    shown = [
+        (_slice(row["slice"]), number(row, "exact_match"), interval(row), count(row), number(row, "shrunk"))
+        for row in rows
+        if row["n"]
+    ]
+    return table(["slice", "exact match", "95 % interval", unit, "without luck (shrunk)"], shown)
+
+
+def _worst_of(slices: Mapping) -> str:
+    looked_at = f" {slices['looked_at']}" if "looked_at" in slices else ""
+    return f"Worst of{looked_at} slices of ten questions and more: the worst of many is partly bad luck"
 
 
 def _slice(name: str) -> str:
@@ -186,7 +201,7 @@ def more_tables(scores: Mapping) -> Html:
     parts.append(titled("Further measures", variants_table(scores)))
     parts += [titled(f"By {spoken(axis)}", by_table(scores, axis)) for axis in scores["by"] if axis != "question_type"]
     parts += [
-        titled("Worst slices of ten questions and more", slice_table(slices["worst"], "slice", unit)),
+        titled(_worst_of(slices), worst_table(slices["worst"], unit)),
         titled("Open answers by length", slice_table(slices["answer_length"], "reference has", unit)),
     ]
     if "answer_frequency" in slices:
@@ -224,9 +239,17 @@ def stress_table(scores: Mapping) -> Html:
 
 
 def pointing_table(games: Mapping) -> Html:
-    """The pointing game of each (model, method): how often the peak lies in the box, and how often by chance."""
+    """The pointing game of each (model, method): how often the peak lies in the box, and what tells nothing of it."""
     rows = [
-        (name, method, count(game), number(game, "rate"), number(game, "chance"))
+        (
+            *(name, method, count(game), number(game, "rate"), interval(game), number(game, "chance")),
+            *(_control(game.get(control)) for control in CONTROLS),
+        )
         for (name, method), game in games.items()
     ]
-    return table(["model", "method", "questions", "peak in the box", "chance"], rows, left=2)
+    head = ["model", "method", "questions (images)", "peak in the box", "95 % interval", "boxes' area"]
+    return table([*head, "another row's map", "another question", "random decoder"], rows, left=2)
+
+
+def _control(entry: Mapping | None) -> str:
+    return f"{number(entry)} [{interval(entry)}]" if entry and entry["low"] is not None else number(entry)

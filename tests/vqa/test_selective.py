@@ -1,0 +1,111 @@
+"""Answering only when sure: one rule, chosen on validation, and no score that counts silence as a mistake."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from conftest import text_of
+
+from blipvqa.config.knobs import GenerateConfig
+from blipvqa.config.reading import ConfigError, load_config
+from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.vqa.answers import answered_right
+from blipvqa.vqa.confidence import abstain, fit_temperature
+from blipvqa.vqa.sections import answering_lines, answering_section, answering_table
+from blipvqa.vqa.selective import ANSWERING, answering_warnings, choose, score_answering, threshold_in_force
+
+FEW = Bootstrap(resamples=60)
+
+
+def answers(count, seed, split="test"):
+    """Open answers, each as often right as it says."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for i in range(count):
+        sure = generator.uniform(0.3, 0.99)
+        right = generator.random() < sure
+        rows.append(
+            {
+                "id": f"{split}/{i}",
+                "image_id": f"image{i // 3}",
+                "question": "what is it?",
+                "answer": "cyst" if right else "lung",
+                "prediction": "cyst",
+                "score": math.log(sure),
+            }
+        )
+    return rows
+
+
+@pytest.fixture(scope="module")
+def chosen():
+    validation = answers(300, 1, "validation")
+    calibration = fit_temperature(validation)
+    return validation, calibration | {ANSWERING: choose(validation, calibration)}
+
+
+def test_a_wish_is_chosen_on_validation_and_tested_on_the_scored_split(chosen):
+    validation, calibration = chosen
+    scores = score_answering(answers(600, 2), validation, calibration, GenerateConfig(wished_accuracy=0.8), FEW)
+    (asked,) = [row for row in scores["rows"] if row["asked"]]
+    assert asked["wish"] == 0.8 and scores["undefined"] is None
+    assert asked["validation"]["accuracy"]["value"] >= 0.8
+    accuracy, coverage = asked["scored"]["accuracy"], asked["scored"]["coverage"]
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"] and abs(accuracy["value"] - 0.8) < 0.08
+    assert 0.3 < coverage["value"] < 1 and coverage["n"] == 600 and accuracy["n"] < 600
+    spoiled = [row | {"answer": "x"} for row in answers(600, 2)]  # the scored split's references choose nothing
+    again = score_answering(spoiled, validation, calibration, GenerateConfig(wished_accuracy=0.8), FEW)
+    assert [row["threshold"] for row in again["rows"]] == [row["threshold"] for row in scores["rows"]]
+    json.dumps(scores, allow_nan=False)
+
+
+def test_a_wish_that_no_threshold_reaches_is_null_and_withholds_all(chosen):
+    validation, calibration = chosen
+    wrong = [row | {"answer": "lung"} for row in validation]
+    hopeless = calibration | {ANSWERING: choose(wrong, calibration)}
+    settings = GenerateConfig(wished_accuracy=0.9)
+    assert threshold_in_force(settings, hopeless) is None
+    assert {row["prediction"] for row in abstain(answers(5, 3), None, hopeless)} == {"uncertain"}
+    scores = score_answering(answers(50, 2), wrong, hopeless, settings, FEW)
+    assert all(row["threshold"] is None and row["scored"]["accuracy"]["value"] is None for row in scores["rows"])
+    assert "no threshold reaches an accuracy of 90%" in answering_warnings(scores)[0]
+    assert "none reaches it" in answering_table({"answering": scores})
+    assert answering_lines({"answering": scores}) == []
+
+
+@pytest.mark.parametrize("validation", [None, [], [{**answers(1, 0)[0], "score": None}]])
+def test_without_validation_it_is_undefined_not_a_number(validation):
+    settings = GenerateConfig(wished_accuracy=0.9)
+    scores = score_answering(answers(50, 2), validation, None, settings, FEW)
+    assert scores["undefined"].startswith("undefined")
+    assert all(row["threshold"] is None and row["scored"]["coverage"]["value"] is None for row in scores["rows"])
+    assert "undefined" in answering_warnings(scores)[0]
+    assert text_of(answering_section({"answering": scores, "split": "test"})).count("undefined") == 3
+
+
+def test_one_rule_says_what_is_withheld(chosen):
+    _, calibration = chosen
+    assert threshold_in_force(GenerateConfig(), None) == 0
+    assert threshold_in_force(GenerateConfig(uncertain_below=0.4), None) == 0.4
+    reached = threshold_in_force(GenerateConfig(wished_accuracy=0.8), calibration)
+    assert [reached] == [t for t, accuracy in calibration[ANSWERING] if accuracy >= 0.8][:1]
+    for none in (None, {}, {"yes_no": {}}):
+        with pytest.raises(ValueError, match="Evaluate the run, or set"):
+            threshold_in_force(GenerateConfig(wished_accuracy=0.8), none)
+
+
+def test_a_fixed_confidence_and_a_wish_together_are_refused_by_name():
+    with pytest.raises(ConfigError, match="wished_accuracy and uncertain_below both say what is withheld"):
+        load_config(None, {"generate.wished_accuracy": 0.9, "generate.uncertain_below": 0.5})
+    assert load_config(None, {"generate.uncertain_below": 0.5}).generate.uncertain_below == 0.5
+
+
+def test_silence_is_no_mistake(chosen):
+    """What is withheld keeps its answer: accuracy over all questions does not fall when the model may be silent."""
+    from blipvqa.vqa.confidence import with_confidence
+
+    rows = answers(60, 4)
+    marked = with_confidence(rows, 0.7, chosen[1])
+    assert any(row.get("withheld") for row in marked)
+    assert [answered_right(row) for row in marked] == [answered_right(row) for row in rows]

@@ -1,0 +1,77 @@
+"""Gaps between subgroups: real where they are, rarely where they are not, and small levels are named."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import text_of
+
+from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.numbers.gaps import adjusted_gaps, gaps
+from blipvqa.vqa.sections import subgroups_section
+from blipvqa.vqa.subgroups import score_subgroups
+
+FEW = Bootstrap(resamples=100)
+
+
+def rows_of(shares, images=40, questions=4, seed=0):
+    """Pictures of scanners that differ in how often answers are right."""
+    generator, rows = np.random.default_rng(seed), []
+    for scanner, share in shares.items():
+        for image in range(images if scanner != "rare" else 9):
+            for _ in range(questions):
+                right = generator.random() < share
+                rows.append(
+                    {
+                        "id": f"test/{len(rows)}",
+                        "image_id": f"{scanner}{image}",
+                        "question": "what is it?",
+                        "answer": "cyst",
+                        "prediction": "cyst" if right else "lung",
+                        "scanner": scanner,
+                    }
+                )
+    return rows
+
+
+def test_a_gap_is_found_and_levels_of_few_images_are_named():
+    scores = score_subgroups(rows_of({"old": 0.5, "new": 0.9, "newer": 0.9, "rare": 0.1}), ["scanner"], FEW)
+    first, second, last = scores["columns"]["scanner"]["gaps"]
+    assert {*first["levels"], *second["levels"]} == {"old", "new", "newer"}
+    assert first["real"] and second["real"] and not last["real"] and set(last["levels"]) == {"new", "newer"}
+    assert first["low"] <= first["difference"] <= first["high"] and first["p_holm"] >= first["p"]
+    assert (scores["fewest"], scores["tests"]) == (10, 3)
+    assert scores["columns"]["scanner"]["too_few"] == [{"level": "rare", "n": 36, "groups": 9}]
+    page = text_of(subgroups_section({"subgroups": scores}))
+    assert "Too few, with less than 10 images: rare (36 on 9)." in page and "all 3 gaps" in page
+    json.dumps(scores, allow_nan=False)
+
+
+def test_without_columns_or_levels_there_is_nothing_to_compare():
+    assert score_subgroups(rows_of({"a": 1.0}), [], FEW)["columns"] == {}
+    assert subgroups_section({"subgroups": score_subgroups([], [], FEW)}) is None
+    alone = score_subgroups(rows_of({"a": 1.0}), ["scanner"], FEW)
+    assert alone["columns"]["scanner"] == {"gaps": [], "too_few": []}
+    assert "No two levels" in text_of(subgroups_section({"subgroups": alone}))
+    without = score_subgroups(rows_of({"a": 0.7, "b": 0.5}), ["scanner"], Bootstrap(resamples=0))
+    assert without["columns"]["scanner"]["gaps"][0]["p"] is None
+
+
+def test_levels_without_a_mistake_are_not_surely_equal():
+    (gap,) = score_subgroups(rows_of({"a": 1.0, "b": 1.0}, images=12), ["scanner"], FEW)["columns"]["scanner"]["gaps"]
+    assert gap["low"] < -0.02 and gap["high"] > 0.02 and not gap["real"]
+
+
+@pytest.mark.parametrize("by_image", [True, False])
+def test_equal_levels_are_rarely_called_different(by_image):
+    """Five levels, of images or of questions, ten gaps each time: any of them is real in at most about 5 of 100 sets."""
+    generator, wrong, covered = np.random.default_rng(1), 0, 0
+    for seed in range(60):
+        groups = np.repeat(np.arange(100), generator.integers(1, 8, size=100))
+        right = (generator.random(len(groups)) < generator.beta(1.6, 0.7, size=100)[groups]).astype(float)
+        level = generator.integers(5, size=100)[groups] if by_image else generator.integers(5, size=len(groups))
+        rows = {str(name): np.flatnonzero(level == name) for name in range(5)}
+        tests = gaps(right, groups, rows, Bootstrap(resamples=100, seed=seed))
+        wrong += any(gap["real"] for gap in adjusted_gaps(tests))
+        covered += sum(gap["low"] <= 0 <= gap["high"] for gap in tests)
+    assert wrong <= 8 and covered / 600 > 0.93
