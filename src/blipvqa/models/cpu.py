@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 # Multiplications of a linear layer; below, what oneDNN takes to prepare for a new shape (0.3 ms) is more than it gains
 WORTH_IT = 2**25
+STEP_WORTH_IT = 2**21  # of a step of writing, `x [R,1,in]`: the next token's has the same shape, which is then prepared
 ROW_WORTH_IT = 2**24  # multiplications of a row of attention; below, a call for each row takes longer than it saves
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
@@ -37,7 +38,8 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., in]` → `[..., out]`."""
-        if not onednn_takes(x) or x.numel() * self.out_features < WORTH_IT:
+        worth_it = STEP_WORTH_IT if x.ndim == 3 and x.shape[1] == 1 else WORTH_IT
+        if not onednn_takes(x) or x.numel() * self.out_features < worth_it:
             return super().forward(x)
         y = _Product.apply(x.reshape(-1, self.in_features), self.weight, self.bias)
         return y.view(*x.shape[:-1], self.out_features)

@@ -76,7 +76,9 @@ class Writer:
         for layer in decoder.bert.encoder.layer:
             cross, heads = layer.crossattention.self, layer.attention.self.num_attention_heads
             seen = tuple(
-                part(states).view(*states.shape[:2], heads, -1).transpose(1, 2) for part in (cross.key, cross.value)
+                # read again for every token: strided, as they were projected, attention takes half as long again
+                part(states).view(*states.shape[:2], heads, -1).transpose(1, 2).contiguous()
+                for part in (cross.key, cross.value)
             )
             self.seen.append(seen)
             room = (len(states), heads, max_length, layer.attention.self.attention_head_size)
@@ -104,7 +106,7 @@ class Writer:
             y = attend(query, seen_keys, seen_values, self.mask)
             x = layer.crossattention.output(y.transpose(1, 2).reshape(x.shape), x)
             x = layer.feed_forward_chunk(x)
-        return self.decoder.cls(x[:, -1]).float()
+        return self.decoder.cls(x[:, -1:])[:, 0].float()
 
     def follow(self, rows: Tensor) -> None:
         """Go on with the texts `rows [R']` as they are now; the same number of texts for each memory."""
