@@ -2,6 +2,7 @@
 
     train    the report's loop, transformers.Trainer, ours: questions a second, peak memory, share of the matmul rate
     predict  one question at a time, batched plain generate, ours; ours must answer as one at a time does
+    captions a training step and beam search, beside plain transformers: captions a second (caption_contenders.py)
     data     pictures a second: decoded each time, first epoch, later epochs
     growth   seconds and memory from 1,000 to 100,000 questions: loading, sampling, scoring
 
@@ -37,23 +38,32 @@ from blipvqa.runs.files import write_json
 HERE = Path(__file__).parent
 PATHVQA_QUESTIONS = 19_654  # of its train split
 TRAIN = {"report": "the report's loop", "trainer": "transformers.Trainer", "ours": "ours"}
+CAPTION_TRAIN = {"notebook": "the captioning notebook", "report": "padded to 32", "ours": "ours"}
+CAPTION_WRITE = {"single": "one picture at a time", "batched": "batched plain generate", "ours": "ours"}
+CAPTIONS = {"train-1": CAPTION_TRAIN, "train-5": CAPTION_TRAIN, "write-20": CAPTION_WRITE, "write-60": CAPTION_WRITE}
 PREDICT = {"single": "one question at a time", "batched": "batched plain generate", "ours": "ours"}
 
 
-def contend(what: str, names: dict[str, str], rounds: int, quick: bool) -> dict:
+def contend(
+    what: str, names: dict[str, str], rounds: int, quick: bool, script: str = "contenders.py", unit: str = "questions"
+) -> dict:
     """Every contender in turn, each in a process of its own, `rounds` times."""
     found: dict[str, list[dict]] = {who: [] for who in names}
     for number in range(rounds):
         for who in names:
-            command = [sys.executable, str(HERE / "contenders.py"), what, who, *["--quick"][:quick]]
+            command = [sys.executable, str(HERE / script), what, who, *["--quick"][:quick]]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise RuntimeError(f"{what} {who} failed:\n{done.stderr[-2000:]}")
             found[who].append(json.loads(done.stdout.splitlines()[-1]))
             print(
-                f"{what}, round {number + 1}, {names[who]}: {rate(found[who][-1]):.3f} questions a second", flush=True
+                f"{what}, round {number + 1}, {names[who]}: {rate(found[who][-1], unit):.3f} {unit} a second",
+                flush=True,
             )
-    results = {who: summary(runs) for who, runs in found.items()}
+    results = {who: summary(runs, unit) for who, runs in found.items()}
+    if what.startswith("write"):
+        plain, ours = (found[who][0]["written"] for who in ("single", "ours"))
+        results["ours"]["captions_equal"] = sum(a == b for a, b in zip(plain, ours, strict=True)) / len(plain)
     if what == "predict":
         pairs = [
             pair
@@ -66,14 +76,22 @@ def contend(what: str, names: dict[str, str], rounds: int, quick: bool) -> dict:
     return results
 
 
-def rate(run: dict) -> float:
-    return run["questions"] / run["seconds"]
+def captions(rounds: int, quick: bool) -> dict:
+    """What `contend` gives of each measurement."""
+    return {
+        what: contend(what, names, rounds, quick, "caption_contenders.py", "captions")
+        for what, names in CAPTIONS.items()
+    }
 
 
-def summary(runs: list[dict]) -> dict:
-    rates = [rate(run) for run in runs]
+def rate(run: dict, unit: str = "questions") -> float:
+    return run[unit] / run["seconds"]
+
+
+def summary(runs: list[dict], unit: str) -> dict:
+    rates = [rate(run, unit) for run in runs]
     found = {
-        "questions_per_second": statistics.median(rates),
+        f"{unit}_per_second": statistics.median(rates),
         "lowest": min(rates),
         "highest": max(rates),
         "rounds": len(runs),
@@ -206,17 +224,20 @@ def picture(results: dict, path: Path) -> None:
 
 
 def table(results: dict) -> str:
-    lines = [f"{'':34}{'a second':>10}{'spread':>18}{'times':>8}{'GiB':>7}{'of matmul':>11}{'of oneDNN':>11}"]
-    for part, names in (("train", TRAIN), ("predict", PREDICT), ("data", {n: n for n in results["data"]})):
-        key = "images_per_second" if part == "data" else "questions_per_second"
-        first = results[part][next(iter(names))][key]
+    lines = [f"{'':44}{'a second':>10}{'spread':>18}{'times':>8}{'GiB':>7}{'of matmul':>11}{'of oneDNN':>11}"]
+    parts = [("train", TRAIN, results["train"], "questions"), ("predict", PREDICT, results["predict"], "questions")]
+    parts += [(f"captions {what}", CAPTIONS[what], found, "captions") for what, found in results["captions"].items()]
+    parts += [("data", {name: name for name in results["data"]}, results["data"], "images")]
+    for part, names, measured_part, unit in parts:
+        key = f"{unit}_per_second"
+        first = measured_part[next(iter(names))][key]
         for who, name in names.items():
-            found = results[part][who]
+            found = measured_part[who]
             shares = "".join(f"{share:11.0%}" for share in found.get("shares", {}).values())
             memory = f"{found['peak_memory_gib']:.1f}" if "peak_memory_gib" in found else ""
             spread = f"{figures(found['lowest'])} to {figures(found['highest'])}"
             lines.append(
-                f"{part + ': ' + name:34}{figures(found[key]):>10}{spread:>18}{found[key] / first:8.1f}{memory:>7}{shares}"
+                f"{part + ': ' + name:44}{figures(found[key]):>10}{spread:>18}{found[key] / first:8.1f}{memory:>7}{shares}"
             )
     hours = {
         name: PATHVQA_QUESTIONS / results["train"][who]["questions_per_second"] / 3600 for who, name in TRAIN.items()
@@ -230,7 +251,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument(
-        "--only", choices=["train", "predict", "data", "growth"], help="measure this alone, and keep the rest as it was"
+        "--only",
+        choices=["train", "predict", "captions", "data", "growth"],
+        help="measure this alone, and keep the rest as it was",
     )
     given = parser.parse_args()
     rounds = 1 if given.quick else given.rounds
@@ -238,6 +261,7 @@ def main() -> None:
     parts = {
         "train": lambda: contend("train", TRAIN, rounds, given.quick),
         "predict": lambda: contend("predict", PREDICT, rounds, given.quick),
+        "captions": lambda: captions(rounds, given.quick),
         "data": lambda: data_speed(max(3, rounds), given.quick),
         "growth": lambda: growth([100, 1000] if given.quick else [1000, 10_000, 100_000]),
     }

@@ -23,6 +23,9 @@ def test_the_quick_bench_runs_and_answers_agree(benchmarks, root):
     results = json.loads((root / "outputs" / "bench" / "quick.json").read_text())
     assert set(results["train"]) == {"report", "trainer", "ours"}
     assert all(found["questions_per_second"] > 0 for part in ("train", "predict") for found in results[part].values())
+    assert set(results["captions"]) == {"train-1", "train-5", "write-20", "write-60"}
+    assert all(entry["captions_per_second"] > 0 for part in results["captions"].values() for entry in part.values())
+    assert all(results["captions"][what]["ours"]["captions_equal"] == 1 for what in ("write-20", "write-60"))
     assert [row["questions"] for row in results["growth"]] == [100, 1000]
     assert (root / "outputs" / "bench" / "quick.png").stat().st_size > 10_000
 
