@@ -33,6 +33,7 @@ FLOORS = {
     "continual": 7,
     "ensemble": 7,
     "sweep": 7,
+    "board": 7,
     "workflow": 7,
     "sharing": 7,
     "page": 7,

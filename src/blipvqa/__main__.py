@@ -65,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     grid.add_argument("--devices", metavar="0,1", help="GPUs to run on side by side; by default all")
     compare = commands.add_parser("compare", help="two runs side by side")
     compare.add_argument("runs", nargs=2)
+    commands.add_parser("board", help="every run of outputs/ on one page")
     commands.add_parser("clean-cache", help="remove resized images and drawn data").add_argument("config", nargs="?")
     options = parser.parse_args(arguments)
     try:
@@ -89,6 +90,8 @@ def _run(options: argparse.Namespace) -> int:
 
     if options.command == "sweep":
         return _sweep(options)
+    if options.command == "board":
+        return _board()
     if options.command == "clean-cache":
         return _clean_cache(load_config(options.config))
     if options.command in ("export", "push"):
@@ -140,7 +143,15 @@ def _sweep(options: argparse.Namespace) -> int:
     failed = sum(not outcome.well for outcome in outcomes)
     if failed:
         print(f"{failed} of {len(outcomes)} runs did not finish; the same command goes on with them", file=sys.stderr)
+    _board()
     return 1 if failed else 0
+
+
+def _board() -> int:
+    from blipvqa.board import write_board
+
+    print(f"open {write_board().relative_to(project_root())}")
+    return 0
 
 
 def _train(config: Config) -> int:

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from blipvqa.captions import figures, tables
 from blipvqa.captions.pictures import mistakes, prediction_card, sample_progress, worst_first
 from blipvqa.captions.terms import Finder, load_terms
+from blipvqa.captions.titles import HEADLINE
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.pages.html import bullets, drawing
 from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, section, wide
 from blipvqa.pages.report import report_page, training_section
+from blipvqa.pages.seeds import seeds_section
 from blipvqa.pages.wording import interval, number
 from blipvqa.runs.run import Run
 from blipvqa.training.trained import Results
@@ -23,6 +25,7 @@ def report(results: Results) -> str:
     run, scores, splits = results.run, results.scores, results.splits
     sections = [
         _numbers(scores),
+        seeds_section(run, HEADLINE),
         _training(run, splits),
         _looking(scores),
         section("Known of the data", bullets([*scores["data"]["leaks"], *scores["data"]["changes"]])),

@@ -46,4 +46,5 @@ CAPTION = Task(
     evaluate=evaluate,
     views=views,
     notebooks=("01_explore_data", "02_finetune", "06_captions"),
+    headline=("cider_d", "bleu_4", "rouge_l", "terms_recalled", "terms_invented"),
 )

@@ -5,6 +5,7 @@
 - `grouping`: rows by what they share
 - `bootstrap`: 95 % intervals, by drawing groups of rows with replacement
 - `few_groups`: intervals that hold where groups are few
+- `spread`: mean and spread of a number over seeds
 - `classes`: macro F1 over classes
 - `comparison`: which differences between two matrices of counts are real, one by one and of many
 - `calibration`: whether a stated probability can be believed, and the fit that repairs it

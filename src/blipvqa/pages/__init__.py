@@ -6,6 +6,7 @@
 - `tables`: tables from columns and titles
 - `gallery`: cards and tables with pictures
 - `report`: what every run's report has
+- `seeds`: what an interval of one run leaves out, and the spread over seeds
 - `figures`: one look for all figures, in which text is only text
 - `plots`: the figures that any task uses
 - `certainty`: figures of how sure a model is, and how rightly

@@ -51,11 +51,13 @@ def write_page(
     subtitle: str = "",
     warnings: Sequence[str] = (),
     searchable: bool = False,
+    sortable: bool = False,
 ) -> str:
-    """A self-contained page; without a `heading` it shows its title, `searchable` where it has a `search_gallery`."""
-    script = _file("page.js") if searchable else ""
+    """A self-contained page; without a `heading` it shows its title, `searchable` where it has a `search_gallery`,
+    `sortable` where it has tables of `tables.sortable_table`."""
+    script = _file("page.js") * searchable + _file("sort.js") * sortable
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    allowed = f"; script-src 'sha256-{digest}'" if searchable else ""
+    allowed = f"; script-src 'sha256-{digest}'" if script else ""
     return _environment.get_template("page.html").render(
         title=title,
         heading=title if heading is None else heading,

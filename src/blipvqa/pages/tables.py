@@ -13,8 +13,13 @@ CELL = "padding:3px 10px;border-bottom:1px solid var(--line,#e3e6e8);vertical-al
 TEXT, NUMBER = "text-align:left;min-width:7.5em;overflow-wrap:anywhere", "text-align:right;white-space:nowrap"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence], left: int = 1) -> Html:
-    """A table; the first `left` columns are text, the rest numbers. Cells that are Html stay as they are."""
+def table(head: Sequence[str], rows: Iterable[Sequence], left: int = 1, sortable: bool = False) -> Html:
+    """A table; the first `left` columns are text, the rest numbers. Cells that are Html stay as they are.
+
+    `sortable`: a press on a head sorts it, by the number that a cell begins with or by its text, on a page that is too.
+    """
+    if sortable:
+        head = [Html('<button type="button">{}</button>').format(title) for title in head]
 
     def row(cells: Sequence, tag: str) -> Html:
         styles = (CELL + (TEXT if i < left else NUMBER) for i in range(len(cells)))
@@ -23,8 +28,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence], left: int = 1) -> Html:
         )
 
     body = join(Html("<tr>{}</tr>").format(row(cells, "td")) for cells in rows)
-    page = Html('<table style="{}"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>')
-    return page.format(Html(TABLE), row(head, "th"), body)
+    kind = Html(' class="sortable"') if sortable else ""
+    page = Html('<table{} style="{}"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>')
+    return page.format(kind, Html(TABLE), row(head, "th"), body)
 
 
 def split_table(splits: Mapping, unit: str) -> Html:

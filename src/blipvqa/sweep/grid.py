@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from blipvqa.config.knobs import NAME_PATTERN, TEXTS, Config, ConfigError
-from blipvqa.config.reading import flatten, load_config, parse_overrides
+from blipvqa.config.knobs import NAME_PATTERN, Config, ConfigError
+from blipvqa.config.reading import every_difference, load_config, parse_overrides
+from blipvqa.config.recipes import result_settings
 from blipvqa.runs.run import has_other_settings
 from blipvqa.tasks import task_of
 from blipvqa.training.settings import check_settings
-
-# Knobs that change neither weights nor scores: runs that differ in these alone are one run.
-WITHOUT_RESULT = (
-    "name",
-    "fresh",
-    "reference_curve",
-    "data.cache_dir",
-    "data.cache_gigabytes",
-    "train.workers",
-    "train.samples",
-    "train.log_every",
-    "train.checkpoint_every",
-    "train.keep_checkpoints",
-    "train.max_minutes",
-    "train.tracker",
-    "generate.batch_size",
-)
 
 
 @dataclass(frozen=True)
@@ -126,9 +109,9 @@ def _refuse_the_same(points: Sequence[Point], base: Config, values: dict[str, li
     by_result: dict[str, Config] = {}
     names: set[str] = set()
     for point in points:
-        other = by_result.setdefault(result_settings(point.config), point.config)
+        other = by_result.setdefault(str(result_settings(point.config)), point.config)
         if other is not point.config:
-            keys = _differences(other, point.config)
+            keys = every_difference({**other.as_dict(), "name": ""}, {**point.config.as_dict(), "name": ""})
             why = f"{', '.join(keys)} changes nothing there" if keys else "their values are the same"
             raise ConfigError(f"runs '{other.name}' and '{point.config.name}' of the grid are one: {why}")
         if point.config.name in names:
@@ -147,23 +130,3 @@ def _refuse_the_same(points: Sequence[Point], base: Config, values: dict[str, li
 
 def _key(pair: str) -> str:
     return pair.partition("=")[0].strip()
-
-
-def _differences(a: Config, b: Config) -> list[str]:
-    one, other = flatten(a.as_dict()), flatten(b.as_dict())
-    return [key for key in one | other if key != "name" and one.get(key) != other.get(key)]
-
-
-def result_settings(config: Config) -> str:
-    """The settings that weights and scores depend on, as one text."""
-    unread = [f"{task}." for task in TEXTS if task != config.task]  # a section with a task's name is that task's
-    unread += ["data.synthetic."] * (config.data.source != "synthetic")
-    unread += ["model.scratch."] * (config.model.name != "scratch")
-    unread += ["model.lora.alpha", "model.lora.dropout", "model.lora.towers"] * (config.model.lora.rank == 0)
-    if "answer" not in config.texts:
-        unread.append("generate.")
-    elif config.generate.method != "rank":
-        unread += ["generate.candidates", "generate.closed_yes_no", "generate.shortlist"]
-    settings = flatten(config.as_dict())
-    read = {k: v for k, v in settings.items() if k not in WITHOUT_RESULT and not k.startswith(tuple(unread or ["\0"]))}
-    return json.dumps(read, sort_keys=True)

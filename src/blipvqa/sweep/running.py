@@ -19,10 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.config.recipes import result_settings
 from blipvqa.data.dataset import load_splits
 from blipvqa.data.fingerprint import fingerprint
 from blipvqa.runs.run import Run, RunError, indented
-from blipvqa.sweep.grid import Point, result_settings
+from blipvqa.sweep.grid import Point
 from blipvqa.training.trained import evaluated_split
 
 PROGRAM = (sys.executable, "-m", "blipvqa", "run")

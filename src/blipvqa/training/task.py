@@ -81,6 +81,7 @@ class Task:
     evaluate: Callable[..., Run]  # (config, split, **options): predictions and metrics of a trained run
     views: Callable[[], Views]  # how it is looked at; a call, so that no figure is loaded before one is drawn
     notebooks: tuple[str, ...]  # what `make run` executes, in order
+    headline: tuple[str, ...] = ()  # names of `measures` that the board of all runs shows; empty: the first four
 
 
 def nothing_remembered(_model: nn.Module, _config: Config) -> dict[str, Tensor]:

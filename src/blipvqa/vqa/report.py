@@ -19,6 +19,7 @@ from blipvqa.pages import certainty
 from blipvqa.pages.html import bullets, drawing
 from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, section, wide
 from blipvqa.pages.report import report_page, training_section
+from blipvqa.pages.seeds import seeds_section
 from blipvqa.pages.tables import confidence_table
 from blipvqa.pages.wording import count, share
 from blipvqa.runs.run import Run
@@ -31,6 +32,7 @@ from blipvqa.vqa.grounding import verdict_line
 from blipvqa.vqa.notes import stored_notes
 from blipvqa.vqa.pictures import explanations, prediction_card, sample_progress
 from blipvqa.vqa.review import read_review
+from blipvqa.vqa.titles import HEADLINE
 
 PICTURES = 300
 QUESTIONS_A_CARD = 8
@@ -42,6 +44,7 @@ def report(results: Results) -> str:
     scores, predictions = results.scores, results.predictions
     sections = [
         _numbers(scores),
+        seeds_section(run, HEADLINE),
         _curves(run, splits),
         _grounding(scores),
         _confidence(scores),

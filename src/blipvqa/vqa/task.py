@@ -9,6 +9,7 @@ from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.card import write_card
 from blipvqa.vqa.evaluation import evaluate
 from blipvqa.vqa.measures import MEASURES
+from blipvqa.vqa.titles import SHOWN_FIRST
 from blipvqa.vqa.validation import Validation
 
 
@@ -46,4 +47,5 @@ VQA = Task(
     evaluate=evaluate,
     views=views,
     notebooks=("01_explore_data", "02_finetune", "03_evaluate", "04_inspect_predictions"),
+    headline=SHOWN_FIRST,
 )

@@ -1,0 +1,46 @@
+"""Which settings a result depends on: what makes two runs the same run, or seeds of one recipe."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from blipvqa.config.knobs import TEXTS, Config
+from blipvqa.config.reading import flatten
+
+# Knobs that change neither weights nor scores: runs that differ in these alone are one run.
+WITHOUT_RESULT = (
+    "name",
+    "fresh",
+    "reference_curve",
+    "data.cache_dir",
+    "data.cache_gigabytes",
+    "train.workers",
+    "train.samples",
+    "train.log_every",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.max_minutes",
+    "train.tracker",
+    "generate.batch_size",
+)
+
+
+def result_settings(config: Config) -> dict[str, Any]:
+    """The settings that weights and scores depend on, {dotted key: value}."""
+    unread = [f"{task}." for task in TEXTS if task != config.task]  # a section with a task's name is that task's
+    unread += ["data.synthetic."] * (config.data.source != "synthetic")
+    unread += ["model.scratch."] * (config.model.name != "scratch")
+    unread += ["model.lora.alpha", "model.lora.dropout", "model.lora.towers"] * (config.model.lora.rank == 0)
+    if "answer" not in config.texts:
+        unread.append("generate.")
+    elif config.generate.method != "rank":
+        unread += ["generate.candidates", "generate.closed_yes_no", "generate.shortlist"]
+    settings = flatten(config.as_dict())
+    return {k: v for k, v in settings.items() if k not in WITHOUT_RESULT and not k.startswith(tuple(unread))}
+
+
+def recipe(config: Config) -> str:
+    """What two runs have in common that differ in their seed alone, as one text; data are compared by their rows."""
+    settings = {key: value for key, value in result_settings(config).items() if key not in ("seed", "data.source")}
+    return json.dumps(settings, sort_keys=True)

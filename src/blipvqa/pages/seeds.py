@@ -1,0 +1,40 @@
+"""What an interval of one run leaves out: how much another seed would change, where other seeds were run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from blipvqa.numbers.spread import Spread, spread
+from blipvqa.pages.html import Html
+from blipvqa.pages.page import Section, paragraph, section, wide
+from blipvqa.pages.tables import table
+from blipvqa.pages.wording import interval, number
+from blipvqa.runs.run import Run
+from blipvqa.runs.seeds import seeds_of
+
+LEFT_OUT = "The intervals of this page are of one trained model: they leave out that another seed gives another model. "
+NOT_KNOWN = "No other seed of this recipe lies in outputs/, so how much that is is not known; make sweep runs some."
+
+
+def seeds_section(run: Run, titles: Mapping[str, str]) -> Section:
+    """The spread over the seeds of a run's recipe, by the `titles` of measures; or that it is not known."""
+    seeds = seeds_of(run)
+    if len(seeds) < 2:
+        return section("Another seed", paragraph(LEFT_OUT + NOT_KNOWN))
+    overall = [each.scores["overall"] for each in seeds]
+    rows = []
+    for name, title in titles.items():
+        over = spread([(of.get(name) or {}).get("value") for of in overall])
+        own = overall[0].get(name)
+        if over["n"]:
+            rows.append((title, number(own), number(over), number(over, "sd"), interval(over), over["n"]))
+    names = ", ".join(f"{each.run.name} (seed {each.run.config.seed})" for each in seeds)
+    text = f"{LEFT_OUT}Over {len(seeds)} seeds of this recipe on the same rows, {names}:"
+    head = ["", "this run", "mean over seeds", "standard deviation", "95 % interval of the mean", "seeds"]
+    return section("Another seed", paragraph(text), wide(table(head, rows)))
+
+
+def spread_cell(over: Spread) -> Html:
+    """ "0.612 ± 0.013 (n 3)", and the interval of the mean below it."""
+    sd = f" ± {number(over, 'sd')}" if over["sd"] is not None else ""
+    return Html("<b>{}</b>{} (n&nbsp;{}) <small>{}</small>").format(number(over), sd, over["n"], interval(over))
