@@ -59,8 +59,8 @@ export: $(READY)  ## make export NAME=x FORM=int8: a smaller model for a CPU, in
 push: $(READY)  ## make push NAME=x REPO=owner/name [SEND=1]: a run's model to the Hub; shows what, sends with SEND=1
 	$(BIN)/python -m blipvqa push --name "$(NAME)" --repo "$(REPO)" $(if $(SEND),--send)
 
-page: $(READY)  ## make page NAME=x: a page on this machine, to ask a run about your own pictures
-	$(BIN)/python -m blipvqa page $(GIVEN)
+page: $(READY)  ## make page NAME=x [NEAREST=run]: a page on this machine, to ask a run about your own pictures
+	$(BIN)/python -m blipvqa page $(GIVEN) $(if $(NEAREST),--nearest $(NEAREST))
 
 sweep: $(READY)  ## make sweep CONFIG=configs/x.yaml GRID="seed=0,1,2" [NAME=x] [SET="…"] [DEVICES=0,1]: a run for each point
 	$(BIN)/python -m blipvqa sweep $(or $(CONFIG),configs/demo.yaml) $(GIVEN) --grid $(GRID) $(if $(DEVICES),--devices "$(DEVICES)")

@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     page.add_argument("--name", help="the run's name; by default demo")
     page.add_argument("--host", default="127.0.0.1", help="beyond this machine it wants BLIPVQA_PAGE_PASSWORD")
     page.add_argument("--port", type=int, default=7860)
+    page.add_argument("--nearest", metavar="RUN", help="a run of task: retrieval, which shows like training pictures")
     page.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. generate.uncertain_below=0.5")
     grid = commands.add_parser("sweep", help="a run for each point of a grid of settings")
     grid.add_argument("config", help="a file of configs/")
@@ -98,7 +99,7 @@ def _run(options: argparse.Namespace) -> int:
         return _take_away(run_config(options.name), options)
     overrides = parse_overrides(options.set)
     if options.command == "page":
-        return _page(run_config(options.name, None, overrides), options.host, options.port)
+        return _page(run_config(options.name, None, overrides), options)
     if options.command == "predict":
         return _predict(run_config(options.name, None, overrides), options)
     if options.command in TRAINING:
@@ -190,13 +191,16 @@ def _take_away(config: Config, options: argparse.Namespace) -> int:
     return 0
 
 
-def _page(config: Config, host: str, port: int) -> int:
+def _page(config: Config, options: argparse.Namespace) -> int:
     try:
         from blipvqa.page.serving import serve
     except ModuleNotFoundError as error:
         raise InputError(f"the page needs {error.name}: pip install 'blipvqa[page]'") from None
 
-    serve(config, host, port)
+    from blipvqa.runs.run import Run, run_config
+
+    nearest = Run(run_config(options.nearest).folder) if options.nearest else None
+    serve(config, options.host, options.port, nearest)
     return 0
 
 

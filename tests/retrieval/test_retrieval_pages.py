@@ -13,6 +13,7 @@ from PIL import Image
 from blipvqa import Run, evaluate, load_config, load_splits, make_index, search
 from blipvqa.data.formats import SourceError
 from blipvqa.errors import InputError
+from blipvqa.page.answers import NEAREST, Answers
 from blipvqa.retrieval import nearest
 from blipvqa.retrieval import search as searching
 from blipvqa.retrieval.matching import look_at_pair
@@ -201,3 +202,23 @@ def test_a_pair_is_looked_at_word_by_word(run):
     assert pair.match == pytest.approx(run.predictions("test")[0]["match"], abs=1e-4)
     assert " ".join(word for word, _ in pair.looks) == row["caption"].lower()
     assert all(look.shape == (4, 4) for _, look in pair.looks)
+
+
+def test_pictures_of_another_size_are_searched_at_the_model_s_own(run):
+    larger = load_splits(
+        run.config.model_copy(update={"model": run.config.model.model_copy(update={"image_size": 48})})
+    )
+    index = make_index(run, larger["test"], progress=False)
+    own = make_index(run, "test", progress=False)
+    assert larger["test"].pixels(0).shape[-1] == 48 and index.pixels([0]).shape[-1] == 32
+    assert torch.equal(index.pictures, own.pictures)
+
+
+def test_beside_an_answer_stand_the_nearest_training_pictures_with_their_answers(run):
+    train = load_splits(load_config(None, TINY, "questions"))["train"]
+    index = make_index(run, train, progress=False)
+    assert not index.texts and len(index.pictures) == 24
+    nearest = Answers(None, None, None, index)._nearest(train.image(0))
+    assert len(nearest) == NEAREST and nearest[0]["cosine"] == 1.0
+    assert nearest[0]["said"][0] == f"{train.rows[0]['question']} {train.rows[0]['answer']}"
+    assert nearest[0]["picture"].startswith("data:image/jpeg")

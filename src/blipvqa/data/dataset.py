@@ -104,6 +104,12 @@ class VQADataset(Dataset):
         other._source_rows = [self._source_rows[i] for i in rows]
         return other
 
+    def stored_in(self, store: ImageStore) -> VQADataset:
+        """The same rows with pixels of another store, and so of its size."""
+        other = copy.copy(self)
+        other.store = store
+        return other
+
     def chosen(self, rows: list[int]) -> VQADataset:
         """These rows only."""
         other = copy.copy(self)

@@ -18,22 +18,27 @@ from PIL import Image
 from blipvqa.config.knobs import GenerateConfig
 from blipvqa.data.images import resize_image
 from blipvqa.pages.maps import beside_its_map
+from blipvqa.retrieval.index import Index
+from blipvqa.retrieval.search import search
 from blipvqa.vqa.asking import ask
 from blipvqa.vqa.explanations import explain
 from blipvqa.vqa.pictures import set_line
 
 SIDE = 360  # pixels of a picture that the page shows
+NEAREST, SMALL = 4, 140  # training pictures beside an answer, and their pixels
+ROWS = 3  # questions with their answers that one of them shows
 
 
 class Answers:
-    """What a model answers on the page."""
+    """What a model answers on the page; with an `index` of the training pictures, beside the nearest of them."""
 
-    def __init__(self, model, processor, settings: GenerateConfig):
-        self.model, self.processor, self.settings = model, processor, settings
+    def __init__(self, model, processor, settings: GenerateConfig, index: Index | None = None):
+        self.model, self.processor, self.settings, self.index = model, processor, settings, index
 
     def __call__(self, picture: bytes, question: str, with_map: bool) -> dict:
-        """`answer`, `confidence` (None where there is none), `withheld`, `notes` on the answer, and `picture`, as it
-        was seen; with a map of what moved the answer beside it, where the answer was given.
+        """`answer`, `confidence` (None where there is none), `withheld`, `notes` on the answer, `nearest` training
+        pictures with their answers, and `picture`, as it was seen; with a map of what moved the answer beside it, where
+        the answer was given.
 
         Raises ImageError and InputError.
         """
@@ -52,8 +57,19 @@ class Answers:
             "confidence": answered.confidence,
             "withheld": answered.withheld,
             "notes": [] if answered.answer_set is None else [set_line(answered.answer_set)],
+            "nearest": self._nearest(answered.image) if self.index else [],
             "picture": _as_link(shown),
         }
+
+    def _nearest(self, picture: Image.Image) -> list[dict]:
+        """The training pictures that look most alike: `picture`, `cosine` and what was `said` of each."""
+        nearest = []
+        for hit in search(self.index, picture, k=NEAREST):
+            image = hit.image()
+            image.thumbnail((SMALL, SMALL))
+            said = [f"{row['question']} {row['answer']}" for row in hit.rows[:ROWS]]
+            nearest.append({"picture": _as_link(image), "cosine": round(hit.score, 2), "said": said})
+        return nearest
 
 
 def _as_link(image: Image.Image) -> str:

@@ -17,11 +17,13 @@ import sys
 import uvicorn
 
 from blipvqa.config.knobs import Config
+from blipvqa.data.dataset import load_splits
 from blipvqa.errors import InputError
 from blipvqa.models.devices import pick_device
 from blipvqa.models.loading import load_model
 from blipvqa.page.answers import Answers
 from blipvqa.page.application import make_application
+from blipvqa.retrieval.index import make_index
 from blipvqa.runs.run import Run, RunError
 from blipvqa.vqa.calibration import read_calibration, stored_calibration
 from blipvqa.vqa.selective import threshold_in_force
@@ -30,8 +32,11 @@ PASSWORD = "BLIPVQA_PAGE_PASSWORD"  # of the environment: on a command line othe
 SHORTEST = 12  # characters
 
 
-def serve(config: Config, host: str = "127.0.0.1", port: int = 7860) -> None:
+def serve(config: Config, host: str = "127.0.0.1", port: int = 7860, nearest: Run | None = None) -> None:
     """Show the page of the run that `config` names, until Ctrl-C or a signal to end.
+
+    With `nearest`, a run of task: retrieval, the training pictures that look most alike stand beside each answer; its
+    index of them is made, or added to, before the page opens.
 
     Raises InputError for a host beyond this machine without a password, or a port that is taken; RunError without a
     model.
@@ -44,7 +49,8 @@ def serve(config: Config, host: str = "127.0.0.1", port: int = 7860) -> None:
         print(f"{run.name}: no threshold reaches generate.wished_accuracy on validation: every answer is withheld")
     with _listening(host, port) as listener:
         model, processor = load_model(str(run.model_folder), config)
-        answers = Answers(model.to(pick_device()), processor, config.generate)
+        index = make_index(nearest, load_splits(config)["train"]) if nearest else None
+        answers = Answers(model.to(pick_device()), processor, config.generate, index)
         application = make_application(answers, run.name, password, stored_calibration(model) is not None)
         server = uvicorn.Server(
             uvicorn.Config(

@@ -77,6 +77,9 @@ def plot_ranks(predictions: Sequence[Mapping]) -> Figure:
             axes.plot(k, np.searchsorted(ranks, k, side="right") / len(ranks), color=colour, label=text)
         axes.plot(k, [chance_of_recall(n, right[direction], size).mean() for n in k], "--", color=GREY, label="chance")
         axes.set(xscale="log", ylim=(0, 1.02), xlabel=f"first k of {size:,}")
+        marks = [mark for power in range(7) for mark in (10**power, 3 * 10**power) if mark <= size]
+        axes.set_xticks(marks, [f"{mark:,}" for mark in marks])  # else they are formulas, which no figure here draws
+        axes.set_xticks([], minor=True)
         heading(axes, what)
     both[0].set_ylabel("share of searches with a right one")
     legend(both[0], fontsize=8)

@@ -21,7 +21,7 @@ from torch import Tensor
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import VQADataset, load_splits
-from blipvqa.data.images import DECODER
+from blipvqa.data.images import DECODER, ImageStore
 from blipvqa.data.own_pictures import own_dataset, picture_names, rows_of_pictures
 from blipvqa.errors import InputError, MissingFile
 from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
@@ -96,7 +96,7 @@ def make_index(
     MissingFile, and SourceError that names what cannot be read.
     """
     config = _retrieval_config(run)
-    dataset, left_out = (source, {}) if isinstance(source, VQADataset) else _dataset(config, source, skip)
+    dataset, left_out = _dataset(config, source, skip)
     folder = run.folder / FOLDER
     with lock(folder):
         sweep(folder)
@@ -123,8 +123,11 @@ def _retrieval_config(run: Run) -> Config:
     return config
 
 
-def _dataset(config: Config, source: str | Path, skip: bool) -> tuple[VQADataset, dict[str, str]]:
-    """A split of the run's data, or the pictures of a folder."""
+def _dataset(config: Config, source: str | Path | VQADataset, skip: bool) -> tuple[VQADataset, dict[str, str]]:
+    """A split of the run's data, the pictures of a folder, or a data set at the size of the run's pictures."""
+    if isinstance(source, VQADataset):
+        place, size = project_path(config.data.cache_dir) / "images", config.model.image_size
+        return source.stored_in(ImageStore(place, size, config.data.cache_gigabytes)), {}
     path = project_path(source)
     if path.is_dir():
         names = picture_names(path)

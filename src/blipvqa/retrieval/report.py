@@ -11,6 +11,7 @@ from blipvqa.pages.report import report_page, training_section
 from blipvqa.pages.wording import interval, number
 from blipvqa.retrieval import figures, tables
 from blipvqa.retrieval.pictures import picture_search, pictures_by_text, sample_progress
+from blipvqa.retrieval.titles import OUTSIDE
 from blipvqa.runs.run import Run
 from blipvqa.training.trained import Results
 
@@ -37,6 +38,7 @@ def _numbers(scores: Mapping, predictions: Sequence[Mapping]) -> Section:
     return section(
         f"Numbers on {scores['split']}",
         wide(tables.metrics_table(scores)),
+        remark(OUTSIDE),
         drawing(figures.plot_metrics(scores), "the recalls with intervals"),
         drawing(figures.plot_ranks(predictions), "the share of searches with a right one among the first k"),
         wide(tables.matching_table(scores)),

@@ -18,6 +18,12 @@ HEADLINE = {
 RECALLS = {name: title(name) for name in HEADLINE if name in MEASURES and "rank" not in name}
 
 
+OUTSIDE = (
+    "Only the matched candidates of a search have a score: a right one that is not among them counts as behind every "
+    "wrong one. Ties count against the run."
+)
+
+
 def gallery_line(gallery: dict) -> str:
     """What was searched, in words: "140 pictures, 280 texts; of each search the best 16 were matched"."""
     matched = gallery.get("matched", 0)

@@ -31,6 +31,18 @@ function element(tag, text, name) {
   return made;
 }
 
+function alike(nearest) {
+  const list = element('ul', '', 'alike');
+  for (const one of nearest) {
+    const item = document.createElement('li'), image = document.createElement('img');
+    image.src = one.picture;
+    image.alt = 'a training picture';
+    item.append(image, element('p', `cosine ${one.cosine.toFixed(2)}`, 'sub'), ...one.said.map(text => element('p', text)));
+    list.append(item);
+  }
+  return list;
+}
+
 function show(turn) {
   const item = document.createElement('li'), image = document.createElement('img');
   image.src = turn.picture;
@@ -39,6 +51,7 @@ function show(turn) {
   item.append(image, element('p', turn.question, 'asked'), element('p', turn.answer || '(the model said nothing)', 'answer'),
     element('p', turn.withheld ? `${sure}, too little to answer` : sure, 'sub'),
     ...turn.notes.map(note => element('p', note, 'sub')));
+  if (turn.nearest.length) item.append(element('p', 'Training pictures that look most alike:', 'sub'), alike(turn.nearest));
   at('turns').append(item);
   at('save').disabled = at('clear').disabled = false;
 }
