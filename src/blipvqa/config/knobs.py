@@ -62,6 +62,12 @@ def _comparable(value: Any) -> Any:
     return value
 
 
+def _window(value: list[float]) -> list[float]:
+    if len(value) != 2 or value[1] < 1:
+        raise ValueError("must be [centre, width] with a width of 1 or more, e.g. [40, 400]")
+    return value
+
+
 Comparable = Annotated[Any, AfterValidator(_comparable)]  # with a row's value; the same once config.yaml was read back
 
 
@@ -90,6 +96,10 @@ class DataConfig(_Section):
     image_root: str | None = None  # folder or zip that pictures are named from; None: the source
     image_suffix: str = ""  # added to names of pictures that do not end with it, e.g. .jpg
     where: dict[str, Comparable] = {}  # keep rows whose column equals the value, or is in the list
+    window: Annotated[list[Number], AfterValidator(_window)] | None = (
+        None  # of DICOM: [centre, width]; None: the file's
+    )
+    answer_separator: str | None = None  # between several right answers in one cell, e.g. ";"
     limit: dict[Literal["train", "validation", "test"], Positive] = {}  # first rows of a split
     breakdown: list[str] | None = None  # columns that become axes of the metrics; None: text, <= 20 values
     group_column: str | None = None  # patient or slide: never straddles two splits; None: the image
@@ -162,6 +172,7 @@ class TrainConfig(_Section):
     weight_decay: Annotated[Number, Field(ge=0)] = 0.05  # not on biases and norms
     clip_norm: Annotated[Number, Field(gt=0)] | None = 1.0
     label_smoothing: Share = 0.1
+    answers: Literal["draw", "weigh"] = "draw"  # several right ones: one an epoch, or all by their share (the authors')
     loss: Literal["answer_sum", "token_mean"] = "answer_sum"  # the paper's, or transformers' (docs/facts.md 1.6)
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     gradient_checkpointing: Flag = False
@@ -267,6 +278,8 @@ class Config(_Section):
             problems.append(f"model.image_size {size} is not a multiple of {patch}")
         if micro and batch % micro:
             problems.append(f"train.batch_size {batch} is not a multiple of train.micro_batch_size {micro}")
+        if self.train.answers == "weigh" and self.train.loss == "token_mean":
+            problems.append("train.answers weigh is of the authors' loss: set train.loss: answer_sum")
         if problems:
             raise ValueError("\n".join(problems))  # a problem a line
         return self

@@ -40,7 +40,8 @@ class ColumnNames:
         missing = [name for name in renames if name not in columns]
         if missing:
             raise SourceError(f"data.columns: {split} has no column {missing[0]}{meant(missing[0], columns)}")
-        for name in ("image", *texts):  # "Question " is our question
+        several = ("answers",) if "answer" in texts else ()
+        for name in ("image", *texts, *several):  # "Question " is our question
             if name not in renames.values() and (theirs := column_called(name, columns)) in columns:
                 renames.setdefault(theirs, name)
         self.renames = {theirs: ours for theirs, ours in renames.items() if theirs != ours}
@@ -56,6 +57,8 @@ class ColumnNames:
         if twice:
             raise SourceError(f"data.columns: {split} would have two columns {', '.join(sorted(twice))}")
         absent = [name for name in ("image", *texts) if name not in self.final.values()]
+        if "answers" in self.final.values() and several:
+            absent = [name for name in absent if name != "answer"]  # the commonest of them
         if absent:
             raise SourceError(
                 f"data.source '{data.source}', {split}: no column {', '.join(absent)}; found {shown(columns)}. "

@@ -8,6 +8,7 @@ Notable:
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable
 from functools import cached_property
 
@@ -18,8 +19,8 @@ from torch.utils.data import Dataset
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.checking import read_splits
-from blipvqa.data.image_files import cell_bytes
 from blipvqa.data.images import ImageStore, open_picture
+from blipvqa.data.medical_files import PictureFile, View, picture_of
 from blipvqa.data.one_colour import one_colour_notes
 from blipvqa.data.rows import CheckedSplit
 
@@ -50,7 +51,7 @@ class VQADataset(Dataset):
         self.text_columns = checked.texts
         self.rows, self.columns = checked.rows, checked.columns  # columns: the source's further ones
         self.split, self.store, self.folder = split, store, checked.folder
-        self._pictures, self._source_rows = checked.pictures, checked.source_rows
+        self._pictures, self._source_rows, self._views = checked.pictures, checked.source_rows, checked.views
         self.breakdown = self._axes() if breakdown is None else [c for c in breakdown if c in self.columns]
         self._change = None
 
@@ -66,7 +67,21 @@ class VQADataset(Dataset):
     @property
     def texts(self) -> list[str]:
         """Every text of every row, from which a model from scratch learns its vocabulary."""
-        return [text for row in self.rows for text in (row[column] for column in self.text_columns)]
+        return [
+            text
+            for row in self.rows
+            for text in (*(row[column] for column in self.text_columns), *(row.get("answers") or ()))
+        ]
+
+    def with_drawn_answers(self, seed: int, epoch: int) -> VQADataset:
+        """The same rows, each with one of its `answers`, drawn anew in each epoch; itself where no row has several."""
+        if "answer" not in self.text_columns or not any(row.get("answers") for row in self.rows):
+            return self
+        draw, other = random.Random(f"{seed}/answers/{epoch}"), copy.copy(self)
+        other.rows = [
+            {**row, "answer": draw.choice(row["answers"])} if row.get("answers") else row for row in self.rows
+        ]
+        return other
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -86,7 +101,7 @@ class VQADataset(Dataset):
     def pixels(self, i: int) -> Tensor:
         """Row i's image, resized: uint8 `[3, S, S]`, from the store."""
         row = self.rows[i]
-        stored = self.store.get(row["image_id"], lambda: self._bytes(i), f"row {row['id']}")
+        stored = self.store.get(row["image_id"], lambda: self._picture(i), f"row {row['id']}")
         pixels = torch.from_numpy(stored)
         return self._change(pixels, row["image_id"]) if self._change else pixels
 
@@ -119,15 +134,17 @@ class VQADataset(Dataset):
 
     def image(self, i: int):
         """Row i's picture at its own size, RGB."""
-        return open_picture(self._bytes(i), f"row {self.rows[i]['id']}")
+        return open_picture(self._picture(i), f"row {self.rows[i]['id']}")
 
     def image_path(self, i: int) -> str | None:
         """Row i's picture as the source names it, a path inside its folder; None where the source holds the picture."""
         cell = self._pictures.cell(self._source_rows[i])
         return cell if isinstance(cell, str) else None
 
-    def _bytes(self, i: int) -> bytes:
-        return bytes(cell_bytes(self._pictures.cell(self._source_rows[int(i)]), self.folder))
+    def _picture(self, i: int) -> bytes | memoryview | PictureFile:
+        """The file of row i's picture; of a DICOM file or slide, the part that the row shows."""
+        row = self._source_rows[int(i)]
+        return picture_of(self._pictures.cell(row), self.folder, self._views.get(row, View()))
 
     @cached_property
     def _by_id(self) -> dict[str, int]:

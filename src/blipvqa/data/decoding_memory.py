@@ -86,7 +86,7 @@ class _PlainPillow:
             if not self._inside:
                 self._caught = warnings.catch_warnings()
                 self._caught.__enter__()
-                warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+                warnings.filterwarnings("ignore", module=r"(PIL|pydicom|tifffile|tiffslide)(\.|$)")
                 self._settings = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
                 ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, MOST_PIXELS
             self._inside += 1

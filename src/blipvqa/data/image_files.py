@@ -16,10 +16,12 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
+from blipvqa.data.slides import ENDINGS, is_slide
 from blipvqa.data.values import kind_of
 from blipvqa.data.zips import Zip, is_zip
 
 LARGEST_FILE = 500_000_000  # bytes of an image file
+LARGEST_SLIDE = 50_000_000_000  # bytes of a whole slide, of which only tiles are read
 
 
 class NoSuchFile(ValueError):
@@ -39,7 +41,7 @@ def safe_path(folder: Path, path: str) -> Path:
         raise ValueError(f"image {path!r:.80} is a link that leads out of the source's folder")
     if not file.is_file():
         raise ValueError(f"image {path!r:.80} is no file")
-    _check_size(path, size)
+    _check_size(path, size, LARGEST_SLIDE if size > LARGEST_FILE and is_slide(file) else LARGEST_FILE)
     return file
 
 
@@ -51,9 +53,9 @@ def refuse_ways_out(path: str) -> None:
         raise ValueError(f"image {path!r:.80} leads out of the source's folder")
 
 
-def _check_size(path: str, size: int) -> None:
-    if size > LARGEST_FILE:
-        raise ValueError(f"image {path!r:.80} has {size:,} bytes, at most {LARGEST_FILE:,} are read")
+def _check_size(path: str, size: int, most: int = LARGEST_FILE) -> None:
+    if size > most:
+        raise ValueError(f"image {path!r:.80} has {size:,} bytes, at most {most:,} are read")
 
 
 def folded(path: str) -> str:
@@ -127,6 +129,13 @@ class PictureFolder:
             return sorted({name.split("/")[0] for name in inside})
         place = self.root / folder
         return sorted(path.name for path in place.iterdir()) if place.is_dir() else []
+
+    def slide(self, name: str) -> Path | None:
+        """The file that a row calls `name`, if that is a whole slide on the disk. Raises ValueError as `find`."""
+        if self.zip or not f"{name}{self.suffix}".lower().endswith(ENDINGS):
+            return None
+        file = safe_path(self.root, self.find(name))
+        return file if is_slide(file) else None
 
     def read(self, name: str) -> bytes:
         """The bytes of the file that a row calls `name`. Raises ValueError that names it."""

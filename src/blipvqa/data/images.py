@@ -15,7 +15,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import PIL
@@ -148,8 +148,9 @@ class ImageStore:
         self._one_colour: dict[str, bool] = {}
         self._room: int | None = None  # bytes that may be written before the folder is measured again
 
-    def get(self, image_id: str, read: Callable[[], bytes], where: str) -> np.ndarray:
-        """Pixels uint8 `[3, size, size]` of the image with this id; `read` gives the file's bytes when needed.
+    def get(self, image_id: str, read: Callable[[], Any], where: str) -> np.ndarray:
+        """Pixels uint8 `[3, size, size]` of the image with this id; `read` gives the file's bytes, or its part
+        to show, when needed.
 
         Raises ImageError that names `where`.
         """

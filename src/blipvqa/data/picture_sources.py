@@ -22,6 +22,9 @@ from blipvqa.data.decoding_memory import MEMORY, image_memory
 from blipvqa.data.deep_png import deep_png
 from blipvqa.data.deep_tiff import deep_tiff
 from blipvqa.data.depth import DeepFile, DeepPicture, Refused, rows_of, spans, strip_memory
+from blipvqa.data.dicom import dicom_picture, is_dicom
+from blipvqa.data.medical_files import REGION, PictureFile, whole_number
+from blipvqa.data.slides import is_slide, slide_picture
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")  # decoders a stranger's file may reach
 LARGEST = 100_000_000  # pixels: 400 MB as Pillow holds RGB
@@ -77,7 +80,11 @@ def picture_source(picture) -> Source:
     if isinstance(picture, Image.Image):
         return _of_opened(picture)
     if isinstance(picture, bytes | bytearray | memoryview):
-        return _of_bytes(bytes(picture))
+        data = bytes(picture)
+        medical = is_dicom(data) or is_slide(data)
+        return _of_part(PictureFile(data)) if medical else _of_bytes(data)
+    if isinstance(picture, PictureFile):
+        return _of_part(picture)
     if hasattr(picture, "__array__"):
         return _of_array(np.asarray(picture))
     raise Refused(f"it is a {type(picture).__name__}, expected a path, a file's bytes, a Pillow picture or an array")
@@ -152,6 +159,26 @@ def _of_deep_file(file: DeepFile) -> Source:
         return orientation, picture.strips()
 
     return Source(file.size, file.memory + strip_memory(file.size), 2, unpack)
+
+
+def _of_part(file: PictureFile) -> Source:
+    """A frame of a DICOM file, or a region or the thumbnail of a slide."""
+    view = file.view
+    if file.is_dicom:
+        size, memory, unpack = dicom_picture(file.content, whole_number(view.frame, "frame"), view.window)
+    else:
+        cells = [whole_number(cell, name) for cell, name in zip(view.region, REGION, strict=True)]
+        size, memory, unpack = slide_picture(file.content, cells)
+    _check_size(*size)
+
+    def unpacked() -> tuple[int, Iterable[Image.Image]]:
+        picture = unpack()
+        made = picture_source(picture)
+        if made.size != size:
+            raise Refused("its pixels are not as many as its header says")
+        return made.unpack()
+
+    return Source(size, memory, 2, unpacked)
 
 
 # ------------------------------------------------------------------------------------------------ Pillow, arrays

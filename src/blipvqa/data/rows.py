@@ -9,7 +9,6 @@ Notable:
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -21,9 +20,11 @@ from tqdm.auto import tqdm
 
 from blipvqa.config.knobs import DataConfig
 from blipvqa.data.columns import ColumnNames
-from blipvqa.data.image_files import PictureFolder, cell_bytes
+from blipvqa.data.image_files import PictureFolder
 from blipvqa.data.images import ImageError, ImageStore
+from blipvqa.data.medical_files import PictureFile, View, file_id, picture_id, picture_of, view_of
 from blipvqa.data.raw import ListedPictures, Pictures, RawSplit
+from blipvqa.data.several_answers import join_answers
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.values import encodable, kind_of, plain_value
 from blipvqa.text import normalize, says_something
@@ -43,6 +44,8 @@ class CheckedSplit:
     pictures: Pictures
     folder: PictureFolder  # where paths among the pictures count
     texts: tuple[str, ...] = ("question", "answer")  # the columns that the task needs
+    views: dict[int, View] = field(default_factory=dict)  # by source row: what is shown of a DICOM file or slide
+    files: dict[str, str] = field(default_factory=dict)  # of pictures that are parts of a file: its digest, by image_id
     left_out: dict[str, str] = field(default_factory=dict)  # by its place ("line 6 of train.jsonl"), what was wrong
 
     def chosen(self, rows: Iterable[int]) -> CheckedSplit:
@@ -70,6 +73,8 @@ class _Check:
         self.nonfinite: Counter = Counter()
         self.values: dict[int, dict] = {}  # each row's texts and further values, by our names
         self.rows = list(range(len(raw.rows)))
+        self.views: dict[int, View] = {}
+        self.files: dict[str, str] = {}
 
     def result(self) -> tuple[CheckedSplit, list[str]]:
         for row, problem in self.raw.broken.items():
@@ -86,9 +91,13 @@ class _Check:
         if not usable:
             self._refuse_all()
         columns = [name for name in self.names.final.values() if name not in ("image", *self.texts)]
+        if self.data.answer_separator and "answer" in self.texts and "answers" not in columns:
+            columns.append("answers")
         rows = [self._row(row, image_ids[row], columns) for row in usable]
         pictures, folder = self.raw.pictures, self.raw.folder
-        return CheckedSplit(rows, usable, columns, pictures, folder, self.texts, self._left_out()), self._notes()
+        checked = CheckedSplit(rows, usable, columns, pictures, folder, self.texts, self.views, self.files)
+        checked.left_out = self._left_out()
+        return checked, self._notes()
 
     def _left_out(self) -> dict[str, str]:
         return {self.raw.place(row): problem for row, problem in sorted(self.problems.items())}
@@ -144,6 +153,8 @@ class _Check:
                     self._refuse(row, f"column {theirs}: {error or 'nested too deeply'}")
                     break
             else:
+                if "answer" in self.texts and (problem := join_answers(values, self.data.answer_separator)):
+                    self._refuse(row, problem)
                 self.values[row] = values
 
     def _filter(self) -> None:
@@ -199,7 +210,11 @@ class _Check:
 
     def _image_ids(self, rows: list[int]) -> dict[int, str]:
         """The digest of each row's image, by row; new ones are decoded into the store, on all cores."""
-        looks = _Looks(self.store, self.raw.folder)
+        window = self.data.window
+        seen = {view: view for row in rows if (view := view_of(self.values[row], window)) != View()}
+        views = {row: seen.get(view_of(self.values[row], window), View()) for row in rows} if seen else {}
+        self.views = {row: view for row, view in views.items() if view != View()}
+        looks = _Looks(self.store, self.raw.folder, self.views, self.files)
         image_ids: dict[int, str] = {}
         bar = tqdm(total=len(rows), desc=f"read images of {self.split}", unit="row", leave=False, delay=2)
         with bar:
@@ -215,55 +230,53 @@ class _Check:
 class _Looks:
     """Cells of column `image` to image ids, each picture looked at once, `TOGETHER` of them in memory."""
 
-    def __init__(self, store: ImageStore, folder: PictureFolder):
-        self.store, self.folder = store, folder
-        self.by_path: dict[str, str | ImageError] = {}
+    def __init__(self, store: ImageStore, folder: PictureFolder, views: dict[int, View], files: dict[str, str]):
+        self.store, self.folder, self.views, self.files = store, folder, views, files
+        self.by_path: dict[tuple[str, View], str | ImageError] = {}
         self.by_id: dict[str, ImageError | None] = {}
 
     def at(self, cells: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, str | ImageError]]:
         """(row, image id, or what is wrong) of each (row, cell), in about their order."""
-        waiting: dict[str | int, tuple[Any, list[int]]] = {}
+        waiting: dict[tuple, tuple[Any, View, list[int]]] = {}
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for row, cell in cells:
-                if isinstance(cell, str) and cell in self.by_path:
-                    yield row, self.by_path[cell]
+                view = self.views.get(row, View())
+                if isinstance(cell, str) and (cell, view) in self.by_path:
+                    yield row, self.by_path[cell, view]
                     continue
                 same = cell if isinstance(cell, str) else id(cell)  # a repeated value of a dictionary is one object
-                waiting.setdefault(same, (cell, []))[1].append(row)
+                waiting.setdefault((same, view), (cell, view, []))[2].append(row)
                 if len(waiting) == TOGETHER:
                     yield from self._outcomes(threads, waiting)
                     waiting = {}
             yield from self._outcomes(threads, waiting)
 
     def _outcomes(self, threads: ThreadPoolExecutor, waiting: dict) -> Iterator[tuple[int, str | ImageError]]:
-        outcomes = threads.map(self._look, [cell for cell, _ in waiting.values()])
-        for (cell, rows), outcome in zip(waiting.values(), outcomes, strict=True):
+        outcomes = threads.map(lambda one: self._look(one[0], one[1]), waiting.values())
+        for (cell, view, rows), outcome in zip(waiting.values(), outcomes, strict=True):
             if isinstance(cell, str):
-                self.by_path[cell] = outcome
+                self.by_path[cell, view] = outcome
             yield from ((row, outcome) for row in rows)
 
-    def _look(self, cell: Any) -> str | ImageError:
+    def _look(self, cell: Any, view: View) -> str | ImageError:
         try:
-            content = cell_bytes(cell, self.folder)
-        except ValueError as error:
+            picture = picture_of(cell, self.folder, view)
+            image_id = picture_id(picture)
+            if isinstance(picture, PictureFile):
+                self.files[image_id] = file_id(picture)
+        except (ValueError, OSError) as error:
             return ImageError(str(error))
-        image_id = image_digest(content)
         if image_id not in self.by_id:
-            self.by_id[image_id] = self._decode(image_id, content)
+            self.by_id[image_id] = self._decode(image_id, picture)
         return self.by_id[image_id] or image_id
 
-    def _decode(self, image_id: str, content: bytes | memoryview) -> ImageError | None:
+    def _decode(self, image_id: str, picture: bytes | memoryview | PictureFile) -> ImageError | None:
         if not self.store.has(image_id):
             try:
-                self.store.get(image_id, lambda: bytes(content), "")
+                self.store.get(image_id, lambda: picture, "")
             except ImageError as error:
                 return ImageError(str(error).removeprefix(": "))
         return None
-
-
-def image_digest(content: bytes | memoryview) -> str:
-    """16 hex digits of the sha256 of an image file's bytes."""
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def text_problem(name: str, text: Any) -> str | None:

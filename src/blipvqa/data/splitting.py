@@ -77,6 +77,18 @@ def shared_notes(tables: Tables, group: str) -> list[str]:
     return notes
 
 
+def part_notes(tables: Tables) -> list[str]:
+    """A line where frames, regions or windows of one file stand in two splits: they may show the same thing."""
+    files = {
+        split: {table.files.get(row["image_id"]) for row in table.rows} - {None} for split, table in tables.items()
+    }
+    shared = set().union(*(files[one] & files[other] for one, other in combinations(files, 2)))
+    if not shared:
+        return []
+    hint = "name a data.group_column to hold them together"
+    return [f"parts of one file stand in two splits (frames, regions), of {len(shared)} files: {hint}"]
+
+
 def _singular(group: str) -> str:
     return "image" if group == "image_id" else "group"
 

@@ -87,27 +87,36 @@ class BlipForVQA(BlipForQuestionAnswering):
         image_index: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
         labels: Tensor | None = None,
+        answer_index: Tensor | None = None,
+        answer_weights: Tensor | None = None,
     ) -> VQAOutput:
         """The loss of the answers `labels [Q,La]` (-100 on padding; the shift is inside).
 
-        `decoder_input_ids [Q,La]` are the same ids with the pad id on padding; they may be left out.
-        Source: salesforce/BLIP models/blip_vqa.py, `forward(train=True)`, with one answer of weight 1 a question.
+        `decoder_input_ids [Q,La]` are the same ids with the pad id on padding; they may be left out. With
+        `answer_index [A]` and `answer_weights [A]` the answers are `[A,La]`, several to a question, whose loss is the
+        weighted sum of theirs. Source: salesforce/BLIP models/blip_vqa.py, `forward(train=True)`.
         """
         if labels is None:
             raise ValueError("BlipForVQA.forward needs labels [Q,La]; to answer questions call generate_answers")
         questions = self.encode(input_ids, attention_mask, pixel_values, image_index)
-        loss, logits = self._losses(questions, decoder_input_ids, labels)
+        loss, logits = self._losses(questions, decoder_input_ids, labels, answer_index)
+        if answer_index is not None:
+            weighed = loss * answer_weights
+            loss = weighed.new_zeros(questions.grid.rows).index_add(0, answer_index, weighed)
         return VQAOutput(loss=loss.mean(), loss_per_answer=loss, logits=logits)
 
     def answer_losses(self, questions: Questions, decoder_input_ids: Tensor | None, labels: Tensor) -> Tensor:
         """`forward`'s `loss_per_answer [Q]` for questions that are encoded already."""
         return self._losses(questions, decoder_input_ids, labels)[0]
 
-    def _losses(self, questions: Questions, ids: Tensor | None, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _losses(
+        self, questions: Questions, ids: Tensor | None, labels: Tensor, answer_index: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         real = labels != -100
         ids = labels.masked_fill(~real, self.decoder_pad_token_id) if ids is None else ids
-        each = torch.arange(len(labels), device=labels.device)
-        return self._answer_losses(questions, each, ids, real, self.text_decoder.label_smoothing)
+        if answer_index is None:
+            answer_index = torch.arange(len(labels), device=labels.device)
+        return self._answer_losses(questions, answer_index, ids, real, self.text_decoder.label_smoothing)
 
     def encode(
         self,

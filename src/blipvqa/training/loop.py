@@ -152,7 +152,7 @@ class FineTuning:
 
     def _epoch(self, bar: tqdm, stopping: Stopping) -> Stop:
         """Steps until the epoch ends (Stop.NO), or until something asks to stop."""
-        data = self.data
+        data = self.data.with_drawn_answers(self.config.seed, self.progress.epoch)
         if self.config.train.augment == "light":
             data = data.altered(LightAugment(self.config.seed, self.progress.epoch))
         plan = self._plan(self.progress.epoch)

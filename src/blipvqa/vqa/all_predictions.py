@@ -7,7 +7,7 @@ from pathlib import Path
 
 from blipvqa.data.dataset import Splits
 from blipvqa.pages.spreadsheets import write_sheet
-from blipvqa.vqa.answers import answered_right
+from blipvqa.vqa.answers import actual_answer, answered_right
 
 COLUMNS = ("split", "id", "image", "image_id", "question", "answer", "prediction", "confidence", "withheld", "right")
 
@@ -28,5 +28,6 @@ def write_all_predictions(folder: Path, splits: Splits, predictions: Mapping[str
 
 
 def _shown(row: Mapping) -> list:
-    named = ("image_id", "question", "answer", "prediction", "confidence", "withheld")
-    return [*(row.get(name) for name in named), answered_right(row)]
+    named = ("prediction", "confidence", "withheld")
+    texts = [row.get("image_id"), row.get("question"), actual_answer(row)]
+    return [*texts, *(row.get(name) for name in named), answered_right(row)]

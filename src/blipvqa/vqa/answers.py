@@ -1,11 +1,11 @@
 """An answered question: whether it is right, what it asks for, and when two rows ask the same."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 from blipvqa.errors import InputError
-from blipvqa.text import normalize, same_text, says_something
+from blipvqa.text import normalize, says_something
 
 
 class Prediction(TypedDict, total=False):
@@ -15,6 +15,7 @@ class Prediction(TypedDict, total=False):
     image_id: str  # digest of the picture's bytes
     question: str
     answer: str  # the reference
+    answers: list[str] | None  # where several are right: what people said, each as often as it was said
     prediction: str  # "" where the model said nothing
     score: float | None  # natural log of the probability of the answer's token sequence
     yes_probability: float | None  # of "yes" against "no", each as a whole answer
@@ -51,17 +52,37 @@ def same_question(prediction: Prediction) -> tuple[object, str]:
     return prediction["image_id"], normalize(prediction["question"])
 
 
+def spelled_answers(row: Mapping) -> dict[str, str]:
+    """Every right answer of a row, as the data spells it, by its normalized form; the reference first."""
+    answers = row.get("answers")
+    texts = [row["answer"], *(answers if isinstance(answers, list) else ())]
+    spelled: dict[str, str] = {}
+    for text in texts:
+        spelled.setdefault(normalize(text), text)
+    return spelled
+
+
+def actual_answer(row: Mapping) -> str:
+    """The right answers as people read them."""
+    return " / ".join(spelled_answers(row).values())
+
+
+def nearest_answer(prediction: Mapping) -> str:
+    """The right answer that was given, or the reference where none was: for measures that know one reference."""
+    return spelled_answers(prediction).get(normalize(prediction["prediction"]), prediction["answer"])
+
+
 def reference_answers(predictions: Iterable[Prediction]) -> dict[tuple[object, str], Counter[str]]:
     """How often each normalized answer stands as reference of each image and question."""
     references: dict[tuple[object, str], Counter[str]] = defaultdict(Counter)
     for prediction in predictions:
-        references[same_question(prediction)][normalize(prediction["answer"])] += 1
+        references[same_question(prediction)].update(spelled_answers(prediction).keys())
     return references
 
 
 def answered_right(prediction: Prediction) -> bool:
-    """Whether a prediction is its reference answer."""
-    return same_text(prediction["answer"], prediction["prediction"])
+    """Whether a prediction is its reference answer, or another of several right ones."""
+    return normalize(prediction["prediction"]) in spelled_answers(prediction)
 
 
 def is_yes_no(answer: str) -> bool:

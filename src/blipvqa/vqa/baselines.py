@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from blipvqa.text import normalize, words
-from blipvqa.vqa.answers import Prediction, question_type
+from blipvqa.vqa.answers import Prediction, question_type, spelled_answers
 
 MOST_WORDS = 2000  # the commonest words in train: the time grows with their cube, 1 s for 2000
 MOST_ANSWERS = 4000  # the commonest answers in train: memory grows with words times answers, 64 MB
@@ -36,7 +36,7 @@ def by_words(train: Sequence[Mapping], questions: Sequence[str]) -> list[str]:
     One weight for each of train's commonest words (twice at least) and answers; the answer with the highest sum is
     taken. Solved in closed form, W = (X'X + 3 I)^-1 X'Y (Hoerl and Kennard 1970).
     """
-    answers = Counter(normalize(row["answer"]) for row in train)
+    answers = Counter(answer for row in train for answer in spelled_answers(row))
     chosen = sorted(answers, key=lambda answer: (-answers[answer], answer))[:MOST_ANSWERS]
     if not chosen:
         return [""] * len(questions)
@@ -47,8 +47,9 @@ def by_words(train: Sequence[Mapping], questions: Sequence[str]) -> list[str]:
     for row in train:
         ones = word_columns.of(row["question"])  # all other columns of this row of X are 0
         gram[np.ix_(ones, ones)] += 1
-        if (answer := column.get(normalize(row["answer"]))) is not None:
-            right[ones, answer] += 1
+        for answer in spelled_answers(row):
+            if answer in column:
+                right[ones, column[answer]] += 1
     weights = np.linalg.solve(gram, right)  # [word, answer]
     return [chosen[weights[word_columns.of(question)].sum(axis=0).argmax()] for question in questions]
 
@@ -73,7 +74,8 @@ def blind_predictions(train: Iterable[Mapping], rows: Iterable[Mapping]) -> dict
     train, rows = list(train), list(rows)
     spelled: dict[str, str] = {"": ""}
     for row in train:
-        spelled.setdefault(normalize(row["answer"]), row["answer"])
+        for answer, text in spelled_answers(row).items():
+            spelled.setdefault(answer, text)
     questions = [row["question"] for row in rows]
     silent = {"score": None, "yes_probability": None}
     return {
@@ -93,7 +95,7 @@ def _commonest_of_its_kind(
     times: list[dict[str, Counter[str]]] = [defaultdict(Counter) for _ in kinds]
     for row in train:
         for kind_of, counters in zip(kinds, times, strict=True):
-            counters[kind_of(row["question"])][normalize(row["answer"])] += 1
+            counters[kind_of(row["question"])].update(spelled_answers(row).keys())
     commonest = [
         {kind: min(counter, key=lambda answer: (-counter[answer], answer)) for kind, counter in counters.items()}
         for counters in times

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
+import torch
 from torch import Tensor
 
 from blipvqa.config.knobs import Config
@@ -24,15 +26,21 @@ class VQACollator:
     `processor` is `load_model`'s; its tokenizer starts every text with [ENC] (docs/facts.md 1.3, 1.9).
     """
 
-    def __init__(self, processor, max_question_tokens: int = 35, max_answer_tokens: int = 40):
-        self.tokenizer = processor.tokenizer
+    def __init__(self, processor, max_question_tokens: int = 35, max_answer_tokens: int = 40, weigh: bool = False):
+        """`weigh`: each of a question's several answers stands in the batch, with its share as weight."""
+        self.tokenizer, self.weigh = processor.tokenizer, weigh
         self.limits = {"question": max_question_tokens, "answer": max_answer_tokens}
 
     def __call__(self, items: list[dict]) -> dict[str, Tensor]:
         questions = self.tokenize([prepare_question(item["question"]) for item in items], "question")
         batch = {"input_ids": questions["input_ids"], "attention_mask": questions["attention_mask"]}
         batch |= distinct_images(items)
-        answers = self.tokenize([item["answer"] for item in items], "answer")
+        if self.weigh and any(item.get("answers") for item in items):
+            texts, index, weights = weighed_answers(items)
+            batch |= {"answer_index": torch.tensor(index), "answer_weights": torch.tensor(weights)}  # [A]
+        else:
+            texts = [item["answer"] for item in items]
+        answers = self.tokenize(texts, "answer")
         ids = answers["input_ids"]  # [Q, La]
         batch["decoder_input_ids"] = ids
         batch["labels"] = ids.masked_fill(answers["attention_mask"] == 0, -100)
@@ -47,7 +55,7 @@ class VQACollator:
         """How many questions and answers exceed the token limits and are cut."""
         texts = {
             "question": [prepare_question(row["question"]) for row in rows],
-            "answer": [row["answer"] for row in rows],
+            "answer": [text for row in rows for text in dict.fromkeys((row["answer"], *(row.get("answers") or ())))],
         }
         return {
             kind: sum(
@@ -58,6 +66,23 @@ class VQACollator:
         }
 
 
+def weighed_answers(items: list[dict]) -> tuple[list[str], list[int], list[float]]:
+    """Every distinct answer of each item, the item that it answers, and its share of that item's answers.
+
+    Source: salesforce/BLIP data/vqa_dataset.py, where each of VQA's ten answers adds a tenth.
+    """
+    shares = [Counter(item.get("answers") or [item["answer"]]) for item in items]
+    flat = [(text, i, n / share.total()) for i, share in enumerate(shares) for text, n in share.items()]
+    texts, index, weights = zip(*flat, strict=True)
+    return list(texts), list(index), list(weights)
+
+
 def collator_for(processor, config: Config) -> VQACollator:
     """The collator with a config's token limits."""
     return VQACollator(processor, config.data.max_question_tokens, config.data.max_answer_tokens)
+
+
+def training_collator(processor, config: Config) -> VQACollator:
+    """The collator of training, which weighs several answers where the config says so."""
+    limits = config.data.max_question_tokens, config.data.max_answer_tokens
+    return VQACollator(processor, *limits, weigh=config.train.answers == "weigh")

@@ -18,8 +18,8 @@ import numpy as np
 from blipvqa.numbers.bootstrap import Bootstrap, Estimate, estimate_mean
 from blipvqa.numbers.comparison import Difference
 from blipvqa.numbers.grouping import rows_by
-from blipvqa.text import same_text
-from blipvqa.vqa.answers import Prediction, answered_right, question_type
+from blipvqa.text import normalize, same_text
+from blipvqa.vqa.answers import Prediction, answered_right, question_type, spelled_answers
 from blipvqa.vqa.comparison import compare_runs
 from blipvqa.vqa.scores import score
 
@@ -78,7 +78,7 @@ def _followed(own: Sequence[Prediction], exchanged: Sequence[Prediction], bootst
         (before, after)
         for before, after in zip(own, exchanged, strict=False)
         if after.get("shown_answer") is not None
-        and not same_text(after["shown_answer"], before["answer"])
+        and normalize(after["shown_answer"]) not in spelled_answers(before)
         and answered_right(before)
     ]
     groups = bootstrap.groups_of([before for before, _ in contrasts])

@@ -13,7 +13,14 @@ import numpy as np
 from blipvqa.numbers.bleu import BLEU_ORDERS, bleu, count_ngrams
 from blipvqa.numbers.measures import Measure, Measures, divide, ratio
 from blipvqa.text import normalize, words
-from blipvqa.vqa.answers import Prediction, check_predictions, is_yes_no, reference_answers, same_question
+from blipvqa.vqa.answers import (
+    Prediction,
+    check_predictions,
+    is_yes_no,
+    reference_answers,
+    same_question,
+    spelled_answers,
+)
 
 ARTICLES = frozenset({"a", "an", "the"})
 
@@ -86,15 +93,37 @@ MEASURES = Measures(
         "open_accuracy": ratio(
             "right_typed_open", "typed_open", "exact match where the data's answer_type is open (VQA-RAD)"
         ),
+        "vqa_v2_accuracy": ratio(
+            "agreed",
+            "asked_of_several",
+            "mean of min(n / 3, 1), n of all people but one who gave the answer, over who is left out (VQA v2, Antol "
+            "et al. 2015), on questions with four answers or more; texts compared after text.normalize",
+            "VQA v2 accuracy",
+        ),
     }
 )
+FEWEST_ANSWERS = 4  # of one question: with fewer, no answer could have three others agree
 NEEDS_ANSWER_TYPE = frozenset({"closed_accuracy", "open_accuracy"})
 
 
 def measure_names(predictions: Sequence[Prediction]) -> list[str]:
     """The measures these predictions allow: VQA-RAD's two only where the data has an `answer_type`."""
     typed = any(prediction.get("answer_type") for prediction in predictions)
-    return [name for name in MEASURES if typed or name not in NEEDS_ANSWER_TYPE]
+    several = any(len(_said(prediction)) >= FEWEST_ANSWERS for prediction in predictions)
+    left_out = (frozenset() if typed else NEEDS_ANSWER_TYPE) | (frozenset() if several else {"vqa_v2_accuracy"})
+    return [name for name in MEASURES if name not in left_out]
+
+
+def _said(prediction: Prediction) -> list[str]:
+    answers = prediction.get("answers")
+    return answers if isinstance(answers, list) else []
+
+
+def agreement(said: Sequence[str], predicted: str) -> float:
+    """VQA v2's accuracy of one answer, given what people said. Source: VQA's evaluation, `vqaEval.py`."""
+    same = sum(normalize(answer) == predicted for answer in said)
+    with_one_left_out = same * min((same - 1) / 3, 1) + (len(said) - same) * min(same / 3, 1)
+    return with_one_left_out / len(said)
 
 
 def counts(predictions: Sequence[Prediction]) -> np.ndarray:
@@ -109,14 +138,18 @@ def counts(predictions: Sequence[Prediction]) -> np.ndarray:
 
 def _count(prediction: Prediction, references: Counter[str]) -> dict[str, float]:
     answer, predicted = normalize(prediction["answer"]), normalize(prediction["prediction"])
-    right, yes_no = answer == predicted, is_yes_no(answer)
+    accepted = list(spelled_answers(prediction))
+    right, yes_no = predicted in accepted, is_yes_no(answer)
     counted = {"all": 1, "right": right, "right_any": predicted in references}
-    counted["right_squad"] = _without_articles(answer) == _without_articles(predicted)
+    bare = _without_articles(predicted)
+    counted["right_squad"] = any(_without_articles(one) == bare for one in accepted)
+    if len(said := _said(prediction)) >= FEWEST_ANSWERS:
+        counted |= {"asked_of_several": 1, "agreed": agreement(said, predicted)}
     if yes_no:
         counted |= {"yes_no": 1, "right_yes_no": right, "predicted_yes": predicted == "yes"}
-        counted |= {answer: 1, f"true_{answer}": right}
+        counted |= {answer: 1, f"true_{answer}": answer == predicted}
     else:
-        counted |= {"open": 1, "right_open": right, **_count_words(words(answer), words(predicted))}
+        counted |= {"open": 1, "right_open": right, **_count_words([words(one) for one in accepted], words(predicted))}
     kind = {"closed": "closed", "open": "typed_open"}.get(str(prediction.get("answer_type")).strip().lower())
     if kind:
         counted |= {kind: 1, f"right_{kind}": right}
@@ -128,12 +161,13 @@ def _without_articles(normalized: str) -> list[str]:
     return [word for word in all_words if word not in ARTICLES] or all_words
 
 
-def _count_words(answer: list[str], predicted: list[str]) -> dict[str, float]:
-    """F1, recall and BLEU's counts of one open question."""
-    bag, predicted_bag = Counter(answer), Counter(predicted)
-    shared = (bag & predicted_bag).total()
+def _count_words(accepted: list[list[str]], predicted: list[str]) -> dict[str, float]:
+    """F1 and recall, of the right answer that gives the most, and BLEU's counts of one open question."""
+    predicted_bag = Counter(predicted)
+    shared = [(Counter(answer) & predicted_bag).total() for answer in accepted]
+    pairs = list(zip(shared, map(len, accepted), strict=True))
     counted = {
-        "token_f1": 2 * shared / max(len(answer) + len(predicted), 1),
-        "token_recall": shared / max(len(answer), 1),
+        "token_f1": max(2 * n / max(length + len(predicted), 1) for n, length in pairs),
+        "token_recall": max(n / max(length, 1) for n, length in pairs),
     }
-    return counted | count_ngrams(predicted, [answer])
+    return counted | count_ngrams(predicted, accepted)

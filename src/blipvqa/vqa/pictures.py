@@ -29,7 +29,7 @@ from blipvqa.pages.gallery import (
 from blipvqa.pages.html import Html, escape, join, picture
 from blipvqa.pages.maps import beside_its_map
 from blipvqa.pages.tables import table
-from blipvqa.vqa.answers import answered_right, question_type
+from blipvqa.vqa.answers import actual_answer, answered_right, question_type
 from blipvqa.vqa.explained import StoredExplanation
 
 if TYPE_CHECKING:  # a picture of an answer needs nothing of what answers
@@ -96,7 +96,7 @@ def _answer_line(row: Mapping, number: Html | str = "", sure: bool = False) -> H
     if row.get("withheld"):
         parts.append(Html("<br>withheld: not sure enough"))
     if not answered_right(row):
-        parts.append(Html("<br>actual: <b>{}</b>").format(escape(row["answer"], 120)))
+        parts.append(Html("<br>actual: <b>{}</b>").format(escape(actual_answer(row), 120)))
     return line(join(parts), RIGHT if answered_right(row) else WRONG)
 
 

@@ -80,7 +80,7 @@ def candidate_texts(config: Config, splits: dict) -> list[str] | None:
     if config.generate.method != "rank":
         return None
     if config.generate.candidates == "train":
-        texts = [row["answer"] for row in splits["train"].rows]
+        texts = [text for row in splits["train"].rows for text in (row["answer"], *(row.get("answers") or ()))]
     else:
         file = project_path(config.generate.candidates)
         try:

@@ -19,7 +19,7 @@ from blipvqa.numbers.classes import estimate_macro_f1
 from blipvqa.numbers.measures import Measures, ratio
 from blipvqa.text import normalize
 from blipvqa.vqa import scripts
-from blipvqa.vqa.answers import Prediction, check_predictions, is_yes_no
+from blipvqa.vqa.answers import Prediction, check_predictions, is_yes_no, nearest_answer
 
 MACRO_F1 = "class_macro_f1"
 MACRO_F1_MEANING = "F1 of each answer as a class, averaged over the answers of references and predictions"
@@ -94,12 +94,15 @@ def published(predictions: Iterable[Prediction], bootstrap: Bootstrap = BY_IMAGE
     counts = PUBLISHED.matrix(_count(prediction) for prediction in predictions)
     everything = [np.arange(len(predictions))]
     (estimates,) = estimate(counts, groups, everything, PUBLISHED, list(PUBLISHED), bootstrap)
-    classes = ([normalize(prediction[side]) for prediction in predictions] for side in ("answer", "prediction"))
+    classes = (
+        [normalize(text(prediction)) for prediction in predictions]
+        for text in (nearest_answer, lambda prediction: prediction["prediction"])
+    )
     return estimates | {MACRO_F1: estimate_macro_f1(*classes, groups, bootstrap)}
 
 
 def _count(prediction: Prediction) -> dict[str, float]:
-    texts = str(prediction["answer"]), str(prediction["prediction"])
+    texts = nearest_answer(prediction), str(prediction["prediction"])
     kind, yes_no = str(prediction.get("answer_type")).strip().lower(), is_yes_no(texts[0])
     closed = kind == "closed" if kind in ("open", "closed") else yes_no
     hit = scripts.mumc(*texts)

@@ -20,7 +20,7 @@ from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, estimate_mean
 from blipvqa.pages.spreadsheets import SEPARATORS, guard, unguard
 from blipvqa.runs.files import replacing
 from blipvqa.text import same_text
-from blipvqa.vqa.answers import Prediction, answered_right, check_predictions
+from blipvqa.vqa.answers import Prediction, actual_answer, answered_right, check_predictions
 
 COLUMNS = ("id", "image", "question", "answer", "prediction", "verdict")
 JUDGED = ("question", "answer", "prediction")  # what a verdict is about: if one changes, it is no longer valid
@@ -92,7 +92,8 @@ def save_pictures(dataset: VQADataset, folder: str | Path, split: str = "test", 
 
 def _row(prediction: Prediction, images: Mapping[object, str]) -> dict[str, str]:
     image = images.get(prediction["image_id"], prediction["image_id"])
-    cells = {"id": prediction["id"], "image": image, **{key: prediction[key] for key in JUDGED}}
+    judged = {key: prediction[key] for key in JUDGED} | {"answer": actual_answer(prediction)}
+    cells = {"id": prediction["id"], "image": image, **judged}
     return {key: guard(str(cell)) for key, cell in cells.items()} | {"verdict": ""}
 
 

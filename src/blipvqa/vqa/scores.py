@@ -12,7 +12,7 @@ import numpy as np
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.comparison import Difference, compare_counts
 from blipvqa.text import normalize
-from blipvqa.vqa.answers import Prediction, is_yes_no
+from blipvqa.vqa.answers import Prediction, is_yes_no, spelled_answers
 from blipvqa.vqa.baselines import TITLES, blind_predictions
 from blipvqa.vqa.measures import MEASURES, counts, measure_names
 from blipvqa.vqa.slices import axes
@@ -80,15 +80,15 @@ def score(
 def ceiling(rows: Iterable[Mapping], same_question: Callable[[str], str] = normalize) -> dict[str, Estimate]:
     """The best score of any deterministic answerer of image and question, where one pair has several answers.
 
-    An answerer that knew all references could give each pair but one answer, at best the pair's commonest:
+    An answerer that knew all references could give each pair but one answer, at best the one that most rows accept:
     the ceiling is the sum of those counts over the number of questions; for yes/no and open questions
     likewise over the answers of that kind. Two questions are the same if `same_question` makes them equal;
     `normalize` merges what reaches the model as the same tokens ("what is present?" and "what is present ?").
     Of `exact_match`, `yes_no_accuracy` and `open_exact_match`, without intervals.
     """
-    pairs: dict[tuple, Counter[str]] = defaultdict(Counter)
+    pairs: dict[tuple, list[Mapping]] = defaultdict(list)
     for row in rows:
-        pairs[row["image_id"], same_question(row["question"])][normalize(row["answer"])] += 1
+        pairs[row["image_id"], same_question(row["question"])].append(row)
     kinds = {
         "exact_match": lambda answer: True,
         "yes_no_accuracy": is_yes_no,
@@ -97,10 +97,11 @@ def ceiling(rows: Iterable[Mapping], same_question: Callable[[str], str] = norma
     return {name: _ceiling_of(pairs.values(), counted) for name, counted in kinds.items()}
 
 
-def _ceiling_of(pairs: Iterable[Counter[str]], counted: Callable[[str], bool]) -> Estimate:
-    times = [[n for answer, n in answers.items() if counted(answer)] for answers in pairs]
-    n = sum(map(sum, times))
-    value = sum(max(each, default=0) for each in times) / n if n else None
+def _ceiling_of(pairs: Iterable[list[Mapping]], counted: Callable[[str], bool]) -> Estimate:
+    of_kind = [[row for row in rows if counted(row["answer"])] for rows in pairs]
+    n = sum(map(len, of_kind))
+    times = [Counter(answer for row in rows for answer in spelled_answers(row)) for rows in of_kind]
+    value = sum(max(each.values(), default=0) for each in times) / n if n else None
     return {"value": value, "n": n, "low": None, "high": None}
 
 

@@ -15,7 +15,7 @@ from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.numbers.shrinkage import shrunk
 from blipvqa.text import normalize, words
-from blipvqa.vqa.answers import Prediction, is_yes_no, question_type
+from blipvqa.vqa.answers import Prediction, is_yes_no, nearest_answer, question_type
 from blipvqa.vqa.measures import MEASURES, counts
 
 OTHER = "(other)"
@@ -154,7 +154,7 @@ def mistakes(predictions: Iterable[Prediction], top: int = 10) -> list[dict]:
 
 
 def _answered(predictions: Iterable[Prediction]) -> Counter[tuple[str, str]]:
-    return Counter((normalize(p["answer"]), normalize(p["prediction"])) for p in predictions)
+    return Counter((normalize(nearest_answer(p)), normalize(p["prediction"])) for p in predictions)
 
 
 def _sizes(pairs: Counter[tuple[str, str]]) -> Counter[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from blipvqa.config.knobs import TEXTS, Config
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.training.task import Batch, Losses, Place, Task, Views, nothing_remembered
-from blipvqa.vqa.batches import collator_for
+from blipvqa.vqa.batches import training_collator
 from blipvqa.vqa.card import write_card
 from blipvqa.vqa.evaluation import evaluate
 from blipvqa.vqa.measures import MEASURES
@@ -22,7 +22,7 @@ def units(config: Config, batch: Batch) -> int:
     """Questions, or under `train.loss: token_mean` the labelled tokens, each answer's first ([DEC]) left out."""
     if config.train.loss == "token_mean":
         return int((batch["labels"][:, 1:] != -100).sum())
-    return len(batch["labels"])
+    return len(batch["input_ids"])
 
 
 def views() -> Views:
@@ -36,7 +36,7 @@ VQA = Task(
     name="vqa",
     texts=TEXTS["vqa"],
     model=BlipForVQA,
-    collator=collator_for,
+    collator=training_collator,
     losses=losses,
     units=units,
     validate=Validation,
