@@ -11,11 +11,13 @@ from blipvqa.__main__ import main
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "blipvqa"
 # Files whose built-in errors are caught by a caller that names the thing, or that only a programming error can reach.
 CAUGHT_OR_PROGRAMMING = {
+    "config/kinds.py",
     "config/knobs.py",
     "config/plain_yaml.py",
     "data/deep_tiff.py",
     "data/image_files.py",
     "data/saved_sets.py",
+    "data/several_answers.py",
     "data/synthetic.py",
     "data/values.py",
     "data/zips.py",

@@ -8,12 +8,12 @@ Notable:
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from blipvqa.config.kinds import Comparable, Flag, Number, Positive, Revision, Share, Whole, Window
 from blipvqa.config.paths import project_path
 from blipvqa.errors import UserError
 
@@ -38,37 +38,8 @@ NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 SYNTHETIC_SIDES = (32, 512)  # pixels: nuclei vanish below, and a split is held in memory before it is written
 
 
-def _integral(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-# Strict, or a text would become a number, and yes a true, without a word. 3.0 is a whole number.
-Whole = Annotated[int, Field(strict=True), BeforeValidator(_integral)]
-Number = Annotated[float, Field(strict=True)]
-Flag = Annotated[bool, Field(strict=True)]
-Positive = Annotated[Whole, Field(ge=1)]
-Share = Annotated[Number, Field(ge=0, lt=1)]
-Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]
-
-
 class ConfigError(UserError, ValueError):
     """A config that cannot be run; the message lists every problem with its dotted key."""
-
-
-def _comparable(value: Any) -> Any:
-    for one in value if isinstance(value, list) else [value]:
-        if not (isinstance(one, str | int | None) or (isinstance(one, float) and math.isfinite(one))):
-            raise ValueError("must be text, a finite number, true, false or null, or a list of these")
-    return value
-
-
-def _window(value: list[float]) -> list[float]:
-    if len(value) != 2 or value[1] < 1:
-        raise ValueError("must be [centre, width] with a width of 1 or more, e.g. [40, 400]")
-    return value
-
-
-Comparable = Annotated[Any, AfterValidator(_comparable)]  # with a row's value; the same once config.yaml was read back
 
 
 class _Section(BaseModel):
@@ -96,9 +67,7 @@ class DataConfig(_Section):
     image_root: str | None = None  # folder or zip that pictures are named from; None: the source
     image_suffix: str = ""  # added to names of pictures that do not end with it, e.g. .jpg
     where: dict[str, Comparable] = {}  # keep rows whose column equals the value, or is in the list
-    window: Annotated[list[Number], AfterValidator(_window)] | None = (
-        None  # of DICOM: [centre, width]; None: the file's
-    )
+    window: Window | None = None  # of DICOM: [centre, width]; None: the file's
     answer_separator: str | None = None  # between several right answers in one cell, e.g. ";"
     limit: dict[Literal["train", "validation", "test"], Positive] = {}  # first rows of a split
     breakdown: list[str] | None = None  # columns that become axes of the metrics; None: text, <= 20 values

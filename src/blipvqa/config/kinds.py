@@ -1,0 +1,38 @@
+"""What kinds of values knobs have: strict, so that nothing becomes another kind without a word."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+
+def _integral(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# Strict, or a text would become a number, and yes a true, without a word. 3.0 is a whole number.
+Whole = Annotated[int, Field(strict=True), BeforeValidator(_integral)]
+Number = Annotated[float, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Positive = Annotated[Whole, Field(ge=1)]
+Share = Annotated[Number, Field(ge=0, lt=1)]
+Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]
+
+
+def _comparable(value: Any) -> Any:
+    for one in value if isinstance(value, list) else [value]:
+        if not (isinstance(one, str | int | None) or (isinstance(one, float) and math.isfinite(one))):
+            raise ValueError("must be text, a finite number, true, false or null, or a list of these")
+    return value
+
+
+def _window(value: list[float]) -> list[float]:
+    if len(value) != 2 or value[1] < 1:
+        raise ValueError("must be [centre, width] with a width of 1 or more, e.g. [40, 400]")
+    return value
+
+
+Comparable = Annotated[Any, AfterValidator(_comparable)]  # with a row's value; the same once config.yaml was read back
+Window = Annotated[list[Number], AfterValidator(_window)]  # of grey values: centre and width
