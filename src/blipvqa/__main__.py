@@ -66,6 +66,16 @@ def main(arguments: list[str] | None = None) -> int:
     grid.add_argument("--devices", metavar="0,1", help="GPUs to run on side by side; by default all")
     compare = commands.add_parser("compare", help="two runs side by side")
     compare.add_argument("runs", nargs=2)
+    others = commands.add_parser("score", help="predictions of another program (lmms-eval, MedEvalKit, a table)")
+    others.add_argument("config", help="a file of configs/, for its data")
+    others.add_argument("--predictions", required=True, help="the .json, .jsonl or .csv")
+    others.add_argument("--name", required=True, help="the folder in outputs/ to write")
+    others.add_argument("--split", help="by default test, or validation")
+    others.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. data.source=folder")
+    hand = commands.add_parser("predictions", help="a run's predictions in the form of another program")
+    hand.add_argument("--name", required=True)
+    hand.add_argument("--form", required=True, help="lmms-eval, medevalkit or table")
+    hand.add_argument("--output", required=True)
     commands.add_parser("board", help="every run of outputs/ on one page")
     commands.add_parser("clean-cache", help="remove resized images and drawn data").add_argument("config", nargs="?")
     options = parser.parse_args(arguments)
@@ -93,6 +103,8 @@ def _run(options: argparse.Namespace) -> int:
         return _sweep(options)
     if options.command == "board":
         return _board()
+    if options.command in ("score", "predictions"):
+        return _others(options)
     if options.command == "clean-cache":
         return _clean_cache(load_config(options.config))
     if options.command in ("export", "push"):
@@ -152,6 +164,23 @@ def _board() -> int:
     from blipvqa.board import write_board
 
     print(f"open {write_board().relative_to(project_root())}")
+    return 0
+
+
+def _others(options: argparse.Namespace) -> int:
+    from blipvqa.runs.run import Run
+    from blipvqa.training.trained import evaluated_split
+    from blipvqa.vqa.others import write_others
+    from blipvqa.vqa.scoring_others import score_others
+
+    if options.command == "score":
+        config = load_config(options.config, parse_overrides(options.set), options.name)
+        run = score_others(config, options.predictions, options.split)
+        print(f"{run.name}: open {(run.folder / 'report.html').relative_to(project_root())}")
+        return 0
+    run = Run(project_path("outputs") / options.name)
+    path = write_others(run.predictions(evaluated_split(run)), options.output, options.form)
+    print(f"{run.name}: wrote {path.name}")
     return 0
 
 

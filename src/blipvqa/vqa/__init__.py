@@ -41,6 +41,8 @@
 - `report`: `report.html` of a run
 - `views`: what notebooks 01 and 02 show of questions
 - `comparison_page`: the page that compares two runs
+- `others`: predictions of other programs, read and written
+- `scoring_others`: a run folder of them, with the whole page
 - `card`: the model card
 - `review`: a pathologist's verdicts
 """

@@ -45,7 +45,7 @@ def report(results: Results) -> str:
     sections = [
         _numbers(scores),
         seeds_section(run, HEADLINE),
-        _curves(run, splits),
+        _curves(run, splits) if run.history else None,  # predictions of others have none
         _grounding(scores),
         _confidence(scores),
         _answer_sets(scores),
@@ -54,7 +54,7 @@ def report(results: Results) -> str:
         sections_of.subgroups_section(scores),
         sections_of.consistency_section(scores, splits[split], predictions),
         _answers(scores, predictions),
-        _explained(run, split, splits[split], predictions),
+        _explained(run, split, splits[split], predictions) if run.history else None,
         sections_of.pointing_section(scores),
         _stress(run, split),
         _review(run, split, predictions),
@@ -104,7 +104,9 @@ def _followed(grounding: Mapping) -> str:
     )
 
 
-def _confidence(scores: Mapping) -> Section:
+def _confidence(scores: Mapping) -> Section | None:
+    if "confidence" not in scores:
+        return None
     confidence = scores["confidence"]
     return section(
         "How sure, and how rightly",

@@ -1,0 +1,161 @@
+"""Predictions of other programs against our split, and ours in their forms.
+
+lmms-eval     `--log_samples` writes one JSON object a line: `doc_id` (the row of the split, from 0), `target`,
+              `filtered_resps` (a list; first the answer), `resps` where it differs, and without `doc` and `arguments`
+              (lmms_eval/loggers/evaluation_tracker.py, `save_results_samples`, read in November 2026)
+MedEvalKit    `results.json`, one list of objects in the order of the split, without ids: the source's own columns
+              (`question`, `answer`) and `response`, from which its scorer takes what stands in `\\boxed{}` or
+              `<answer>` (utils/base_dataset.py and utils/VQA_RAD/VQA_RAD.py, read in November 2026)
+table         any csv or jsonl with `question_id` (or `id`) and `prediction`; an id is ours ("test/12") or its row (12)
+
+Each question of the split needs exactly one prediction; what is missing, doubled or unknown is refused with its count.
+What only a model can say (confidence, grounding) is absent from the scores.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from blipvqa.data.dataset import VQADataset
+from blipvqa.data.split_names import ending_of
+from blipvqa.data.text_tables import read_text_table
+from blipvqa.errors import InputError, MissingFile
+from blipvqa.pages.spreadsheets import write_sheet
+from blipvqa.runs.files import write_json, write_lines
+from blipvqa.text import same_text
+from blipvqa.vqa.answers import Prediction
+
+ENDINGS = ("csv", "tsv", "json", "jsonl", "xlsx")
+FORMS = {"lmms-eval": "jsonl", "medevalkit": "json", "table": "csv"}  # ours to write, with their endings
+BOXED, TAGGED = re.compile(r"\\boxed\{([^{}]*)\}"), re.compile(r"<answer>(.*?)(?:</answer>|$)", re.S)
+
+
+def read_others(path: str | Path, dataset: VQADataset) -> list[Prediction]:
+    """One prediction a row of `dataset`, in its order, from a file in one of the forms above.
+
+    Raises InputError, with counts and the first case, for what is missing, doubled, unknown or about other questions.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFile(f"predictions '{path.name}': there is no such file")
+    if ending_of(path) not in ENDINGS:
+        raise InputError(f"predictions '{path.name}': the ending is none of {', '.join(ENDINGS)}")
+    rows = list(read_text_table(path))
+    unreadable = [f"line {line}: {row}" for line, row in rows if not isinstance(row, dict)]
+    if unreadable:
+        raise InputError(
+            f"predictions '{path.name}': {len(unreadable)} rows cannot be read, the first is {unreadable[0]}"
+        )
+    table = [row for _, row in rows]
+    columns = set().union(*table)
+    if {"doc_id", "filtered_resps"} <= columns:
+        answers = _by_id(path, dataset, table, ("doc_id",), _first_response, "target")
+    elif {"response", "question"} <= columns:
+        answers = _by_order(path, dataset, table)
+    elif "prediction" in columns and columns & {"question_id", "id"}:
+        answers = _by_id(path, dataset, table, ("question_id", "id"), lambda row: row.get("prediction"), "answer")
+    else:
+        raise InputError(
+            f"predictions '{path.name}' have the columns {', '.join(sorted(map(str, columns))) or 'none'}; expected "
+            "doc_id and filtered_resps (lmms-eval), question, answer and response (MedEvalKit), or question_id and "
+            "prediction"
+        )
+    return [{**row, "prediction": answers[row["id"]]} for row in dataset.rows]
+
+
+def _by_id(path: Path, dataset: VQADataset, table: Sequence[dict], names, prediction, reference: str) -> dict[str, str]:
+    ids = {row["id"]: row for row in dataset.rows}
+    by_number = {row["id"].rpartition("/")[2]: row["id"] for row in dataset.rows}
+    answers: dict[str, str] = {}
+    unknown, doubled, empty, others = [], [], [], []
+    for row in table:
+        named = next((row[name] for name in names if row.get(name) is not None), None)
+        row_id = str(named) if str(named) in ids else by_number.get(str(named), "")
+        text = prediction(row)
+        if not row_id:
+            unknown.append(named)
+        elif row_id in answers:
+            doubled.append(row_id)
+        elif text is None:
+            empty.append(row_id)
+        else:
+            answers[row_id] = str(text)
+            stated = row.get(reference)
+            if stated is not None and not same_text(str(stated), ids[row_id]["answer"]):
+                others.append((row_id, stated, ids[row_id]["answer"]))
+    missing = [row_id for row_id in ids if row_id not in answers and row_id not in empty]
+    problems = [
+        f"{len(cases):,} {what}, the first is {cases[0]!r}"
+        for what, cases in (
+            ("ids are unknown", unknown),
+            ("ids stand there twice", doubled),
+            ("rows have no prediction", empty),
+            ("questions are missing", missing),
+        )
+        if cases
+    ]
+    if others:
+        row_id, stated, ours = others[0]
+        problems.append(f"{len(others):,} have another reference, the first is {row_id}: {stated!r}, here {ours!r}")
+    if problems:
+        raise InputError(f"predictions '{path.name}' do not fit {dataset.split}: {'; '.join(problems)}")
+    return answers
+
+
+def _first_response(row: dict) -> str | None:
+    responses = row["filtered_resps"]
+    while isinstance(responses, list):
+        responses = responses[0] if responses else None
+    return responses
+
+
+def _by_order(path: Path, dataset: VQADataset, table: Sequence[dict]) -> dict[str, str]:
+    """MedEvalKit keeps no ids, so every row must hold the question and answer of the row in its place."""
+    if len(table) != len(dataset):
+        raise InputError(f"predictions '{path.name}' hold {len(table):,} answers, {dataset.split} has {len(dataset):,}")
+    answers = {}
+    for number, (row, own) in enumerate(zip(table, dataset.rows, strict=True), 1):
+        for key in ("question", "answer"):
+            if not same_text(str(row.get(key)), own[key]):
+                raise InputError(
+                    f"predictions '{path.name}', element {number}: the {key} is {row.get(key)!r}, but row {own['id']} "
+                    f"has {own[key]!r}. The file has no ids, so its order must be the split's; several chunks are not"
+                )
+        if row.get("response") is None:
+            raise InputError(f"predictions '{path.name}', element {number}: there is no response")
+        response = str(row["response"])
+        inner = BOXED.search(response) or TAGGED.search(response)
+        answers[own["id"]] = inner[1].strip() if inner else response
+    return answers
+
+
+def write_others(predictions: Sequence[Prediction], path: str | Path, form: str) -> Path:
+    """Write predictions in a form of FORMS. Raises InputError for another form, or an ending that is not the form's."""
+    path = Path(path)
+    if form not in FORMS:
+        raise InputError(f"form '{form}' is none of {', '.join(FORMS)}")
+    if ending_of(path) != FORMS[form]:
+        raise InputError(f"'{path.name}': predictions for {form} are a .{FORMS[form]} file")
+    if form == "table":
+        write_sheet(path, ["question_id", "prediction"], [(row["id"], row["prediction"]) for row in predictions])
+    elif form == "medevalkit":
+        write_json(path, [{**_texts(row), "response": row["prediction"]} for row in predictions])
+    else:
+        write_lines(path, [_sample(row) for row in predictions])
+    return path
+
+
+def _texts(row: Prediction) -> dict:
+    return {key: row[key] for key in ("question", "answer")}
+
+
+def _sample(row: Prediction) -> dict:
+    number = row["id"].rpartition("/")[2]
+    return {
+        "doc_id": int(number) if number.isdigit() else number,
+        "input": row["question"],
+        "target": row["answer"],
+        "filtered_resps": [row["prediction"]],
+    }

@@ -1,0 +1,65 @@
+"""`score_others`: a run folder of somebody else's predictions, with the whole page of our own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.config.plain_yaml import write_yaml
+from blipvqa.config.reading import with_overrides
+from blipvqa.data.dataset import load_splits
+from blipvqa.data.fingerprint import fingerprint
+from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.runs.files import write_json, write_lines, write_text
+from blipvqa.runs.identity import rows_digest, write_rows
+from blipvqa.runs.lock import lock
+from blipvqa.runs.run import Run, RunError
+from blipvqa.training.trained import Results, held_out
+from blipvqa.vqa.notes import all_notes
+from blipvqa.vqa.others import read_others
+from blipvqa.vqa.published import published
+from blipvqa.vqa.report import report
+from blipvqa.vqa.scores import score
+from blipvqa.vqa.slices import slices
+
+MARK = "predictions of "  # before the file's name, in `model.name`: these are seeds of no recipe of ours
+
+
+def score_others(config: Config, path: str | Path, split: str | None = None, resamples: int = 1000) -> Run:
+    """Score the predictions in a file against `split` of a config's data, as the run `config.name`, and write its page.
+
+    What needs a model is absent: confidence, grounding, explanations. Raises RunError where the name is that of a run
+    with a model, or there is no such split; see `others.read_others` for what the file must hold.
+    """
+    if config.task != "vqa":
+        raise ConfigError(f"task: predictions of others are answers to questions, and this config is of {config.task}")
+    run = Run(config.folder)
+    if run.exists and not run.config.model.name.startswith(MARK):
+        raise RunError(f"'{run.name}' is a run with a model: give the predictions another name (--name)")
+    splits = load_splits(config)
+    split = split or held_out(splits)
+    if split not in splits:
+        raise RunError(f"there is no split '{split}', only {', '.join(splits)}")
+    predictions = read_others(path, splits[split])
+    bootstrap = Bootstrap(config.data.group, resamples, config.seed)
+    train, rows = splits["train"].rows, fingerprint(splits)
+    scores = dict(score(predictions, train=train, breakdown=splits[split].breakdown, bootstrap=bootstrap))
+    scores["published"] = published(predictions, bootstrap)
+    scores["slices"] = slices(predictions, train=train, bootstrap=bootstrap)
+    scores["split"] = split
+    scores["data"] = all_notes(splits) | {"digest": rows_digest(rows), "changes": []}
+    said = f"These are predictions of '{Path(path).name}', made elsewhere: what they were trained on is not known here."
+    scores["warnings"] = [said, *scores["data"]["leaks"], *scores["warnings"]]
+    own = with_overrides(config.as_dict(), {"model.name": f"{MARK}{Path(path).name}"})
+    with lock(run.folder):
+        write_text(run.folder / "config.yaml", write_yaml(own.as_dict()))
+        write_rows(run.folder, rows)
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
+        write_json(run.folder / "environment.json", {"started": started, "notes": [said]})
+        write_json(run.folder / "state.json", {"finished": True, "epoch": 0, "why": "predictions of others"})
+        write_lines(run.folder / f"predictions-{split}.jsonl", predictions)
+        write_json(run.folder / f"metrics-{split}.json", scores)
+        page = report(Results(run, splits, split, scores, predictions))
+        write_text(run.folder / "report.html", page)
+    return run

@@ -1,0 +1,131 @@
+"""Predictions of other programs get our whole page; what does not fit the split is refused with its count."""
+
+import csv
+import json
+
+import pytest
+
+from blipvqa import Run, load_splits
+from blipvqa.__main__ import main
+from blipvqa.board import read_runs
+from blipvqa.errors import InputError
+from blipvqa.vqa.others import FORMS, read_others, write_others
+from blipvqa.vqa.scoring_others import score_others
+
+
+@pytest.fixture
+def data(tiny):
+    return load_splits(tiny())["test"]
+
+
+def answered(data):
+    """Every second question answered rightly."""
+    return [{**row, "prediction": row["answer"] if i % 2 else "nonsense"} for i, row in enumerate(data.rows)]
+
+
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_written_in_a_form_is_read_back_from_it(data, root, form):
+    rows = answered(data)
+    path = write_others(rows, root / f"theirs.{FORMS[form]}", form)
+    assert [row["prediction"] for row in read_others(path, data)] == [row["prediction"] for row in rows]
+
+
+def test_the_forms_are_those_of_the_programs(data, root):
+    rows = answered(data)
+    sample = json.loads(write_others(rows, root / "a.jsonl", "lmms-eval").read_text().splitlines()[1])
+    assert (sample["doc_id"], sample["target"], sample["filtered_resps"]) == (1, rows[1]["answer"], [rows[1]["answer"]])
+    first = json.loads(write_others(rows, root / "a.json", "medevalkit").read_text())[0]
+    assert first == {"question": rows[0]["question"], "answer": rows[0]["answer"], "response": "nonsense"}
+    with (write_others(rows, root / "a.csv", "table")).open(encoding="utf-8-sig") as file:
+        assert next(csv.DictReader(file)) == {"question_id": rows[0]["id"], "prediction": "nonsense"}
+    for form, name in (("lmms-eval", "a.csv"), ("word", "a.doc")):
+        with pytest.raises(InputError):
+            write_others(rows, root / name, form)
+
+
+def test_logged_samples_as_lmms_eval_writes_them(data, root):
+    """Nested responses, any order, further measures beside."""
+    rows = [
+        {"doc_id": i, "target": row["answer"], "filtered_resps": [["  Yes "]], "doc_hash": "x", "exact_match": 0.0}
+        for i, row in enumerate(data.rows)
+    ]
+    assert {row["prediction"] for row in read_others(lines(root / "s.jsonl", rows[::-1]), data)} == {"  Yes "}
+
+
+def test_what_stands_in_answer_tags_or_a_box_is_the_answer(data, root):
+    texts = ["<think>no</think><answer>yes</answer>", "so \\boxed{yes}", "<answer> yes", "yes"]
+    rows = [
+        {"question": row["question"], "answer": row["answer"], "response": texts[i % 4], "correct": True}
+        for i, row in enumerate(data.rows)
+    ]
+    (root / "results.json").write_text(json.dumps(rows))
+    assert {row["prediction"] for row in read_others(root / "results.json", data)} == {"yes"}
+
+
+def refused(data, path, message):
+    with pytest.raises(InputError, match=message):
+        read_others(path, data)
+
+
+def test_missing_doubled_and_unknown_ids_are_counted(data, root):
+    rows = [{"question_id": row["id"], "prediction": "yes"} for row in data.rows]
+    refused(data, lines(root / "a.jsonl", rows[2:]), r"2 questions are missing, the first is 'test/0'")
+    refused(data, lines(root / "b.jsonl", [*rows, rows[0], rows[3]]), r"2 ids stand there twice, the first is 'test/0'")
+    refused(data, lines(root / "c.jsonl", [*rows, {**rows[0], "question_id": "train/0"}]), "1 ids are unknown")
+    refused(data, lines(root / "d.jsonl", [*rows[1:], {**rows[0], "prediction": None}]), "1 rows have no prediction")
+    refused(data, lines(root / "e.jsonl", [{"question_id": 1}]), "have the columns question_id; expected")
+    (root / "f.jsonl").write_text('{"question_id": 0, "predic\n')
+    refused(data, root / "f.jsonl", "1 rows cannot be read, the first is line 1")
+    refused(data, lines(root / "g.jsonl", []), "have the columns none")
+
+
+def test_predictions_about_other_questions_are_refused(data, root):
+    rows = [{"doc_id": i, "target": row["answer"], "filtered_resps": ["a"]} for i, row in enumerate(data.rows)]
+    rows[3]["target"] = "something else"
+    refused(data, lines(root / "a.jsonl", rows), "1 have another reference, the first is test/3: 'something else'")
+    rows = [{"question": row["question"], "answer": row["answer"], "response": "a"} for row in data.rows]
+    (root / "b.json").write_text(json.dumps(rows[1:] + rows[:1]))
+    refused(data, root / "b.json", "element 1: the (question|answer) is")
+    (root / "c.json").write_text(json.dumps(rows[1:]))
+    refused(data, root / "c.json", "hold 41 answers, test has 42")
+
+
+def test_they_get_the_whole_page_and_no_number_that_needs_a_model(tiny, root, data, capsys):
+    config = tiny("theirs")
+    path = write_others(answered(data), root / "samples.jsonl", "lmms-eval")
+    run = score_others(config, path, resamples=50)
+    scores = run.metrics("test")
+    assert scores["overall"]["exact_match"]["value"] == 0.5
+    assert scores["baseline"]["exact_match"]["n"] == 42
+    assert not {"confidence", "grounding", "answering", "operating_point", "start"} & scores.keys()
+    assert scores["warnings"][0].startswith("These are predictions of 'samples.jsonl', made elsewhere")
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    for heading in ("Numbers on test", "To compare with a published number", "Predicted against actual"):
+        assert f"<h2>{heading}</h2>" in page
+    for heading in ("How sure", "Does it look", "Training", "What moved"):
+        assert f"<h2>{heading}" not in page
+    (row,), broken = read_runs(root / "outputs")
+    assert (row.status, broken) == ("finished, scored on test", {})
+    assert main(["predictions", "--name", "theirs", "--form", "table", "--output", str(root / "out.csv")]) == 0
+    assert main(["predictions", "--name", "theirs", "--form", "word", "--output", str(root / "out.csv")]) == 2
+    assert "form 'word' is none of lmms-eval, medevalkit, table" in capsys.readouterr().err
+
+
+def test_the_command_scores_a_table_and_leaves_runs_alone(tiny, root, data, capsys):
+    (root / "small.yaml").write_text(json.dumps(tiny().as_dict()))
+    path = write_others(answered(data), root / "mine.csv", "table")
+    command = ["score", "small.yaml", "--predictions", str(path), "--name", "theirs"]
+    assert main(command) == 0
+    assert "theirs: open outputs/theirs/report.html" in capsys.readouterr().out
+    assert main(command) == 0  # again, of the same name
+    folder = Run(root / "outputs" / "theirs").folder
+    (folder / "config.yaml").write_text(json.dumps(tiny("theirs").as_dict()))
+    assert main(command) == 2
+    assert "'theirs' is a run with a model" in capsys.readouterr().err
+    assert main([*command[:3], str(root / "none.csv"), *command[4:-1], "other"]) == 2
+    assert "there is no such file" in capsys.readouterr().err
