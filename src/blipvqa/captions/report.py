@@ -10,7 +10,7 @@ from blipvqa.captions.terms import Finder, load_terms
 from blipvqa.captions.titles import HEADLINE
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.pages.html import bullets, drawing
-from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, section, wide
+from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, search_rows, section, wide
 from blipvqa.pages.report import report_page, training_section
 from blipvqa.pages.seeds import seeds_section
 from blipvqa.pages.wording import interval, number
@@ -26,10 +26,10 @@ def report(results: Results) -> str:
     sections = [
         _numbers(scores),
         seeds_section(run, HEADLINE),
+        *_gallery(run, splits[results.split], results.predictions),
         _training(run, splits),
         _looking(scores),
         section("Known of the data", bullets([*scores["data"]["leaks"], *scores["data"]["changes"]])),
-        _gallery(run, splits[results.split], results.predictions),
     ]
     return report_page(run, "captions, predicted beside references", scores, sections)
 
@@ -61,11 +61,27 @@ def _looking(scores: Mapping) -> Section:
     return section("Does it look at the picture?", paragraph(text))
 
 
-def _gallery(run: Run, dataset: VQADataset, predictions: Sequence[Mapping]) -> Section:
+def _gallery(run: Run, dataset: VQADataset, predictions: Sequence[Mapping]) -> tuple[Section, Section]:
+    """The pictures of the worst captions first, and a table of every caption."""
     finder = Finder(load_terms(run.config))
-    shown = worst_first(predictions, finder)[:PICTURES]
+    worst = worst_first(predictions, finder)
+    shown = worst[:PICTURES]
     cards = ((prediction_card(dataset, row, finder), not any(mistakes(row, finder))) for row in shown)
     note = f"{len(shown)} of {len(predictions)} pictures, things named wrongly or left out first."
     buttons = ("something wrong or left out", "nothing wrong")
     gallery = search_gallery(cards, "search captions and references", buttons)
-    return section("Predicted beside references", remark(note), gallery)
+    rows = (
+        (
+            [row["id"], row["prediction"], " · ".join(row["references"]), *map(_listed, mistakes(row, finder))],
+            not any(mistakes(row, finder)),
+            number if number <= PICTURES else None,
+        )
+        for number, row in enumerate(worst, 1)
+    )
+    head = ["id", "predicted", "references", "not there", "left out"]
+    table = search_rows(head, rows, "search every caption", buttons, "Every caption with its references")
+    return section("Predicted beside references", remark(note), gallery), section("Every caption", table)
+
+
+def _listed(things: set[str]) -> str | None:
+    return ", ".join(sorted(things)) or None

@@ -34,9 +34,10 @@ def line(content: Html | str, colour: str = PLAIN) -> Html:
     return Html("<div style='{}' dir='auto'>{}</div>").format(Html(style), content)
 
 
-def card(image: Image.Image, lines: Sequence[Html], side: int = 200) -> Html:
+def card(image: Image.Image, lines: Sequence[Html], side: int = 200, alt: str = "the picture asked about") -> Html:
     """A picture above its lines."""
-    return Html("<div class='card' style='{}'>{}{}</div>").format(Html(CARD), picture(image, side), join(lines))
+    shown = picture(image, side, alt=alt)
+    return Html("<div class='card' style='{}'>{}{}</div>").format(Html(CARD), shown, join(lines))
 
 
 def grid(cards: Sequence[Html], columns: int) -> Html:

@@ -45,8 +45,13 @@ def escape(text, longest: int = LONGEST) -> Html:
 
 def attribute(text, longest: int = LONGEST) -> str:
     """Text from data inside an attribute or a title, where no tag may stand."""
+    return str(markupsafe.escape(shown(text, longest)))
+
+
+def shown(text, longest: int = LONGEST) -> str:
+    """Text from data as a page shows it: cut, and without characters that are no letters."""
     text = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
-    return str(markupsafe.escape(text if len(text) <= longest else text[:longest] + "…"))
+    return text if len(text) <= longest else text[:longest] + "…"
 
 
 def join(parts: Iterable) -> Html:
@@ -54,15 +59,17 @@ def join(parts: Iterable) -> Html:
     return Html("").join(parts)
 
 
-def picture(image: Image.Image, side: int = 200, width: str = "100%") -> Html:
-    """A light JPEG of at most `side` pixels, inside the page; `width` is what it takes of its place."""
+def picture(image: Image.Image, side: int = 200, width: str = "100%", alt: str = "") -> Html:
+    """A light JPEG of at most `side` pixels, inside the page; `width` is what it takes of its place, and `alt` what is
+    said of it where it is not seen (nothing where the text beside it says all)."""
     image = image.copy()
     image.thumbnail((2 * side, 2 * side) if min(image.size) >= 2 * side else (side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=78)
     data = base64.b64encode(buffer.getvalue()).decode()
     return Html(
-        f'<img alt="" style="max-width:{side}px;width:{width};display:block;margin:0 auto" '
+        f'<img alt="{attribute(alt)}" loading="lazy" decoding="async" '
+        f'style="max-width:{side}px;width:{width};display:block;margin:0 auto" '
         f'src="data:image/jpeg;base64,{data}">'
     )
 

@@ -2,7 +2,7 @@
 
 Notable:
 - A page loads nothing: its policy forbids every request, its one script is known by its digest, and whatever a template
-  is filled with is escaped by `html.escape`.
+  is filled with is escaped by `html.escape`. Rows that the script shows stand in the page as data, which never runs.
 - A page is light or dark as the reader's system is.
 """
 
@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from blipvqa.pages.html import Html, attribute, bullets, join
+from blipvqa.pages.html import Html, attribute, bullets, join, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
 _environment = Environment(
@@ -50,14 +52,12 @@ def write_page(
     heading: str | None = None,
     subtitle: str = "",
     warnings: Sequence[str] = (),
-    searchable: bool = False,
     sortable: bool = False,
 ) -> str:
-    """A self-contained page; without a `heading` it shows its title, `searchable` where it has a `search_gallery`,
-    `sortable` where it has tables of `tables.sortable_table`."""
-    script = _file("page.js") * searchable + _file("sort.js") * sortable
+    """A self-contained page with its contents above its sections; without a `heading` it shows its title, `sortable`
+    where it has tables of `tables.sortable_table`."""
+    script = _file("page.js") + _file("sort.js") * sortable
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    allowed = f"; script-src 'sha256-{digest}'" if script else ""
     return _environment.get_template("page.html").render(
         title=title,
         heading=title if heading is None else heading,
@@ -66,7 +66,7 @@ def write_page(
         sections=sections,
         style=Html(_file("page.css")),
         script=Html(script),
-        policy=Html(f"default-src 'none'; img-src data:; style-src 'unsafe-inline'{allowed}"),
+        policy=Html(f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"),
     )
 
 
@@ -80,6 +80,34 @@ def search_gallery(cards: Iterable[tuple[Html, bool]], placeholder: str, buttons
     wrong, right = buttons
     template = _environment.get_template("search.html")
     return Html(template.render(cards=cards, placeholder=placeholder, wrong=wrong, right=right))
+
+
+def search_rows(
+    head: Sequence[str],
+    rows: Iterable[tuple[Sequence, bool, int | None]],
+    placeholder: str,
+    buttons: tuple[str, str],
+    caption: str,
+) -> Html:
+    """A table of any length to search and sort, of which a few hundred rows are shown at once. One a page.
+
+    Each row: its cells (text, numbers or None), whether it is right, and the number of its card in the gallery, from 1.
+    """
+    wrong, right = buttons
+    listed = [{"cells": [_cell(cell) for cell in cells], "right": right, "card": card} for cells, right, card in rows]
+    data = json.dumps(listed, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for sign in ("\\\\", "<", "$"):  # a text from data must neither end the element nor begin a formula
+        data = data.replace(sign, f"\\u{ord(sign[0]):04x}")
+    template = _environment.get_template("listing.html")
+    return Html(
+        template.render(head=head, rows=Html(data), placeholder=placeholder, wrong=wrong, right=right, caption=caption)
+    )
+
+
+def _cell(value) -> str | float | None:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else shown(value)
 
 
 def remark(text: str) -> Html:

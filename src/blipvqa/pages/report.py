@@ -22,7 +22,6 @@ def report_page(run: Run, title: str, scores: Mapping, sections: Sequence[Sectio
         heading=run.name,
         subtitle=subtitle.rstrip(),
         warnings=scores["warnings"],
-        searchable=True,
     )
 
 

@@ -136,4 +136,4 @@ def confidence_table(scores: Mapping) -> Html:
 
 def titled(title: str, content: Html) -> Html:
     """A small heading above a table."""
-    return Html("<h4 style='margin:14px 0 2px'>{}</h4>{}").format(title, content)
+    return Html("<h3 style='margin:14px 0 2px;font-size:1em'>{}</h3>{}").format(title, content)

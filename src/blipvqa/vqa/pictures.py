@@ -85,7 +85,9 @@ def prediction_card(dataset: VQADataset, predictions: Sequence[Mapping], numbers
     for k, row in enumerate(predictions):
         number = Html("<span style='{}'>{} · </span>").format(Html(FAINT), numbers[k]) if len(numbers) else ""
         lines.append(_answer_line(row, number, sure=True))
-    return card(dataset.image(dataset.index(predictions[0]["id"])), lines)
+    place = dataset.index(predictions[0]["id"])
+    alt = f"picture {dataset.image_path(place) or predictions[0]['image_id'][:12]}"
+    return card(dataset.image(place), lines, alt=alt)
 
 
 def _answer_line(row: Mapping, number: Html | str = "", sure: bool = False) -> Html:

@@ -2,7 +2,7 @@
 
 Notable:
 - Sections stand in `report` in the order in which they are read; each is a function of numbers or predictions.
-- Wrong answers first, then right ones, at most some 300 pictures; the search looks through all that is shown.
+- Wrong answers first, then right ones, at most some 300 pictures; a table below them holds every answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages import certainty
 from blipvqa.pages.html import bullets, drawing
-from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, section, wide
+from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, search_rows, section, wide
 from blipvqa.pages.report import report_page, training_section
 from blipvqa.pages.seeds import seeds_section
 from blipvqa.pages.tables import confidence_table
@@ -36,15 +36,19 @@ from blipvqa.vqa.titles import HEADLINE
 
 PICTURES = 300
 QUESTIONS_A_CARD = 8
+COLUMNS = 3  # of the data's own, in the table of all answers
 
 
 def report(results: Results) -> str:
     """The page of what a run answered on one split."""
     run, split, splits = results.run, results.split, results.splits
     scores, predictions = results.scores, results.predictions
+    gallery, card_of = _gallery(splits[split], predictions)
     sections = [
         _numbers(scores),
         seeds_section(run, HEADLINE),
+        gallery,
+        _all_answers(splits[split], predictions, card_of),
         _curves(run, splits) if run.history else None,  # predictions of others have none
         _grounding(scores),
         _confidence(scores),
@@ -60,7 +64,6 @@ def report(results: Results) -> str:
         _review(run, split, predictions),
         _published(scores),
         _data(scores),
-        _gallery(splits[split], predictions),
     ]
     return report_page(run, "predicted against actual", scores, sections, verdict_line(scores))
 
@@ -175,8 +178,8 @@ def _stress(run: Run, split: str) -> Section | None:
     return section("Corrupted pictures", drawing(figure, "score against corruption"))
 
 
-def _gallery(dataset: VQADataset, predictions: Sequence[Mapping]) -> Section:
-    """Cards of up to eight questions of one image; those with a wrong answer first."""
+def _gallery(dataset: VQADataset, predictions: Sequence[Mapping]) -> tuple[Section, dict[str, int]]:
+    """Cards of up to eight questions of one image; those with a wrong answer first. And the card of each image."""
     by_image = list(rows_by(row["image_id"] for row in predictions).values())
     random.Random(0).shuffle(by_image)
     shown = [[predictions[i] for i in rows[:QUESTIONS_A_CARD]] for rows in by_image[:PICTURES]]
@@ -184,8 +187,35 @@ def _gallery(dataset: VQADataset, predictions: Sequence[Mapping]) -> Section:
     at_random = "" if len(shown) == len(by_image) else ", drawn at random"
     note = (
         f"{len(shown)} of {len(by_image)} images{at_random}, those with a wrong answer first; at most "
-        f"{QUESTIONS_A_CARD} questions each."
+        f"{QUESTIONS_A_CARD} questions each. Every answer stands in the table below."
     )
     cards = ((prediction_card(dataset, rows), all(map(answered_right, rows))) for rows in shown)
     gallery = search_gallery(cards, "search questions and answers", ("with a wrong answer", "all right"))
-    return section("Predicted against actual", remark(note), gallery)
+    card_of = {rows[0]["image_id"]: number for number, rows in enumerate(shown, 1)}
+    return section("Predicted against actual", remark(note), gallery), card_of
+
+
+def _all_answers(dataset: VQADataset, predictions: Sequence[Mapping], card_of: Mapping[str, int]) -> Section:
+    """Every answer in a table; the id leads to the picture's card, where it has one."""
+    axes = dataset.breakdown[:COLUMNS]
+    head = ["id", "picture", "question", "actual", "predicted", "confidence", *axes, "right?"]
+    rows = (
+        (
+            [
+                row["id"],
+                dataset.image_path(dataset.index(row["id"])) or row["image_id"][:12],
+                row["question"],
+                row["answer"],
+                row["prediction"],
+                None if row.get("confidence") is None else round(row["confidence"], 3),
+                *(row.get(axis) for axis in axes),
+                "right" if answered_right(row) else "wrong",
+            ],
+            answered_right(row),
+            card_of.get(row["image_id"]),
+        )
+        for row in predictions
+    )
+    table = search_rows(head, rows, "search every answer", ("wrong", "right"), "Every question with its answers")
+    note = "Every answer, to search and to sort by any column; the same as all-predictions.csv of this run's folder."
+    return section("Every answer", remark(note), table)
