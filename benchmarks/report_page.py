@@ -54,7 +54,9 @@ def measure(page: Path, chromium: str | None, axe: str | None, times: int) -> No
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             tab = browser.new_page()
             tab.goto(page.as_uri())
-            rows.append(tab.evaluate(OPENED) | {f"search {p}": tab.evaluate(SEARCHED, p) for p in ("gallery", "listing")})
+            rows.append(
+                tab.evaluate(OPENED) | {f"search {p}": tab.evaluate(SEARCHED, p) for p in ("gallery", "listing")}
+            )
             browser.close()
         for name in rows[0]:
             print(f"{name}: {sorted(row[name] for row in rows)[times // 2]:.0f} ms")

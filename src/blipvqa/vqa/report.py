@@ -214,8 +214,10 @@ def _all_answers(dataset: VQADataset, predictions: Sequence[Mapping], card_of: M
             answered_right(row),
             card_of.get(row["image_id"]),
         )
-        for row in predictions
+        for row in sorted(predictions, key=answered_right)
     )
     table = search_rows(head, rows, "search every answer", ("wrong", "right"), "Every question with its answers")
-    note = "Every answer, to search and to sort by any column; the same as all-predictions.csv of this run's folder."
+    note = (
+        "Wrong ones first; to search, and to sort by any column. The same as all-predictions.csv of this run's folder."
+    )
     return section("Every answer", remark(note), table)
