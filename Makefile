@@ -42,7 +42,7 @@ lint: $(READY)  ## format and rules
 	$(BIN)/ruff check .
 
 lab: $(READY)  ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=.
+	$(BIN)/jupyter lab --notebook-dir=. $(if $(filter 0,$(shell id -u)),--allow-root)
 
 bench: $(READY)  ## how fast, beside how it is usually done (a quarter to half an hour)
 	$(BIN)/python benchmarks/bench.py

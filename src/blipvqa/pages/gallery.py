@@ -24,7 +24,11 @@ CARD = (
     "border:1px solid var(--line,#d9dde0);border-radius:6px;padding:8px;background:var(--paper,#fff);"
     "color:var(--ink,#222);font-size:13px;line-height:1.35"
 )
-GRID = "display:grid;grid-template-columns:repeat({columns},minmax(0,1fr));gap:10px;align-items:start"
+# so many columns where they fit, and fewer where a card would be narrower than 160 pixels
+GRID = (
+    "display:grid;grid-template-columns:repeat(auto-fill,minmax(max(160px,calc((100% - {gaps}px)/{columns})),1fr));"
+    "gap:10px;align-items:start"
+)
 NO_PICTURES = Html("<p>This split has no picture.</p>")
 
 
@@ -42,7 +46,8 @@ def card(image: Image.Image, lines: Sequence[Html], side: int = 200, alt: str = 
 
 def grid(cards: Sequence[Html], columns: int) -> Html:
     """Cards side by side."""
-    style = GRID.format(columns=max(1, int(columns)))
+    columns = max(1, int(columns))
+    style = GRID.format(columns=columns, gaps=10 * (columns - 1) + 1)
     return Html("<div class='grid' style='{}'>{}</div>").format(Html(style), join(cards))
 
 

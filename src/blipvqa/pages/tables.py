@@ -9,8 +9,9 @@ from blipvqa.pages.wording import NOTHING, count, interval, last_part, number
 
 # a report that is dark sets the variables; elsewhere a table is dark on white
 TABLE = "border-collapse:collapse;font-size:13px;margin:6px 0;background:var(--paper,#fff);color:var(--ink,#222)"
-CELL = "padding:3px 10px;border-bottom:1px solid var(--line,#e3e6e8);vertical-align:top;"
-TEXT, NUMBER = "text-align:left;min-width:7.5em;overflow-wrap:anywhere", "text-align:right;white-space:nowrap"
+# a notebook's dark theme colours every second row itself: each cell brings its own ground
+CELL = "background:var(--paper,#fff);padding:3px 10px;border-bottom:1px solid var(--line,#e3e6e8);vertical-align:top;"
+TEXT, NUMBER = "text-align:left;min-width:7.5em;overflow-wrap:break-word", "text-align:right;white-space:nowrap"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence], left: int = 1, sortable: bool = False) -> Html:

@@ -115,7 +115,7 @@ def _confidence(scores: Mapping) -> Section | None:
         "How sure, and how rightly",
         drawing(certainty.plot_reliability(confidence), "reliability"),
         drawing(certainty.plot_coverage(confidence), "accuracy by coverage"),
-        confidence_table(confidence),
+        wide(confidence_table(confidence)),
     )
 
 
