@@ -92,7 +92,7 @@ def verdict(reliance: Difference, sensitivity: Estimate, images: int) -> Verdict
 
     It looks where the interval of its visual reliance lies above 0, on six images at least. It does not look where that
     is not so, and the interval of the reliance, from thirty images or more, ends below 0.05, or that of the image
-    sensitivity below 0.10. Else these questions cannot tell.
+    sensitivity below 0.10. Else these questions cannot tell, and `why` says how many images would.
     """
     if reliance["low"] is None or sensitivity["high"] is None:
         return {"verdict": CANNOT_TELL, "why": "there is no other picture to show, or there are no intervals"}
@@ -102,13 +102,26 @@ def verdict(reliance: Difference, sensitivity: Estimate, images: int) -> Verdict
         word = DOES_NOT_LOOK
     else:
         word = CANNOT_TELL
+    more = f"; some {_images_that_tell(reliance, images):,} images like these would tell" if word == CANNOT_TELL else ""
     return {
         "verdict": word,
         "why": f"with another picture in place of its own, exact match is {reliance['a']:.3f} instead of "
         f"{reliance['b']:.3f} ({reliance['difference']:+.3f} with its own, {reliance['low']:+.3f} to "
         f"{reliance['high']:+.3f}), and {sensitivity['value']:.1%} of the answers change "
-        f"({sensitivity['low']:.1%} to {sensitivity['high']:.1%})",
+        f"({sensitivity['low']:.1%} to {sensitivity['high']:.1%}){more}",
     }
+
+
+def _images_that_tell(reliance: Difference, images: int) -> int:
+    """How many images give an interval half as wide as the reliance is far from 0, or from SMALL_RELIANCE; to the next
+    hundred.
+
+    A width falls with the square root of the images, if the reliance stays what it is.
+    """
+    half = (reliance["high"] - reliance["low"]) / 2
+    distance = max(abs(reliance["difference"]), SMALL_RELIANCE - reliance["difference"])
+    needed = max(images + 1, FEWEST_IMAGES, images * (half / distance) ** 2)
+    return int(-(-needed // 100) * 100)
 
 
 def verdict_line(scores: Mapping) -> str:
