@@ -76,7 +76,7 @@ def picture_search(dataset: VQADataset, prediction: Mapping, most: int = 5) -> H
     for near in search["nearest"][:most]:
         text = dataset.rows[dataset.index(near["id"])]["caption"]
         colour = RIGHT if near["right"] else WRONG
-        lines.append(line(_mark(near["right"], Html("{} {}").format(escape(text, LONGEST), _sure(near))), colour))
+        lines.append(line(_mark(near["right"], Html("{} · {}").format(escape(text, LONGEST), _sure(near))), colour))
     return card(dataset.image(dataset.index(prediction["id"])), lines)
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from blipvqa.pages.html import Html, join
 from blipvqa.pages.tables import measures_table, table, titled
-from blipvqa.pages.wording import NOTHING, count, interval, number
+from blipvqa.pages.wording import count, interval, number
 from blipvqa.retrieval.measures import MEASURES, title
 from blipvqa.retrieval.titles import HEADLINE, gallery_line
 
 UNIT = "searches (pictures)"
+MEDIAN = "the place of the first right one that half of the searches reach"
 
 
 def metrics_table(scores: Mapping) -> Html:
@@ -65,7 +66,7 @@ def by_table(scores: Mapping, column: str) -> Html:
 def more_tables(scores: Mapping) -> Html:
     """Matching as a yes/no question, every measure with what it counts, and the headline by each column."""
     rows = [
-        (title(name), MEASURES[name].meaning if name in MEASURES else NOTHING, number(e), interval(e), count(e))
+        (title(name), MEASURES[name].meaning if name in MEASURES else MEDIAN, number(e), interval(e), count(e))
         for name, e in scores["overall"].items()
     ]
     parts = [titled("Every measure", table(["measure", "what it is", "value", "95 % interval", "n"], rows, left=2))]
