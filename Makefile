@@ -11,7 +11,7 @@ TASK ?=
 GIVEN = $(if $(NAME),--name $(NAME)) $(if $(SET),--set $(SET))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-slow lint lab bench compare sweep board page predict export push stress clean-cache
+.PHONY: help setup demo run test test-slow test-versions lint lab bench compare sweep board page predict export push stress clean-cache
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ test: $(READY)  ## every fast test
 
 test-slow: $(READY)  ## the rest: full size, many kills
 	$(BIN)/python -m pytest -q -m slow
+
+test-versions: $(READY)  ## the model's tests against every transformers that is admitted (five minutes a version)
+	tests/versions.sh $(BIN)/python
 
 lint: $(READY)  ## format and rules
 	$(BIN)/ruff format --check .

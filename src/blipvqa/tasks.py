@@ -9,6 +9,7 @@ from blipvqa.captions.task import CAPTION
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.models import loading
+from blipvqa.pretraining import PRETRAIN
 from blipvqa.retrieval.task import RETRIEVAL
 from blipvqa.runs.files import sweep, write_text
 from blipvqa.runs.lock import lock
@@ -24,6 +25,8 @@ def task_of(config: Config) -> Task:
     match config.task:
         case "caption":
             return CAPTION
+        case "pretrain":
+            return PRETRAIN
         case "retrieval":
             return RETRIEVAL
         case _:

@@ -22,6 +22,7 @@ TEXTS = {  # the columns that each task's rows need
     "vqa": ("question", "answer"),
     "caption": ("caption",),
     "retrieval": ("caption",),
+    "pretrain": ("caption",),
 }
 TASK_DEFAULTS = {  # what a task sets where a config leaves it out
     "caption": {
@@ -31,6 +32,11 @@ TASK_DEFAULTS = {  # what a task sets where a config leaves it out
     "retrieval": {
         "model": {"name": "Salesforce/blip-itm-base-coco"},
         "train": {"metric": "r_mean", "learning_rate": 1e-5},
+    },
+    "pretrain": {
+        "model": {"name": "scratch"},
+        "train": {"metric": "r_mean", "learning_rate": 3e-4},
+        "retrieval": {"max_tokens": 30},
     },
 }
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
@@ -201,7 +207,7 @@ class CaptionConfig(_Section):
 
 
 class RetrievalConfig(_Section):
-    """Pictures by words and words by pictures. Read with `task: retrieval` only; values are the authors'."""
+    """Pictures by words and words by pictures. Read with `task: retrieval` and `pretrain`; values are the authors'."""
 
     max_words: Positive = 30  # of a caption
     max_tokens: Annotated[Whole, Field(ge=3, le=512)] = 35  # [CLS] and [SEP] included
@@ -214,7 +220,8 @@ class RetrievalConfig(_Section):
 class Config(_Section):
     """One experiment. Build it with `load_config`; see `configs/` for commented examples."""
 
-    task: Literal["vqa", "caption", "retrieval"] = "vqa"  # what is learnt: answers, captions, or which text is whose
+    # what is learnt: answers, captions, which text is whose, or that and captions at once
+    task: Literal["vqa", "caption", "retrieval", "pretrain"] = "vqa"
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] = "run"  # outputs/<name>/
     seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
     fresh: Flag = False  # changed settings: move the old run folder aside instead of refusing
@@ -263,7 +270,7 @@ class Config(_Section):
         """How many tokens the task's texts may take, by knob."""
         if self.task == "caption":
             return {"caption.max_tokens": self.caption.max_tokens, "caption.max_length": self.caption.max_length}
-        if self.task == "retrieval":
+        if self.task in ("retrieval", "pretrain"):
             return {"retrieval.max_tokens": self.retrieval.max_tokens}
         limits = self.data
         return {

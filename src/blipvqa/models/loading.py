@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from transformers import BertTokenizer, BlipProcessor, PreTrainedModel
+from torch import Tensor
+from transformers import BertTokenizer, BlipConfig, BlipProcessor, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from blipvqa.config.knobs import Config, ConfigError
@@ -22,13 +23,14 @@ from blipvqa.models.architecture import read_architecture
 from blipvqa.models.captioner import BlipForCaptioning
 from blipvqa.models.folders import INT8, model_folder, read_json, revision_of
 from blipvqa.models.int8 import read_int8, to_int8
+from blipvqa.models.pretraining import BlipForPretraining
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.models.scratch import new_model
 from blipvqa.models.tokenizer import check_pictures, make_processor, read_tokenizer
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.models.weights import read_weights
 
-MODELS = (BlipForVQA, BlipForCaptioning, BlipForRetrieval)
+MODELS = (BlipForVQA, BlipForCaptioning, BlipForRetrieval, BlipForPretraining)
 
 
 def load_model(
@@ -56,7 +58,10 @@ def load_model(
     check_pictures(folder)
     model_class = _class_of(config.task) if config else _class_of_folder(folder)
     whole_numbers = (folder / INT8).is_file()
-    weights = (read_int8 if whole_numbers else read_weights)(folder, model_config, model_class)
+    if model_class is not BlipForPretraining and _class_of_folder(folder) is BlipForPretraining:
+        weights = _pretrained(folder, model_config, model_class)
+    else:
+        weights = (read_int8 if whole_numbers else read_weights)(folder, model_config, model_class)
     if config is not None:
         apply_settings(model_config, config)
     with _quiet():
@@ -67,6 +72,13 @@ def load_model(
         to_int8(model)
     model.folder = folder  # where `ask` reads the calibration
     return model.eval(), make_processor(tokenizer, size)
+
+
+def _pretrained(folder: Path, model_config: BlipConfig, model_class: type[PreTrainedModel]) -> dict[str, Tensor]:
+    """Of a pre-trained model's weights all that a model of another task has."""
+    with torch.device("meta"):  # names without memory
+        names = model_class(model_config).state_dict().keys()
+    return BlipForPretraining.fitted(read_weights(folder, model_config, BlipForPretraining), names)
 
 
 def _class_of(task: str) -> type[PreTrainedModel]:

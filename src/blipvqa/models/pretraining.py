@@ -12,6 +12,7 @@ Source: salesforce/BLIP models/blip_pretrain.py.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from transformers.models.blip.modeling_blip import BlipTextLMHeadModel
 
 from blipvqa.models.contrast import EMPTY, draw_negatives, exponential_noise, negative_weights, same_picture
 from blipvqa.models.language import text_losses
+from blipvqa.models.processes import sizes_of_all
 from blipvqa.models.retriever import BlipForRetrieval, Features, RetrievalOutput
 from blipvqa.models.towers import Grid, Memory
 
@@ -29,9 +31,11 @@ SHARED = ("crossattention", "intermediate", "output")  # of each layer of the te
 
 @dataclass
 class PretrainingOutput(RetrievalOutput):
-    """As retrieval's, with `loss_lm`, the mean over the written tokens of this process's rows."""
+    """As retrieval's, with `loss_lm`, this process's part of the mean over all written tokens, and `lm_per_row [Q]`,
+    what of each row's loss is that one's."""
 
     loss_lm: Tensor | None = None
+    lm_per_row: Tensor | None = None
 
 
 class BlipForPretraining(BlipForRetrieval):
@@ -98,13 +102,15 @@ class BlipForPretraining(BlipForRetrieval):
         if image_ids is None:
             self.contrast.queue.image_ids.fill_(EMPTY)  # else the next batch's first rows were those of this one
         sums, tokens = self._written(states, input_ids, attention_mask, image_index)
-        written = sums * (len(sums) / max(tokens, 1))
+        rows_of_all, tokens_of_all = map(sum, sizes_of_all(len(sums), tokens, device=sums.device))
+        written = sums * (rows_of_all / max(tokens_of_all, 1))  # their mean over all rows is the mean over all tokens
         return PretrainingOutput(
             loss=pairs.loss + written.mean(),
             loss_per_row=pairs.loss_per_row + written,
             loss_itc=pairs.loss_itc,
             loss_itm=pairs.loss_itm,
             loss_lm=written.mean().detach(),
+            lm_per_row=written.detach(),
             itc_per_row=pairs.itc_per_row,
             itm_logits=pairs.itm_logits,
         )
@@ -122,6 +128,21 @@ class BlipForPretraining(BlipForRetrieval):
 
         sums, logits = text_losses(self.text_decoder, ids, real, memory, self.text_decoder.label_smoothing)
         return sums, len(logits)
+
+    @classmethod
+    def fitted(cls, weights: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+        """What a model of another task, with weights of these `names`, takes from `weights` of a pre-trained one.
+
+        Its own decoder begins as the pre-trained one, whose shared tensors stand under the encoder's names.
+        """
+        taken = {}
+        for name in names:
+            own = name
+            if name not in weights and any(re.match(pattern, name) for pattern in cls._keys_to_ignore_on_load_missing):
+                own = name.replace("text_decoder.bert.", "text_encoder.")
+            if own in weights:
+                taken[name] = weights[own].clone()  # else two towers of the new model would stay one
+        return taken
 
     @torch.no_grad()
     def _exchanged(

@@ -97,8 +97,9 @@ def _check_names(
     with torch.device("meta"):  # shapes without memory
         model = model_class(config)
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    optional = model.all_tied_weights_keys.keys() | (model._keys_to_ignore_on_load_missing or set())
-    missing = sorted(shapes.keys() - file_of.keys() - optional)
+    optional = model._keys_to_ignore_on_load_missing or ()
+    absent = shapes.keys() - file_of.keys() - model.all_tied_weights_keys.keys()
+    missing = sorted(name for name in absent if not any(re.match(pattern, name) for pattern in optional))
     strange = sorted(file_of.keys() - shapes.keys())
     if missing or strange:
         raise ModelError(

@@ -116,7 +116,7 @@ def _retrieval_config(run: Run) -> Config:
     if not (run.model_folder / "config.json").exists():
         raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
     config = run.config
-    if config.task != "retrieval":
+    if config.task not in ("retrieval", "pretrain"):
         raise RunError(
             f"run '{run.name}' is of task: {config.task}, whose model compares no pictures: give one of task: retrieval"
         )
