@@ -33,7 +33,7 @@ def copied(finished, outputs):
             finished[0] / "outputs" / "tiny", folder, ignore=shutil.ignore_patterns("model", "checkpoints", "answers")
         )
         (folder / "model").mkdir()
-        config = yaml.safe_load((folder / "config.yaml").read_text()) | {"name": name}
+        config = yaml.safe_load((folder / "config.yaml").read_text()) | {"name": "copied"}
         for key, setting in settings.items():
             section, _, last = key.rpartition("__")
             (config[section] if section else config)[last] = setting

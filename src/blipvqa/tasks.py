@@ -9,6 +9,7 @@ from blipvqa.captions.task import CAPTION
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.models import loading
+from blipvqa.pages.reporting import write_reporting
 from blipvqa.pretraining import PRETRAIN
 from blipvqa.retrieval.task import RETRIEVAL
 from blipvqa.runs.files import sweep, write_text
@@ -60,7 +61,7 @@ def views(config: Config) -> Views:
 
 
 def write_report(run: Run, splits: Splits) -> Path:
-    """Write `outputs/<name>/report.html` from what the run folder holds.
+    """Write `outputs/<name>/report.html`, and `reporting.md` beside it, from what the run folder holds.
 
     Raises RunError where the run was not trained or not evaluated yet.
     """
@@ -69,7 +70,9 @@ def write_report(run: Run, splits: Splits) -> Path:
     with lock(run.folder):
         sweep(run.folder)
         path = run.folder / "report.html"
-        write_text(path, views(run.config).report(results_of(run, splits)))
+        results = results_of(run, splits)
+        write_text(path, views(run.config).report(results))
+        write_reporting(run, splits, results.scores, task_of(run.config).measures)
         return path
 
 

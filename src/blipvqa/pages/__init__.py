@@ -12,5 +12,6 @@
 - `certainty`: figures of how sure a model is, and how rightly
 - `maps`: a map of a picture's patches, drawn over the picture
 - `cards`: the Markdown of a model card
+- `reporting`: items of two reporting checklists that a run fills by itself
 - `spreadsheets`: cells that no spreadsheet calculates
 """

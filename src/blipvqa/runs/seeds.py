@@ -58,7 +58,10 @@ def _data(run: Run, split: str, scores: dict) -> str | None:
 
 def one_a_seed(runs: Sequence[Scored]) -> list[Scored]:
     """The first run of each seed: a copy of a run is no further seed."""
-    return list({each.run.config.seed: each for each in reversed(runs)}.values())[::-1]
+    first: dict[int, Scored] = {}
+    for each in runs:
+        first.setdefault(each.run.config.seed, each)
+    return list(first.values())
 
 
 def seeds_of(run: Run) -> list[Scored]:
