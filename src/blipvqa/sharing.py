@@ -40,7 +40,7 @@ model, processor = load_model("this-folder")
 
 def export_int8(run: Run) -> Path:
     """Write `model-int8/` of a run beside its `model/`, and return it. Raises RunError without a model."""
-    _need_model(run)
+    run.check_model()
     model, _ = load_model(str(run.model_folder))
     weights = read_weights(run.model_folder, model.config, type(model))
     folder = run.folder / "model-int8"
@@ -62,7 +62,7 @@ def push(run: Run, repository: str, send: bool = False) -> list[str]:
     """
     if not HUB_ID.fullmatch(repository):
         raise InputError(f"repository '{repository}' is no Hub id: give owner/name")
-    _need_model(run)
+    run.check_model()
     if not run.finished:
         raise RunError(f"run '{run.name}' is not finished: start it again, and it goes on")
     files = sorted(run.model_folder.iterdir())
@@ -90,11 +90,6 @@ def _send(folder: Path, repository: str, files: list[str]) -> str:
         return str(api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=files))
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         raise InputError(f"'{repository}': the Hub took nothing: {refusal(error, repository, None)}") from None
-
-
-def _need_model(run: Run) -> None:
-    if not (run.model_folder / "config.json").exists():
-        raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
 
 
 def _is_of_a_model(path: Path) -> bool:

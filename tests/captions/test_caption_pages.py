@@ -5,7 +5,7 @@ import pytest
 from conftest import TINY
 
 from blipvqa import Run, load_config, load_splits
-from blipvqa.captions.pictures import mistakes, worst_first
+from blipvqa.captions.pictures import mistakes, prediction_card, worst_first
 from blipvqa.captions.terms import Finder
 from blipvqa.tasks import task_of, write_report
 from blipvqa.workflow import run_notebooks
@@ -48,3 +48,25 @@ def test_things_named_wrongly_come_first():
     finder = Finder({"fat": [], "gland": [], "vessel": []})
     assert mistakes(rows[1], finder) == ({"fat", "gland"}, {"vessel"})
     assert [row["id"] for row in worst_first(rows, finder)] == ["b", "a"]
+
+
+def test_without_terms_captions_that_are_none_of_their_references_come_first():
+    rows = [
+        {"id": "a", "prediction": "Fat.", "references": ["gland", "fat"], "score": -9.0},
+        {"id": "b", "prediction": "vessel", "references": ["fat"], "score": -1.0},
+    ]
+    assert [row["id"] for row in worst_first(rows, Finder({}))] == ["b", "a"]
+
+
+def test_captions_that_break_html_or_turn_its_direction_stay_text(made, monkeypatch):
+    """A page shows markup and control characters as text, and each caption in a direction of its own."""
+    monkeypatch.setenv("BLIPVQA_ROOT", str(made[0]))
+    run = Run(made[1].folder)
+    data = load_splits(made[1])["test"]
+    row = run.predictions("test")[0] | {
+        "prediction": "<script>x</script>\u202egland\x00\x1b",
+        "references": ["\u202e<b>fat"] * 50,
+    }
+    page = str(prediction_card(data, row, Finder({})))
+    assert "<script>" not in page and "<b>fat" not in page and "&lt;script&gt;" in page
+    assert not {"\u202e", "\x00", "\x1b"} & set(page) and page.count("reference:") == 3

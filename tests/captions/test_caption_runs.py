@@ -2,15 +2,21 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from conftest import TINY
+from same_run import assert_same_run, in_two_processes, losses
 
-from blipvqa import describe, evaluate, fine_tune, load_config, load_model, load_splits
+from blipvqa import answer_all, ask, describe, evaluate, fine_tune, load_config, load_model, load_splits
 from blipvqa.captions.batches import CaptionCollator
 from blipvqa.captions.predictions import predict
 from blipvqa.config.knobs import ConfigError
-from blipvqa.runs.run import Run
+from blipvqa.data.images import ImageError
+from blipvqa.models.folders import ModelError
+from blipvqa.page.serving import serve
+from blipvqa.page.widget import AskWidget
+from blipvqa.runs.run import Run, RunError
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +29,11 @@ def trained(tmp_path_factory):
         fine_tune(config)
         evaluate(config, progress=False, resamples=50)
     return folder, config
+
+
+@pytest.fixture
+def root_of_run(trained):
+    return trained[0]
 
 
 @pytest.fixture
@@ -86,12 +97,64 @@ def test_one_s_own_picture_is_described_with_a_look_for_each_word(run):
     assert describe(model, processor, picture, prompt="dense", settings=run.config.caption).caption
 
 
+def test_describe_takes_a_picture_in_every_form_and_lists_of_them(run, tmp_path):
+    model, processor = load_model(str(run.model_folder), run.config)
+    picture = load_splits(run.config)["test"].image(0)
+    picture.save(tmp_path / "own.png")
+    forms = [tmp_path / "own.png", str(tmp_path / "own.png"), (tmp_path / "own.png").read_bytes(), np.array(picture)]
+    captions = describe(model, processor, [*forms, picture], settings=run.config.caption)
+    assert {caption.caption for caption in captions} == {run.predictions("test")[0]["prediction"]} and len(
+        captions
+    ) == 5
+    assert describe(model, processor, []) == []
+    (tmp_path / "own.png").write_text("no picture")
+    with pytest.raises(ImageError, match=r"own\.png"):
+        describe(model, processor, tmp_path / "own.png")
+    with pytest.raises(FileNotFoundError):
+        describe(model, processor, tmp_path / "nowhere.png")
+
+
+def test_each_task_s_functions_refuse_the_other_s_model(run, tiny, tmp_path):
+    captioner, processor = load_model(str(run.model_folder), run.config)
+    answerer, other = load_model("scratch", tiny(), texts=["is it dense?", "yes"])
+    picture = np.zeros((32, 32, 3), dtype=np.uint8)
+    with pytest.raises(ModelError, match="describe needs a model for captions, found one for question answering"):
+        describe(answerer, other, picture)
+    with pytest.raises(ModelError, match="ask needs a model for question answering, found one for captions"):
+        ask(captioner, processor, picture, "is it dense?")
+
+
+def test_answers_and_the_page_refuse_a_run_on_captions(run, root_of_run):
+    (root_of_run / "own.csv").write_text("image,question\na.png,what?\n")
+    line = "run 'tiny' is of task caption, expected vqa: name a run whose config says task: vqa; describe captions"
+    for refused in (
+        lambda: answer_all(run.config, "own.csv", "answers.csv"),
+        lambda: serve(run.config),
+        lambda: AskWidget(run),
+    ):
+        with pytest.raises(RunError, match=line) as error:
+            refused()
+        assert "\n" not in str(error.value)
+    assert not (root_of_run / "answers.csv").exists()
+
+
+def test_two_processes_give_the_curve_of_one(root):
+    """Batches of 10 captions of 3 a picture: a picture's captions may lie in both processes."""
+    settings = {"task": "caption", "train.batch_size": 10, "train.questions_per_image": 3, "train.epochs": 1}
+    one = fine_tune(load_config(None, TINY | settings, "one"))
+    two = in_two_processes(root, TINY | settings)
+    assert two.environment["processes"] == 2
+    assert losses(two) == pytest.approx(losses(one), rel=1e-4)
+    for a, b in zip(one.history, two.history, strict=True):
+        assert a["type"] == b["type"] and a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+        assert a.get("cider_d") == pytest.approx(b.get("cider_d"), abs=1e-6)
+
+
 def test_a_killed_run_goes_on_bit_for_bit(tiny):
     whole = fine_tune(tiny("whole", task="caption"))
     assert not fine_tune(tiny("parts", task="caption", train__max_minutes=1e-9)).finished
     parts = fine_tune(tiny("parts", task="caption"))
-    one, other = (load_model(str(run.model_folder))[0].state_dict() for run in (whole, parts))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert_same_run(whole, parts)
 
 
 def test_adapters_train_a_captioner_and_are_merged_into_its_export(tiny):

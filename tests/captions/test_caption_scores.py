@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,46 @@ def test_intervals_of_numbers_above_one_lie_around_their_values():
     for name in ("cider_d", "words"):
         entry = overall[name]
         assert 1 < entry["low"] < entry["value"] < entry["high"] < 10 and entry["high"] - entry["low"] < 3
+
+
+def test_strange_captions_are_counted_and_never_break_a_score():
+    """No words, only marks, one reference beside fifty, equal ones, and characters that turn or end a line."""
+    pairs = [
+        ("", ["a gland"]),
+        ("...", ["..."]),
+        ("fat", [f"fat number {i}" for i in range(50)]),
+        ("a gland", ["a gland"] * 3),
+        ("\u202efat\x00\u200b", ["fat"]),
+        ("word " * 600, ["word"]),
+    ]
+    overall = score(predictions(pairs), terms={"fat": [], "gland": []}, bootstrap=Bootstrap(resamples=50))["overall"]
+    for name, entry in overall.items():
+        assert entry["value"] is None or math.isfinite(entry["value"]), name
+        if entry["low"] is not None:
+            assert entry["low"] <= entry["value"] <= entry["high"], name
+    assert overall["exact_match"]["value"] == pytest.approx(3 / 6)
+    assert overall["terms_recalled"]["value"] == pytest.approx(3 / 4)
+
+
+@pytest.mark.slow
+def test_cider_and_rouge_are_those_of_pycocoevalcap_itself():
+    """On 300 random pictures, with the package of 104 MB where it is installed: `pip install --no-deps pycocoevalcap`.
+
+    The numbers in pycocoevalcap.json were made with it too, and are tested everywhere.
+    """
+    cider = pytest.importorskip("pycocoevalcap.cider.cider_scorer", reason="pycocoevalcap is not installed")
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    draw = random.Random(0)
+    vocabulary = ["fat", "gland", "left", "right", "dense", "stain", "a", "of"]
+    predicted = [draw.choices(vocabulary, k=draw.randint(1, 12)) for _ in range(300)]
+    references = [
+        [draw.choices(vocabulary, k=draw.randint(1, 12)) for _ in range(draw.randint(1, 5))] for _ in predicted
+    ]
+    scorer = cider.CiderScorer(n=4, sigma=6.0)
+    for words, texts in zip(predicted, references, strict=True):
+        scorer += (" ".join(words), [" ".join(text) for text in texts])
+    assert cider_d(predicted, references) == pytest.approx(list(scorer.compute_score()[1]), abs=1e-6)
+    for words, texts in zip(predicted, references, strict=True):
+        expected = Rouge().calc_score([" ".join(words)], [" ".join(text) for text in texts])
+        assert rouge_l(words, texts) == pytest.approx(expected, abs=1e-6)

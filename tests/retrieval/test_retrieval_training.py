@@ -1,15 +1,12 @@
 """A tiny run on retrieval: it learns, goes on bit for bit after a kill, and does not depend on the processes."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
 from conftest import TINY
 from safetensors.torch import load_file
-from same_run import weights
+from same_run import in_two_processes, weights
 from transformers import BlipConfig, BlipForImageTextRetrieval
 
 from blipvqa import fine_tune, load_config, load_model
@@ -17,7 +14,7 @@ from blipvqa.config.knobs import ConfigError
 from blipvqa.models.contrast import EMPTY
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.retrieval.batches import RetrievalCollator
-from blipvqa.runs.run import Run, RunError
+from blipvqa.runs.run import RunError
 
 RETRIEVAL = TINY | {"task": "retrieval", "retrieval.queue": 64, "train.questions_per_image": 2}
 
@@ -51,26 +48,10 @@ def test_a_killed_run_goes_on_bit_for_bit_with_momentum_and_queue(root):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def two_processes(root, **settings) -> Run:
-    """A run in two CPU processes, as `accelerate launch` starts it on several GPUs."""
-    (root / "configs").mkdir(exist_ok=True)
-    (root / "configs" / "empty.yaml").write_text("{}\n")
-    tree = RETRIEVAL | {key.replace("__", "."): value for key, value in settings.items()}
-    pairs = [f"{key}={json.dumps(value)}" for key, value in tree.items()]
-    environment = {**os.environ, "BLIPVQA_ROOT": str(root), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "blipvqa"]
-    arguments = ["train", "configs/empty.yaml", "--name", "two", "--set", *pairs]
-    launched = subprocess.run(
-        [*launcher, *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert launched.returncode == 0, launched.stderr[-3000:]
-    return Run(small("two").folder)
-
-
 def test_two_processes_give_the_curve_of_one(root):
     """Batches of 13 pairs: 6 and 7 a process, whose pictures and lengths of text differ."""
-    settings = {"train__batch_size": 13, "train__questions_per_image": 3}
-    one, two = fine_tune(small("one", **settings)), two_processes(root, **settings)
+    settings = {"train.batch_size": 13, "train.questions_per_image": 3}
+    one, two = fine_tune(load_config(None, RETRIEVAL | settings, "one")), in_two_processes(root, RETRIEVAL | settings)
     assert two.environment["processes"] == 2
     for key in ("loss", "loss_itc", "loss_itm", "gradient_norm"):
         a, b = ([row[key] for row in run.history if row["type"] == "step"] for run in (one, two))

@@ -13,6 +13,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.pages.gallery import PLAIN, RIGHT, WRONG, card, drawn_pictures, grid, line, progress_table
 from blipvqa.pages.html import Html, escape
 from blipvqa.pages.maps import beside_its_map
+from blipvqa.text import same_text
 
 
 def sample_grid(dataset: VQADataset, count: int = 8, columns: int = 4, seed: int = 0) -> Html:
@@ -25,6 +26,13 @@ def mistakes(prediction: Mapping, finder: Finder) -> tuple[set[str], set[str]]:
     named = finder.named(prediction["prediction"])
     there = set().union(*map(finder.named, prediction["references"]))
     return named - there, there - named
+
+
+def nothing_wrong(prediction: Mapping, finder: Finder) -> bool:
+    """Whether a caption names what its references name; without terms, whether it is one of them."""
+    if finder.patterns:
+        return not any(mistakes(prediction, finder))
+    return any(same_text(prediction["prediction"], reference) for reference in prediction["references"])
 
 
 def prediction_card(dataset: VQADataset, prediction: Mapping, finder: Finder) -> Html:
@@ -41,10 +49,12 @@ def prediction_card(dataset: VQADataset, prediction: Mapping, finder: Finder) ->
 
 
 def worst_first(predictions: Sequence[Mapping], finder: Finder) -> list[Mapping]:
-    """Those with most things named wrongly or left out first; among equals, the least likely caption."""
+    """Those with most things named wrongly or left out first, without terms those that are none of their references;
+    among equals, the least likely caption."""
 
-    def key(prediction: Mapping) -> tuple[int, float]:
-        return -sum(map(len, mistakes(prediction, finder))), prediction.get("score") or 0.0
+    def key(prediction: Mapping) -> tuple[int, bool, float]:
+        wrong = sum(map(len, mistakes(prediction, finder)))
+        return -wrong, nothing_wrong(prediction, finder), prediction.get("score") or 0.0
 
     return sorted(predictions, key=key)
 

@@ -31,8 +31,10 @@ from blipvqa.models.attention import by_word
 from blipvqa.models.captioner import BlipForCaptioning
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
+from blipvqa.models.folders import check_task
 from blipvqa.numbers.grouping import rows_by
 
+Picture = str | Path | bytes | np.ndarray | Image.Image
 SAMPLING_PENALTY = 1.1  # the authors draw with it, whatever they are told (docs/facts.md 7.6)
 
 
@@ -149,16 +151,21 @@ class Caption:
 def describe(
     model: BlipForCaptioning,
     processor,
-    image: str | Path | bytes | np.ndarray | Image.Image,
+    image: Picture | Sequence[Picture],
     prompt: str | None = None,
     settings: CaptionConfig | None = None,
     seed: int = 0,
-) -> Caption:
-    """A caption of one's own picture: a file (from the project's root), its bytes, an array or a Pillow picture.
+) -> Caption | list[Caption]:
+    """A caption of one's own picture: a file (from the project's root), its bytes, an array or a Pillow picture, as
+    `ask` takes it (`images.open_picture`); a list of captions of a list of them.
 
     `settings` are a config's `caption` (lengths, beams, sampling); `prompt` replaces theirs, and the caption goes on
-    from it. Raises ImageError for a file that is no picture, and FileNotFoundError.
+    from it. Raises ModelError for a model of another task, ImageError for a file that is no picture, and
+    FileNotFoundError.
     """
+    check_task(model, BlipForCaptioning, "describe")
+    if isinstance(image, list | tuple):
+        return [describe(model, processor, one, prompt, settings, seed) for one in image]
     settings = settings or CaptionConfig()
     if prompt is not None:
         settings = replace_prompt(settings, prompt)

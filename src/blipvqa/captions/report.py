@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from blipvqa.captions import figures, tables
-from blipvqa.captions.pictures import mistakes, prediction_card, sample_progress, worst_first
+from blipvqa.captions.pictures import mistakes, nothing_wrong, prediction_card, sample_progress, worst_first
 from blipvqa.captions.terms import Finder, load_terms
 from blipvqa.captions.titles import HEADLINE
 from blipvqa.data.dataset import Splits, VQADataset
@@ -18,6 +18,9 @@ from blipvqa.runs.run import Run
 from blipvqa.training.trained import Results
 
 PICTURES = 300
+# which captions come first, and what the buttons of the gallery show
+WITH_TERMS = ("things named wrongly or left out", "something wrong or left out", "nothing wrong")
+WITHOUT_TERMS = ("captions that differ from their references", "differs from its references", "equal to a reference")
 
 
 def report(results: Results) -> str:
@@ -66,20 +69,21 @@ def _gallery(run: Run, dataset: VQADataset, predictions: Sequence[Mapping]) -> t
     finder = Finder(load_terms(run.config))
     worst = worst_first(predictions, finder)
     shown = worst[:PICTURES]
-    cards = ((prediction_card(dataset, row, finder), not any(mistakes(row, finder))) for row in shown)
-    note = f"{len(shown)} of {len(predictions)} pictures, things named wrongly or left out first."
-    buttons = ("something wrong or left out", "nothing wrong")
-    gallery = search_gallery(cards, "search captions and references", buttons)
+    first, *buttons = WITH_TERMS if finder.patterns else WITHOUT_TERMS
+    wrong_and_right = (buttons[0], buttons[1])
+    cards = ((prediction_card(dataset, row, finder), nothing_wrong(row, finder)) for row in shown)
+    note = f"{len(shown)} of {len(predictions)} pictures, {first} first."
+    gallery = search_gallery(cards, "search captions and references", wrong_and_right)
     rows = (
         (
             [row["id"], row["prediction"], " · ".join(row["references"]), *map(_listed, mistakes(row, finder))],
-            not any(mistakes(row, finder)),
+            nothing_wrong(row, finder),
             number if number <= PICTURES else None,
         )
         for number, row in enumerate(worst, 1)
     )
     head = ["id", "predicted", "references", "not there", "left out"]
-    table = search_rows(head, rows, "search every caption", buttons, "Every caption with its references")
+    table = search_rows(head, rows, "search every caption", wrong_and_right, "Every caption with its references")
     return section("Predicted beside references", remark(note), gallery), section("Every caption", table)
 
 

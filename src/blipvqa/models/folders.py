@@ -41,6 +41,16 @@ class ModelError(ConfigError):
     """A model folder that is damaged, or holds something else than the BLIP that is expected."""
 
 
+def check_task(model, expected: type, function: str) -> None:
+    """Raise ModelError unless `model` is what `function` works with, one of our classes; adapters around it count."""
+    purpose = getattr(model, "purpose", None)
+    if purpose != expected.purpose:
+        found = f"one for {purpose}" if purpose else f"a {type(model).__name__}"
+        raise ModelError(
+            f"{function} needs a model for {expected.purpose}, found {found}: load one of its own with load_model"
+        )
+
+
 def model_folder(name_or_path: str, revision: str | None = None) -> Path:
     """The local folder of a path from the project's root, or of a Hub id (owner/name) at a revision, which is fetched
     if need be.

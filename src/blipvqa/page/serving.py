@@ -24,7 +24,7 @@ from blipvqa.models.loading import load_model
 from blipvqa.page.answers import Answers
 from blipvqa.page.application import make_application
 from blipvqa.retrieval.index import make_index
-from blipvqa.runs.run import Run, RunError
+from blipvqa.runs.run import Run
 from blipvqa.vqa.calibration import read_calibration, stored_calibration
 from blipvqa.vqa.selective import threshold_in_force
 
@@ -43,8 +43,7 @@ def serve(config: Config, host: str = "127.0.0.1", port: int = 7860, nearest: Ru
     """
     password = _password(host)
     run = Run(config.folder)
-    if not (run.model_folder / "config.json").exists():
-        raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
+    run.check_model("vqa")
     if threshold_in_force(config.generate, read_calibration(run.model_folder)) is None:
         print(f"{run.name}: no threshold reaches generate.wished_accuracy on validation: every answer is withheld")
     with _listening(host, port) as listener:

@@ -14,7 +14,7 @@ from blipvqa.errors import UserError
 from blipvqa.models.loading import load_model
 from blipvqa.page.answers import Answers
 from blipvqa.pages.html import Html
-from blipvqa.runs.run import Run, RunError
+from blipvqa.runs.run import Run
 
 SHOWN = Html(
     '<div style="margin:10px 0"><img alt="{}" src="{}" style="max-width:100%"><div>{}</div><b>{}</b><div>{}</div>'
@@ -26,8 +26,7 @@ class AskWidget(widgets.VBox):
     """Ask the model of a trained run. Raises RunError where it has none."""
 
     def __init__(self, run: Run):
-        if not (run.model_folder / "config.json").exists():
-            raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
+        run.check_model("vqa")
         model, processor = load_model(str(run.model_folder), run.config)
         self.answers = Answers(model, processor, run.config.generate)
         self.picture = widgets.FileUpload(accept="image/*", multiple=False, description="Picture")

@@ -113,8 +113,7 @@ def make_index(
 
 
 def _retrieval_config(run: Run) -> Config:
-    if not (run.model_folder / "config.json").exists():
-        raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
+    run.check_model()
     config = run.config
     if config.task not in ("retrieval", "pretrain"):
         raise RunError(

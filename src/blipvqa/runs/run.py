@@ -23,6 +23,13 @@ from blipvqa.runs.identity import Rows, read_rows, row_changes, write_rows
 NEW_NAME = "Give another name, or fresh: true, which moves the old folder aside."
 
 
+USE = {
+    "vqa": "ask and answer_all answer questions",
+    "caption": "describe captions pictures",
+    "retrieval": "search finds pictures and texts",
+}
+
+
 class RunError(UserError, RuntimeError):
     """A run folder that cannot be used as asked; the message says what to do."""
 
@@ -101,6 +108,17 @@ class Run:
     def model_folder(self) -> Path:
         """The export: loads in plain transformers."""
         return self.folder / "model"
+
+    def check_model(self, task: str | None = None) -> None:
+        """Raise RunError unless the run has a model, and is of `task` where one is named."""
+        if not (self.model_folder / "config.json").exists():
+            raise RunError(f"run '{self.name}' has no model yet: run notebook 02_finetune first")
+        if task is not None and self.config.task != task:
+            use = f"; {USE[self.config.task]} with this one" if self.config.task in USE else ""
+            raise RunError(
+                f"run '{self.name}' is of task {self.config.task}, expected {task}: name a run whose config says "
+                f"task: {task}{use}"
+            )
 
     def settings_changes(self, config: Config) -> list[str]:
         """A line `key: old -> new` for every setting of `config` that differs and is not safe to change."""

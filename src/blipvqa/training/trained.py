@@ -56,8 +56,7 @@ def trained_run(config: Config, split: str | None = None, new_data: bool = False
     data is not as it was in training, unless `new_data`; ConfigError where the settings differ.
     """
     run = Run(config.folder)
-    if not (run.model_folder / "config.json").exists():
-        raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
+    run.check_model()
     refuse_other_settings(config)
     with lock(run.folder):
         sweep(run.folder)

@@ -24,7 +24,7 @@ from blipvqa.models.weights import weights_digest
 from blipvqa.pages.spreadsheets import write_sheet
 from blipvqa.runs.files import append_lines, make_folder, read_lines, write_lines
 from blipvqa.runs.lock import lock
-from blipvqa.runs.run import Run, RunError
+from blipvqa.runs.run import Run
 from blipvqa.training.trained import trained_run
 from blipvqa.vqa.calibration import read_calibration
 from blipvqa.vqa.confidence import abstain
@@ -56,8 +56,7 @@ def answer_all(
     asked; with `skip` they are left out and named.
     """
     run, output = Run(config.folder), project_path(output)
-    if not (run.model_folder / "config.json").exists():
-        raise RunError(f"run '{run.name}' has no model yet: run notebook 02_finetune first")
+    run.check_model("vqa")
     _refuse_output(output, project_path(source))
     make_folder(output.parent)
     partial = output.with_name(f"{output.name}.partial")

@@ -19,6 +19,7 @@ from PIL import Image
 from blipvqa.config.knobs import GenerateConfig
 from blipvqa.data.images import open_picture, resize_image
 from blipvqa.errors import InputError
+from blipvqa.models.folders import check_task
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.text import says_something
 from blipvqa.vqa.batches import VQACollator
@@ -72,6 +73,7 @@ def ask(
 
     Raises ImageError for a file that is no picture, FileNotFoundError, and InputError for an empty question.
     """
+    check_task(model, BlipForVQA, "ask")
     if not says_something(question):
         raise InputError(f"the question is empty: {question!r}")
     picture = open_picture(image)
