@@ -73,10 +73,10 @@ def ask(
 
     Raises ImageError for a file that is no picture, FileNotFoundError, and InputError for an empty question.
     """
-    check_task(model, BlipForVQA, "ask")
     if not says_something(question):
         raise InputError(f"the question is empty: {question!r}")
     picture = open_picture(image)
+    check_task(model, BlipForVQA, "ask")
     size = processor.image_processor.size["height"]
     item = {
         "image_id": "own",
