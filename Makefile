@@ -8,7 +8,8 @@ NAME ?=
 SET ?=
 GRID ?=
 TASK ?=
-GIVEN = $(if $(NAME),--name $(NAME)) $(if $(SET),--set $(SET))
+export SET  # the shell takes it from the environment: spaces and braces in it stay as they are
+GIVEN = $(if $(NAME),--name "$(NAME)") $(if $(SET),--set "$$SET")
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run test test-slow test-versions lint lab bench compare sweep board page predict export push stress clean-cache

@@ -194,3 +194,14 @@ def test_a_config_from_before_a_knob_was_added_is_the_same_config():
     old = {key: value for key, value in new.items() if key != "task"}
     assert not settings_difference(old, new)
     assert load_config(None, old).task == "vqa"
+
+
+def test_several_settings_in_one_text_may_hold_spaces_and_braces():
+    text = "data.source=my folder/a set data.columns={img_name: image, q: question} train.epochs=2  name=mine"
+    assert parse_overrides([text]) == {
+        "data.source": "my folder/a set",
+        "data.columns": {"img_name": "image", "q": "question"},
+        "train.epochs": 2,
+        "name": "mine",
+    }
+    assert parse_overrides(["caption.prompt=where x=1 is", "train.epochs=2"])["caption.prompt"] == "where x=1 is"

@@ -45,6 +45,8 @@ SAFE_TO_CHANGE = (
     "model.revision",  # commits are compared where weights are left as they were
 )
 
+NEXT_PAIR = re.compile(rf"\s+(?=(?:[A-Za-z_]\w*(?:\.[\w-]+)+|{'|'.join(Config.model_fields)})=)")
+
 
 def read_yaml(text: str, name: str) -> Any:
     """Plain YAML values of `text`; `name` is what an error calls it."""
@@ -55,9 +57,12 @@ def read_yaml(text: str, name: str) -> Any:
 
 
 def parse_overrides(pairs: list[str]) -> dict[str, Any]:
-    """`["train.epochs=3", …]`, values read as YAML, as `make run SET=` and `--set` give them."""
+    """`["train.epochs=3", …]`, values read as YAML, as `--set` gives them; or several in one text, as `make run SET=`.
+
+    In one text, a pair begins where a space is followed by a knob's name and `=`: values may hold spaces and braces.
+    """
     overrides: dict[str, Any] = {}
-    for pair in pairs:
+    for pair in (one for text in pairs for one in NEXT_PAIR.split(text.strip())):
         key, equals, text = pair.partition("=")
         key = key.strip()
         if not equals or not key:
