@@ -111,3 +111,13 @@ def test_vqa_rad_as_published_shares_its_test_images(root):
     assert len(splits["test"]) == 451
     assert any("181 of the 203 test images stand in train too" in note for note in splits.notes)
     assert not {r["image_id"] for r in splits["train"].rows} & {r["image_id"] for r in splits["validation"].rows}
+
+
+def test_a_missing_column_s_hint_can_be_set_as_it_stands(folder):
+    lines = [{"img_name": r["image"], "img_id": 1, "question": r["question"], "ans": r["answer"]} for r in rows(8)]
+    jsonl(folder / "train.jsonl", lines)
+    with pytest.raises(SourceError, match=r"no column image, answer; found img_name, img_id, question, ans") as caught:
+        splits_of()
+    hints = "column `img_name` looks like `image`: set data.columns.img_name=image; column `ans` looks like `answer`"
+    assert hints in str(caught.value)
+    assert len(splits_of(data__columns__img_name="image", data__columns__ans="answer")["train"]) > 4

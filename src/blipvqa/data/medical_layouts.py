@@ -17,7 +17,7 @@ UNPICKLE = (
 
 def slake(source: Source) -> Layout | None:
     """SLAKE (Liu et al. 2021): json by split, `img_name` inside `imgs/`, two languages in `q_lang`."""
-    if not source.files or not all({"img_name", "question"} <= first_row(p[0]).keys() for p in source.files.values()):
+    if not source.files or not all({"img_name", "q_lang"} <= first_row(p[0]).keys() for p in source.files.values()):
         return None
 
     def change(row: dict) -> list[dict | str]:
