@@ -4,9 +4,10 @@ import json
 import zipfile
 
 import pytest
-from small_sources import png, splits_of
+from small_sources import config_of, png, splits_of
 
 from blipvqa.data.split_names import SourceError
+from blipvqa.tasks import fine_tune
 
 
 def picture(folder, name, seed):
@@ -268,3 +269,11 @@ def test_pictures_of_a_folder_s_table_may_lie_in_a_zip(folder):
     splits = splits_of(data__image_root=str(folder / "pictures.zip"))
     assert splits["train"].image(0).size == (20, 20)
     assert not (folder / "0.png").exists()
+
+
+def test_the_layout_is_printed_by_training_and_stored(folder, capsys):
+    vqa_v2(folder)
+    run = fine_tune(config_of(train__epochs=1, name="v2"))
+    assert "layout recognised: VQA v2" in capsys.readouterr().out
+    stored = json.loads((run.folder / "environment.json").read_text())["notes"]
+    assert any(note.startswith("layout recognised: VQA v2") for note in stored)

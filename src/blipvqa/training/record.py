@@ -87,9 +87,11 @@ class Record:
         return progress
 
     def environment(self, splits: Splits, collator: Collator) -> None:
-        """environment.json: versions, device, sizes, and what is known of the data."""
+        """environment.json: versions, device, sizes, and what is known of the data, which is printed too."""
         if not self.main:
             return
+        for note in splits.notes:
+            print(note)
         cut = {split: collator.count_cut(data.rows) for split, data in splits.items()}
         device = self.accelerator.device
         weights = {
