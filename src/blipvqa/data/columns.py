@@ -28,6 +28,7 @@ OURS = (  # what rows and predictions hold beside the source's columns
     "withheld",
     "ranked",
     "answer_set",
+    "unlike",
 )
 
 

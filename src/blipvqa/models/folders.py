@@ -34,6 +34,7 @@ READ = (
 )
 CALIBRATION = "calibration.json"  # beside them: how sure to be of an answer; no answer depends on it
 ANSWER_SETS = "answer_sets.json"  # candidates, and how unlikely one may be to belong to a set
+FOREIGN = "foreign.safetensors"  # how train's pictures look to these weights
 LARGEST_JSON = 64 * 2**20  # bytes; BERT's tokenizer.json takes 0.7 MB
 
 
@@ -66,7 +67,7 @@ def model_folder(name_or_path: str, revision: str | None = None) -> Path:
             "Give a folder, a Hub id, or 'scratch'."
         )
     try:
-        return fetch_model(name_or_path, revision, (*READ, CALIBRATION, ANSWER_SETS))
+        return fetch_model(name_or_path, revision, (*READ, CALIBRATION, ANSWER_SETS, FOREIGN))
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         raise ConfigError(
             f"model '{name_or_path}' is no folder, and the Hub gave none: {refusal(error, name_or_path, revision)}. "

@@ -11,6 +11,7 @@
 - `calibration`: whether a stated probability can be believed, and the fit that repairs it
 - `ranks`: retrieval: where the first right candidate of a query stands, and what chance alone would give
 - `conformal`: thresholds that cover, over groups of rows
+- `outliers`: how far a vector lies from a sample
 - `ranking`: how well a score puts right before wrong
 - `hamming`: all pairs of codes that differ in few bits
 - `thresholds`: thresholds that one set of rows chooses and another tests

@@ -181,13 +181,14 @@ def estimate_statistic(
     statistic: Callable[[np.ndarray], np.ndarray],
     bootstrap: Bootstrap = BY_IMAGE,
     rows: np.ndarray | None = None,
+    most: float = 1.0,
 ) -> Estimate:
     """A statistic of column sums `[..., column]`, over all rows of the counts or some."""
     rows = np.arange(len(counts)) if rows is None else rows
     if not len(rows):
         return nothing_counted()
     (sums,) = resample(counts, groups, [rows], bootstrap)
-    return _entry(float(statistic(counts[rows].sum(axis=0))), statistic(sums), groups[rows])
+    return _entry(float(statistic(counts[rows].sum(axis=0))), statistic(sums), groups[rows], most)
 
 
 def estimate_weighted(
@@ -213,9 +214,13 @@ def estimate_weighted(
 
 
 def estimate_mean(
-    values: Sequence[float], groups: np.ndarray, bootstrap: Bootstrap = BY_IMAGE, rows: np.ndarray | None = None
+    values: Sequence[float],
+    groups: np.ndarray,
+    bootstrap: Bootstrap = BY_IMAGE,
+    rows: np.ndarray | None = None,
+    most: float = 1.0,
 ) -> Estimate:
-    """The mean of values `[row]`, over all rows or some."""
+    """The mean of values `[row]`, over all rows or some; `most` is the largest value it can have."""
     counts = np.stack([np.asarray(values, float), np.ones(len(values))], axis=1)
     # A resample without any of the rows is NaN, which `interval` leaves out.
-    return estimate_statistic(counts, groups, lambda sums: divide(sums[..., 0], sums[..., 1]), bootstrap, rows)
+    return estimate_statistic(counts, groups, lambda sums: divide(sums[..., 0], sums[..., 1]), bootstrap, rows, most)

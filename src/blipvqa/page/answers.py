@@ -22,7 +22,7 @@ from blipvqa.retrieval.index import Index
 from blipvqa.retrieval.search import search
 from blipvqa.vqa.asking import ask
 from blipvqa.vqa.explanations import explain
-from blipvqa.vqa.pictures import set_line
+from blipvqa.vqa.foreign import stored_gate
 
 SIDE = 360  # pixels of a picture that the page shows
 NEAREST, SMALL = 4, 140  # training pictures beside an answer, and their pixels
@@ -34,6 +34,7 @@ class Answers:
 
     def __init__(self, model, processor, settings: GenerateConfig, index: Index | None = None):
         self.model, self.processor, self.settings, self.index = model, processor, settings, index
+        self.gate = stored_gate(model)
 
     def __call__(self, picture: bytes, question: str, with_map: bool) -> dict:
         """`answer`, `confidence` (None where there is none), `withheld`, `notes` on the answer, `nearest` training
@@ -42,7 +43,7 @@ class Answers:
 
         Raises ImageError and InputError.
         """
-        answered = ask(self.model, self.processor, picture, question, self.settings)
+        answered = ask(self.model, self.processor, picture, question, self.settings, gate=self.gate)
         shown = answered.image.copy()
         shown.thumbnail((SIDE, SIDE))
         if with_map and not answered.withheld:
@@ -56,7 +57,7 @@ class Answers:
             "answer": answered.answer,
             "confidence": answered.confidence,
             "withheld": answered.withheld,
-            "notes": [] if answered.answer_set is None else [set_line(answered.answer_set)],
+            "notes": answered.notes,
             "nearest": self._nearest(answered.image) if self.index else [],
             "picture": _as_link(shown),
         }

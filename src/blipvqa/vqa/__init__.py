@@ -20,6 +20,7 @@
 - `confidence`: how sure, and how rightly
 - `set_aside`: which validation questions choose the epoch, and which choose nothing
 - `conformal`: answer sets that hold the right answer as often as stated
+- `foreign`: pictures unlike those of training
 - `calibration`: the calibration that travels with a model
 - `all_predictions`: every answered question in one sheet, with its picture's path
 - `selective`: when to answer, by a threshold that validation chose

@@ -19,7 +19,9 @@ from blipvqa.data.batches import whole_image_batches
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.data.images import DECODER
 from blipvqa.errors import InputError
+from blipvqa.models.folders import FOREIGN
 from blipvqa.models.loading import load_model
+from blipvqa.models.vqa import BlipForVQA
 from blipvqa.models.weights import weights_digest
 from blipvqa.pages.spreadsheets import write_sheet
 from blipvqa.runs.files import append_lines, make_folder, read_lines, write_lines
@@ -29,6 +31,7 @@ from blipvqa.training.trained import trained_run
 from blipvqa.vqa.calibration import read_calibration
 from blipvqa.vqa.confidence import abstain
 from blipvqa.vqa.conformal import sets_for, without_candidates
+from blipvqa.vqa.foreign import unlike_rows
 from blipvqa.vqa.own_questions import left_out_note, own_questions
 from blipvqa.vqa.predictions import answer_batches, candidate_texts, load_candidates
 from blipvqa.vqa.selective import threshold_in_force
@@ -50,7 +53,8 @@ def answer_all(
     `source` is a table (csv, jsonl, json) with the columns `image` and `question`, or a folder of pictures, each of
     which is asked all `questions` (a list, or a text file). A row of the output has the picture's path as it was given,
     the question, the answer, its calibrated confidence, whether it was withheld (`selective`), of a run that ranks the
-    set that holds the right answer to 90 % of questions, and the table's further columns.
+    set that holds the right answer to 90 % of questions, how unlike those of training the picture is (above 1 is
+    foreign), and the table's further columns.
 
     Raises RunError without a model, MissingFile, InputError, and SourceError that names the rows which cannot be
     asked; with `skip` they are left out and named.
@@ -68,9 +72,18 @@ def answer_all(
             print(note)
         splits = _splits(config)
         texts = candidate_texts(config, splits)
-        answers = _answered(config, run, dataset, partial, splits, progress)
+        answers, model = _answered(config, run, dataset, partial, splits, progress)
+        if (run.model_folder / FOREIGN).exists():
+            unlike = unlike_rows(model or load_model(str(run.model_folder), config)[0], dataset)
+            answers = [row | {"unlike": r} for row, r in zip(answers, unlike or [None] * len(answers), strict=True)]
+            foreign = sum(r is not None and r > 1 for r in unlike or [])
+            if foreign:
+                print(
+                    f"{foreign:,} of {len(dataset):,} questions are on pictures unlike those of training: see `unlike`"
+                )
         sets = sets_for(run.model_folder, texts, config.generate)
-        _write(output, dataset, without_candidates(abstain(answers, threshold, calibration), sets), sets is not None)
+        further = ["answer_set"] * (sets is not None) + ["unlike"] * (run.model_folder / FOREIGN).exists()
+        _write(output, dataset, without_candidates(abstain(answers, threshold, calibration), sets), further)
         partial.unlink()
     return output
 
@@ -97,8 +110,8 @@ def _is_ours(output: Path) -> bool:
 
 def _answered(
     config: Config, run: Run, dataset: VQADataset, partial: Path, splits: Splits, progress: bool
-) -> list[dict]:
-    """The answer of each row: what `partial` holds, and the rest asked for and added to it."""
+) -> tuple[list[dict], BlipForVQA | None]:
+    """The answer of each row: what `partial` holds, and the rest asked for and added to it; and the model, if asked."""
     made_by = _fingerprint(config, run, dataset, candidate_texts(config, splits))
     begun = read_lines(partial)
     if begun and begun[0] != made_by:
@@ -113,13 +126,14 @@ def _answered(
     batches = [batch for batch in batches if batch[0] not in answers]
     if answers:
         print(f"{partial.name}: {len(answers):,} of {len(dataset):,} were answered before, going on")
+    model = None
     if batches:
         model, processor = load_model(str(run.model_folder), config)
         candidates = load_candidates(config, splits, processor)
         for rows, of_batch in answer_batches(model, processor, dataset, config, candidates, batches, progress):
             append_lines(partial, [{"rows": rows, "answers": of_batch}])
             answers |= dict(zip(rows, of_batch, strict=True))
-    return [answers[i] for i in range(len(dataset))]
+    return [answers[i] for i in range(len(dataset))], model
 
 
 def _splits(config: Config) -> Splits:
@@ -150,7 +164,7 @@ def _digest(value) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _write(output: Path, dataset: VQADataset, predictions: list[dict], with_sets: bool) -> None:
+def _write(output: Path, dataset: VQADataset, predictions: list[dict], further: list[str]) -> None:
     rows = (
         [
             dataset.image_path(i),
@@ -158,14 +172,18 @@ def _write(output: Path, dataset: VQADataset, predictions: list[dict], with_sets
             prediction["prediction"],
             prediction["confidence"],
             "withheld" in prediction,
-            *(["; ".join(prediction.get("answer_set", []))] if with_sets else []),
+            *(_cell(prediction.get(name)) for name in further),
             *(row[name] for name in dataset.columns),
         ]
         for i, (row, prediction) in enumerate(zip(dataset.rows, predictions, strict=True))
     )
-    ours = [*COLUMNS, *(["answer_set"] if with_sets else [])]
+    ours = [*COLUMNS, *further]
     columns = [*ours, *(f"{name} (data)" if name in ours else name for name in dataset.columns)]
     if output.suffix.lower() == ".csv":
         write_sheet(output, columns, rows)
     else:
         write_lines(output, (dict(zip(columns, row, strict=True)) for row in rows))
+
+
+def _cell(value):
+    return "; ".join(value) if isinstance(value, list) else value

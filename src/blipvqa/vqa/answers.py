@@ -22,6 +22,7 @@ class Prediction(TypedDict, total=False):
     confidence: float | None  # probability of the prediction, calibrated where there was validation to do it
     ranked: list[tuple[str, float]]  # the best candidates with their shares, while an answer is made and stored
     answer_set: list[str]  # candidates among which the right answer is at 90 % of questions (`conformal`)
+    unlike: float  # how unlike train the picture is; above 1 is foreign (`foreign`)
     withheld: bool  # true where a threshold is in force that the confidence does not reach (`selective`)
 
 

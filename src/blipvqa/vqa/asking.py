@@ -26,6 +26,7 @@ from blipvqa.vqa.batches import VQACollator
 from blipvqa.vqa.calibration import stored_calibration
 from blipvqa.vqa.confidence import UNCERTAIN, abstain
 from blipvqa.vqa.conformal import RANKING, read_answer_sets, without_candidates
+from blipvqa.vqa.foreign import Gate, foreign_note, picture_features, stored_gate
 from blipvqa.vqa.pictures import answer_card
 from blipvqa.vqa.predictions import Answerer, Candidates
 from blipvqa.vqa.selective import threshold_in_force
@@ -41,12 +42,19 @@ class Answer:
     question: str
     image: Image.Image
     answer_set: list[str] | None = None  # candidates that hold the right answer to 90 % of questions; of runs that rank
+    unlike: float | None = None  # how unlike train the picture is, above 1 is foreign; None where that was not measured
 
     def __str__(self) -> str:
         return self.answer if self.confidence is None else f"{self.answer} ({self.confidence:.0%})"
 
     def _repr_html_(self) -> str:
         return answer_card(self)._repr_html_()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should see beside the answer: a warning of a foreign picture, and the answer set."""
+        said = [] if self.answer_set is None else [f"90 % set: {'; '.join(self.answer_set)}"]
+        return [note for note in (foreign_note(self.unlike), *said) if note]
 
     @property
     def withheld(self) -> bool:
@@ -61,6 +69,7 @@ def ask(
     question: str,
     settings: GenerateConfig | None = None,
     calibration: Mapping | Literal["stored"] | None = "stored",
+    gate: Gate | Literal["stored"] | None = "stored",
 ) -> Answer:
     """Answer one question about one's own picture: a file (from the project's root), its bytes, an array or a
     Pillow picture, see `images.open_picture`.
@@ -69,7 +78,8 @@ def ask(
     The answer is generated; where the settings rank and the run was evaluated so, it is ranked. Of such a run it has an
     answer set, too.
     `calibration` makes the confidence one that was checked: by default what `evaluate` stored in the model's folder,
-    None for the model's own probability.
+    None for the model's own probability. `gate` tells whether the picture is unlike those of training; by default it is
+    the one that `evaluate` stored, which `stored_gate` reads once for many questions.
 
     Raises ImageError for a file that is no picture, FileNotFoundError, and InputError for an empty question.
     """
@@ -94,7 +104,10 @@ def ask(
     answered = ranked if ranked and settings.method == "rank" else Answerer(model.eval(), processor, settings)(batch)
     (prediction,) = abstain(answered, threshold, calibration)
     (ranked,) = without_candidates(ranked, sets) if ranked else [{}]
-    return Answer(prediction["prediction"], prediction["confidence"], question, picture, ranked.get("answer_set"))
+    gate = stored_gate(model) if gate == "stored" else gate
+    unlike = None if gate is None else float(gate.unlike(picture_features(model, [item["pixels"]]))[0])
+    chosen = ranked.get("answer_set")
+    return Answer(prediction["prediction"], prediction["confidence"], question, picture, chosen, unlike)
 
 
 def _ranked(model: BlipForVQA, processor, batch: Mapping) -> tuple[list[dict] | None, dict | None]:

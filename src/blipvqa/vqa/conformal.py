@@ -86,9 +86,8 @@ def score_sets(predictions: Sequence[Prediction], calibration: Mapping, bootstra
         sizes = np.array([len(chosen) for chosen in sets], float)
 
         def counted(rows: np.ndarray | None = None, covered=covered, sizes=sizes) -> dict[str, Estimate]:
-            size = estimate_mean(sizes / MOST, groups, bootstrap, rows)
-            scaled = {key: None if size[key] is None else size[key] * MOST for key in ("value", "low", "high")}
-            return {"coverage": estimate_mean(covered, groups, bootstrap, rows), "size": size | scaled}
+            size = estimate_mean(sizes, groups, bootstrap, rows, most=math.inf)
+            return {"coverage": estimate_mean(covered, groups, bootstrap, rows), "size": size}
 
         means = [float(covered[groups == group].mean()) for group in np.unique(groups)]
         by = {kind: counted(rows) for kind, rows in rows_of.items()}

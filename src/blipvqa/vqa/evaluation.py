@@ -25,6 +25,7 @@ from blipvqa.vqa.conformal import calibrate_sets, score_sets, store_answer_sets,
 from blipvqa.vqa.consistency import score_consistency
 from blipvqa.vqa.exchange import exchangeable
 from blipvqa.vqa.explained import store_explanations, stored_pointing
+from blipvqa.vqa.foreign import foreign_warnings, score_foreign, unlike_by_image
 from blipvqa.vqa.grounding import grounding as grounding_of
 from blipvqa.vqa.grounding import verdict_warnings
 from blipvqa.vqa.notes import all_notes
@@ -79,6 +80,8 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     predictions = without_candidates(with_confidence(raw, threshold, calibration), sets)
     store_explanations(stored, split, predictions)
     bootstrap = Bootstrap(config.data.group, resamples, config.seed)
+    unlike = unlike_by_image(config, stored.models, splits, split, run.folder)
+    predictions = [row | {"unlike": unlike[row["image_id"]]} for row in predictions]
     train, axes = splits["train"].rows, splits[split].breakdown
     scores = score(predictions, train=train, breakdown=axes, bootstrap=bootstrap)
     ranked: list[str] = []
@@ -103,12 +106,14 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     scores["subgroups"] = score_subgroups(raw, axes, bootstrap)
     again = partial(stored.answers_again, split)
     scores["consistency"] = score_consistency(predictions, again, train, scores["baseline_name"], bootstrap)
+    scores["foreign"] = score_foreign(raw, unlike, bootstrap)
     scores["published"] = published(raw, bootstrap)
     scores["slices"] = slices(predictions, train=train, bootstrap=bootstrap)
     scores["split"] = split
     # Looking for near-duplicates comes when every answer is on the disk: with many pictures it may take long.
     scores["data"] = all_notes(splits) | {"digest": trained.digest, "changes": trained.changes}
     first = trained.warnings + verdict_warnings(scores) + ranked + answering_warnings(scores["answering"])
+    first += foreign_warnings(scores["foreign"], split)
     scores["warnings"] = first + scores["data"]["leaks"] + scores["warnings"]
     write_lines(run.folder / f"predictions-{split}.jsonl", predictions)
     answered = {split: predictions}

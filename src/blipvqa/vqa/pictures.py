@@ -141,19 +141,28 @@ def explanations(
     return grid(cards, columns)
 
 
-def set_line(answers: Sequence[str]) -> str:
-    """An answer set in words."""
-    return f"90 % set: {'; '.join(answers)}"
-
-
 def answer_card(answer: Answer) -> Html:
     """What `ask` found."""
     said = Html("{}<br><b style='font-size:16px'>{}</b>{}").format(
         answer.question, answer.answer, _sure(answer.confidence)
     )
-    if answer.answer_set is not None:
-        said += Html("<br>{}").format(set_line(answer.answer_set))
+    said += join(Html("<br>{}").format(note) for note in answer.notes)
     return grid([card(answer.image, [line(said)])], 3)
+
+
+def unlikest(dataset: VQADataset, predictions: Sequence[Mapping], most: int = 4) -> Html:
+    """The pictures of a split that are most unlike those of training, each with how much."""
+    unlike = {row["image_id"]: (row.get("unlike"), i) for i, row in reversed(list(enumerate(predictions)))}
+    ranked = sorted(((value, i) for value, i in unlike.values() if value is not None), reverse=True)
+    if not ranked:
+        return Html("<p>How unlike those of training the pictures are was not measured: evaluate the run anew.</p>")
+    cards = []
+    for value, i in ranked[:most]:
+        words = f"{value:.2f} of the threshold" + (": unlike those of training" if value > 1 else "")
+        cards.append(
+            card(dataset.image(dataset.index(predictions[i]["id"])), [line(words, WRONG if value > 1 else RIGHT)])
+        )
+    return grid(cards, 4)
 
 
 def choose(count: int, ranges: str | None, indices: Sequence[int] | None) -> tuple[list[int], list[str]]:

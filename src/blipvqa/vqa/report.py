@@ -30,7 +30,7 @@ from blipvqa.vqa.answers import answered_right
 from blipvqa.vqa.explained import stored_explanations
 from blipvqa.vqa.grounding import verdict_line
 from blipvqa.vqa.notes import stored_notes
-from blipvqa.vqa.pictures import explanations, prediction_card, sample_progress
+from blipvqa.vqa.pictures import explanations, prediction_card, sample_progress, unlikest
 from blipvqa.vqa.review import read_review
 from blipvqa.vqa.titles import HEADLINE
 
@@ -57,6 +57,7 @@ def report(results: Results) -> str:
         sections_of.operating_section(scores),
         sections_of.subgroups_section(scores),
         sections_of.consistency_section(scores, splits[split], predictions),
+        _foreign(scores, splits[split], predictions),
         _answers(scores, predictions),
         _explained(run, split, splits[split], predictions) if run.history else None,
         sections_of.pointing_section(scores),
@@ -124,6 +125,14 @@ def _answer_sets(scores: Mapping) -> Section | None:
         return None
     sets = scores["answer_sets"]
     return section("Answer sets", remark(tables.sets_note(sets)), wide(tables.sets_table(scores)))
+
+
+def _foreign(scores: Mapping, dataset: VQADataset, predictions: Sequence[Mapping]) -> Section | None:
+    if "foreign" not in scores:
+        return None
+    return section(
+        "Pictures unlike those of training", paragraph(tables.foreign_note(scores)), unlikest(dataset, predictions)
+    )
 
 
 def _answers(scores: Mapping, predictions: Sequence[Mapping]) -> Section:

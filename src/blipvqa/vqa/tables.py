@@ -155,6 +155,17 @@ def grounding_table(scores: Mapping) -> Html:
     return table(GROUNDING_HEAD, grounding_rows(scores))
 
 
+def foreign_note(scores: Mapping) -> str:
+    """How many pictures are unlike those of training, and exact match on them and on the others."""
+    foreign = scores["foreign"]
+    usual, unusual = (foreign["exact_match"][name] for name in ("usual", "foreign"))
+    return (
+        f"{foreign['images']:,} of {foreign['of']:,} pictures are unlike those of training, by the vision tower's "
+        "features; the threshold is the one that 95 % of validation's pictures pass. Exact match on them is "
+        f"{number(unusual)} ({interval(unusual)}), on the others {number(usual)} ({interval(usual)})."
+    )
+
+
 def sets_note(sets: Mapping) -> str:
     """What the answer sets rest on, in a paragraph."""
     fitted = sets["calibration"]

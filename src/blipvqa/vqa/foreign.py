@@ -1,0 +1,205 @@
+"""Whether a picture is unlike those of training: a gate that lies beside the weights, written by `evaluate`.
+
+Notable:
+- A picture's features are the mean of the vision tower's patches; its distance is Mahalanobis' from train's pictures,
+  and the threshold lets 95 % of validation's pictures pass. `unlike` is distance over threshold: above 1 is foreign.
+- Of train only mean and spread are kept, so that no patient's picture can be recognised from a model that travels.
+- A gate belongs to its weights: beside others it is ignored, with a warning.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from blipvqa.config.knobs import Config
+from blipvqa.data.dataset import Splits, VQADataset
+from blipvqa.data.images import DECODER
+from blipvqa.models.devices import pick_device
+from blipvqa.models.folders import FOREIGN, ModelError, called
+from blipvqa.models.towers import image_states, normalized
+from blipvqa.models.vqa import BlipForVQA
+from blipvqa.models.weights import weights_digest
+from blipvqa.numbers.bootstrap import Bootstrap, estimate_mean
+from blipvqa.numbers.grouping import rows_by
+from blipvqa.numbers.outliers import distances, fit_spread
+from blipvqa.runs.files import remove, replacing
+from blipvqa.training.stored import ModelsOfRun, content_digest, stored
+from blipvqa.vqa.answers import answered_right
+
+PASSES = 0.95  # share of validation's pictures that do
+FITTED_ON, CHECKED_ON = 1000, 500  # pictures of train and of validation: more take time and change little
+AT_ONCE = 16  # pictures
+OFTEN = 0.2  # share of foreign pictures in a split from which on it is warned of
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Train's pictures as the model sees them: `mean [D]`, `whitening [D,D]`, and the distance that is still usual."""
+
+    mean: np.ndarray
+    whitening: np.ndarray
+    threshold: float
+
+    def unlike(self, features: np.ndarray) -> np.ndarray:
+        """Distance over threshold `[N]` of pictures' features `[N,D]`: above 1 is foreign."""
+        return distances(features, self.mean, self.whitening) / self.threshold
+
+
+def picture_features(model: BlipForVQA, pixels: Sequence[torch.Tensor]) -> np.ndarray:
+    """Features `[N,D]` of pictures uint8 `[3,S,S]`."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(pixels), AT_ONCE):
+            batch = torch.stack(list(pixels[start : start + AT_ONCE])).to(model.device)
+            parts.append(image_states(model.vision_model, normalized(batch))[:, 1:].mean(1).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def fit_gate(train: np.ndarray, validation: np.ndarray) -> Gate:
+    """The gate of features `[N,D]` of train's and validation's pictures."""
+    mean, whitening = fit_spread(train)
+    threshold = np.quantile(distances(validation, mean, whitening), PASSES, method="higher")
+    return Gate(mean, whitening, max(float(threshold), 1e-12))
+
+
+def store_gate(folder: Path, gate: Gate, model: BlipForVQA) -> None:
+    """Write the gate beside the weights in `folder`; a new export of the weights replaces the folder."""
+    tensors = {"mean": gate.mean.astype(np.float32), "whitening": gate.whitening.astype(np.float32)}
+    metadata = {"threshold": repr(gate.threshold), "vision": weights_digest(model.vision_model)}
+    with replacing(folder / FOREIGN) as beside:
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, beside, metadata)
+
+
+def stored_gate(model: BlipForVQA) -> Gate | None:
+    """The gate beside the weights that `load_model` read; None where there is none, or one of other weights, which is
+    warned of. Raises ModelError where the file holds something else."""
+    folder = getattr(model, "folder", None)
+    if folder is None or not (folder / FOREIGN).exists():
+        return None
+    try:
+        with safe_open(folder / FOREIGN, "np") as file:
+            metadata, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in ("mean", "whitening")}
+        gate = Gate(tensors["mean"], tensors["whitening"], float(metadata["threshold"]))
+        size = len(gate.mean)
+        whole = gate.mean.shape == (size,) and gate.whitening.shape == (size, size) and gate.threshold > 0
+        whole = whole and np.isfinite(gate.mean).all() and np.isfinite(gate.whitening).all()
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+        whole = False
+    if not whole:
+        raise ModelError(
+            f"{called(folder)}: {FOREIGN} holds no gate for foreign pictures. Evaluate again, which writes it, or "
+            "remove it: pictures are then not compared with train's"
+        )
+    if metadata.get("vision") != weights_digest(model.vision_model):
+        warnings.warn(
+            f"{called(folder)}: {FOREIGN} was made for other weights and is ignored: pictures are not compared with "
+            "train's until the run is evaluated again",
+            stacklevel=2,
+        )
+        return None
+    return gate
+
+
+def foreign_note(unlike: float | None) -> str:
+    """What a person is told of a foreign picture; "" for one that is not, or where nothing is known."""
+    if unlike is None or unlike <= 1:
+        return ""
+    return (
+        f"This picture is unlike those of training ({unlike:.1f} times as far as 95 % of validation's pictures are): "
+        "trust neither answer nor confidence."
+    )
+
+
+# ----------------------------------------------------------------------------------------------------- of a whole run
+
+
+def unlike_by_image(config: Config, models: ModelsOfRun, splits: Splits, split: str, folder: Path) -> dict[str, float]:
+    """How unlike train each picture of a split is, by image id; the gate is fitted and stored where that is new.
+
+    `folder` is the run's: answers are kept there, and the gate in its model.
+    """
+    used = {
+        "train": _first_rows(splits["train"], FITTED_ON, config.seed),
+        "validation": _first_rows(splits["validation"], CHECKED_ON, config.seed),
+        split: _first_rows(splits[split], None, config.seed),
+    }
+    made_of = {
+        "weights": models.digest(),
+        "pictures": {name: content_digest(list(rows)) for name, rows in used.items()},
+        "image_size": config.model.image_size,
+        "decoder": DECODER,
+    }
+
+    def measure() -> list[dict]:
+        model, _ = models.load()
+        model.to(pick_device()).eval()
+        features = {
+            name: picture_features(model, [splits[name].pixels(i) for i in rows.values()])
+            for name, rows in used.items()
+        }
+        gate = fit_gate(features["train"], features["validation"])
+        store_gate(folder / "model", gate, model)
+        ratios = gate.unlike(features[split]).tolist()
+        return [{"image_id": image, "unlike": round(r, 4)} for image, r in zip(used[split], ratios, strict=True)]
+
+    name = f"{split}-unlike"
+    if not (folder / "model" / FOREIGN).exists() and (folder / "answers" / f"{name}.json").exists():
+        remove(folder / "answers" / f"{name}.json")
+    return {row["image_id"]: row["unlike"] for row in stored(folder / "answers", name, made_of, measure)}
+
+
+def _first_rows(data: VQADataset, most: int | None, seed: int) -> dict[str, int]:
+    """A row of each picture, or of `most` pictures drawn from the seed."""
+    first = {image_id: rows[0] for image_id, rows in rows_by(row["image_id"] for row in data.rows).items()}
+    if most is None or len(first) <= most:
+        return first
+    return {image_id: first[image_id] for image_id in random.Random(f"{seed}/gate").sample(sorted(first), most)}
+
+
+def unlike_rows(model: BlipForVQA, dataset: VQADataset) -> list[float] | None:
+    """How unlike train the picture of each row is; None where no gate lies beside the model."""
+    gate = stored_gate(model)
+    if gate is None:
+        return None
+    first = _first_rows(dataset, None, 0)
+    unlike = {}
+    images = list(first)
+    for start in range(0, len(images), AT_ONCE):
+        part = images[start : start + AT_ONCE]
+        ratios = gate.unlike(picture_features(model, [dataset.pixels(first[image]) for image in part]))
+        unlike |= dict(zip(part, ratios.tolist(), strict=True))
+    return [unlike[row["image_id"]] for row in dataset.rows]
+
+
+def score_foreign(predictions: Sequence[Mapping], unlike: Mapping[str, float], bootstrap: Bootstrap) -> dict:
+    """Of predictions and `unlike` by image id: {"share": of questions on foreign pictures, with interval, "images": how
+    many pictures are foreign, "of", "exact_match": {"usual", "foreign"}}."""
+    foreign = np.array([unlike[p["image_id"]] > 1 for p in predictions], bool)
+    groups = bootstrap.groups_of(predictions)
+    right = np.array([answered_right(p) for p in predictions], float)
+    rows = {"usual": np.flatnonzero(~foreign), "foreign": np.flatnonzero(foreign)}
+    return {
+        "share": estimate_mean(foreign.astype(float), groups, bootstrap),
+        "images": sum(ratio > 1 for ratio in unlike.values()),
+        "of": len(unlike),
+        "exact_match": {name: estimate_mean(right, groups, bootstrap, chosen) for name, chosen in rows.items()},
+    }
+
+
+def foreign_warnings(foreign: Mapping, split: str) -> list[str]:
+    """A line where many pictures of the split are foreign."""
+    if foreign["images"] <= OFTEN * foreign["of"]:
+        return []
+    return [
+        f"{foreign['images']:,} of {foreign['of']:,} {split} pictures are unlike those of training (of validation 5 % "
+        "are): they may be of another scanner, stain or kind"
+    ]

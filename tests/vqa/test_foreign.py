@@ -1,0 +1,91 @@
+"""Pictures unlike those of training: who says so, and when nothing is said."""
+
+import csv
+import json
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from blipvqa import answer_all, ask, evaluate, fine_tune, load_model, load_splits
+from blipvqa.models.folders import ModelError
+from blipvqa.numbers.outliers import distances, fit_spread
+from blipvqa.page.answers import Answers
+from blipvqa.tasks import write_report
+from blipvqa.vqa.foreign import stored_gate
+
+QUESTION = "is there a gland?"
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A picture that no drawn tissue looks like."""
+    path = tmp_path / "own" / "radiograph.png"
+    path.parent.mkdir()
+    Image.effect_noise((60, 60), 120).point(lambda v: v // 3).save(path)
+    return path
+
+
+def test_ask_and_the_page_warn_of_a_foreign_picture_and_of_no_usual_one(done, foreign):
+    model, processor = load_model(str(done.folder / "model"))
+    usual = load_splits(done)["train"].image(0)
+    answer = ask(model, processor, usual, QUESTION)
+    assert 0 < answer.unlike <= 1.2 and (answer.notes == []) == (answer.unlike <= 1)
+    answer = ask(model, processor, foreign, QUESTION)
+    assert answer.unlike > 1 and "unlike those of training" in answer.notes[0]
+    assert "unlike those of training" in answer._repr_html_()
+    said = Answers(model, processor, done.generate)(foreign.read_bytes(), QUESTION, False)
+    assert said["notes"] == answer.notes
+
+
+def test_metrics_predictions_sheets_and_report_tell_how_unlike_each_picture_is(done, foreign, tmp_path, capsys):
+    metrics = json.loads((done.folder / "metrics-test.json").read_text(encoding="utf-8"))["foreign"]
+    splits = load_splits(done)
+    images = {row["image_id"] for row in splits["test"].rows}
+    assert metrics["of"] == len(images) and metrics["share"]["n"] == len(splits["test"])
+    rows = [json.loads(line) for line in (done.folder / "predictions-test.jsonl").read_text().splitlines()]
+    assert sum(ratio > 1 for ratio in {row["image_id"]: row["unlike"] for row in rows}.values()) == metrics["images"]
+    splits["train"].image(0).save(foreign.parent / "usual.png")
+    sheet = answer_all(done, foreign.parent, tmp_path / "a.csv", questions=[QUESTION], progress=False)
+    unlike = {
+        row["image"]: float(row["unlike"]) for row in csv.DictReader(sheet.read_text(encoding="utf-8-sig").splitlines())
+    }
+    assert unlike["radiograph.png"] > 1 and unlike["radiograph.png"] > unlike["usual.png"]
+    assert "pictures unlike those of training" in capsys.readouterr().out
+
+
+def test_a_gate_of_other_weights_is_ignored_with_a_warning_and_a_damaged_one_refused(tiny, foreign):
+    config = tiny(train__epochs=1)
+    fine_tune(config)
+    run = evaluate(config, progress=False, resamples=10)
+    assert "Pictures unlike those of training" in write_report(run, load_splits(config)).read_text(encoding="utf-8")
+    folder, file = run.model_folder, run.model_folder / "foreign.safetensors"
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in tensors if name.startswith("vision_model") and name.endswith("weight"))
+    tensors[name][0] += 0.1
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    model, processor = load_model(str(folder))
+    with pytest.warns(UserWarning, match="other weights and is ignored"):
+        assert ask(model, processor, foreign, QUESTION).unlike is None
+    for content in (b"", b"nothing", file.read_bytes()[:300]):
+        file.write_bytes(content)
+        with pytest.raises(ModelError, match=r"foreign\.safetensors"):
+            stored_gate(model)
+    file.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ask(model, processor, foreign, QUESTION).notes == []
+    assert evaluate(config, progress=False, resamples=10).metrics("test")["foreign"]["of"] == 6
+    assert stored_gate(load_model(str(folder))[0]) is not None
+
+
+def test_distances_go_by_the_sample_s_own_spread_and_fewer_vectors_than_dimensions_have_one():
+    draw = np.random.default_rng(0)
+    wide = draw.normal(size=(4000, 2)) * [10, 1]
+    along, across = distances(np.array([[20, 0], [0, 20]]), *fit_spread(wide))
+    assert along == pytest.approx(2, rel=0.1) and across > 5 * along
+    few = draw.normal(size=(5, 40))
+    assert np.isfinite(distances(few, *fit_spread(few))).all()
+    assert np.isfinite(distances(few, *fit_spread(np.zeros((3, 40))))).all()
