@@ -60,7 +60,10 @@ def calibrate_sets(aside: Sequence[Prediction], group: str) -> dict:
         if math.isinf(threshold) and count < fewest_groups(level):
             reason = f"{count} groups were set aside, {fewest_groups(level)} are needed"
         elif math.isinf(threshold):
-            reason = f"of {len(scores):,} right answers set aside {missing:,} are no candidate: no set covers so many"
+            reason = (
+                f"of {len(scores):,} right answers set aside {missing:,} are no candidate, or below the {MOST} best: "
+                "no set covers so many"
+            )
         levels[f"{level:g}"] = {"threshold": None if reason else threshold, "reason": reason}
     return {"group": group, "groups": count, "questions": len(scores), "not_among": missing, "levels": levels}
 
