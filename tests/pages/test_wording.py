@@ -2,7 +2,7 @@
 
 import pytest
 
-from blipvqa.pages.wording import count, interval, last_part, number, share
+from blipvqa.pages.wording import count, interval, last_part, number, p_value, share
 
 
 def test_numbers_and_intervals():
@@ -31,3 +31,7 @@ def test_what_is_not_known_is_a_dash(entry):
 )
 def test_a_page_does_not_tell_where_files_lay(path, shown):
     assert last_part(path) == shown
+
+
+def test_no_p_value_is_shown_as_0():
+    assert [p_value({"p": p}) for p in (0.0002, 0.001, 0.25, None)] == ["< 0.001", "0.001", "0.250", "–"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from blipvqa.pages.html import Html, join
-from blipvqa.pages.wording import NOTHING, count, interval, last_part, number
+from blipvqa.pages.wording import NOTHING, count, interval, last_part, number, p_value
 
 # a report that is dark sets the variables; elsewhere a table is dark on white
 TABLE = "border-collapse:collapse;font-size:13px;margin:6px 0;background:var(--paper,#fff);color:var(--ink,#222)"
@@ -75,8 +75,8 @@ def differences_table(differences: Mapping[str, Mapping], names: tuple[str, str]
             number(entry, "difference", sign=True),
             interval(entry, sign=True),
             count(entry),
-            number(entry, "p"),
-            number(entry, "p_holm"),
+            p_value(entry),
+            p_value(entry, "p_holm"),
             "yes" if entry["real"] else "may be chance",
         )
         for title, entry in differences.items()

@@ -14,6 +14,12 @@ def number(entry: Mapping | None, key: str = "value", sign: bool = False) -> str
     return NOTHING if value is None else f"{value:+.3f}" if sign else f"{value:.3f}"
 
 
+def p_value(entry: Mapping, key: str = "p") -> str:
+    """Three digits, and "< 0.001" below: no p-value is 0."""
+    value = entry.get(key)
+    return "< 0.001" if value is not None and value < 0.001 else number(entry, key)
+
+
 def interval(entry: Mapping | None, sign: bool = False) -> str:
     """ "0.812 to 0.874", or a dash."""
     low, high = number(entry, "low", sign), number(entry, "high", sign)

@@ -76,7 +76,8 @@ def headline_sentence(compared: Mapping, names: tuple[str, str]) -> str:
     if entry["p"] is None:
         return f"Exact match is {numbers}. There is no test: all questions are on one image."
     judged = "The difference is real" if entry["real"] else "The difference may be chance"
-    return f"{judged} (p = {number(entry, 'p')}). Exact match is {numbers}."
+    sure = "p < 0.001" if entry["p"] < 0.001 else f"p = {number(entry, 'p')}"
+    return f"{judged} ({sure}). Exact match is {numbers}."
 
 
 def _others(compared: Mapping, names: tuple[str, str]) -> Section:

@@ -9,10 +9,10 @@ from blipvqa.pages.gallery import grid
 from blipvqa.pages.html import Html, join
 from blipvqa.pages.page import Section, paragraph, remark, section, wide
 from blipvqa.pages.tables import table, titled
-from blipvqa.pages.wording import NOTHING, count, interval, number, share
+from blipvqa.pages.wording import count, interval, number, p_value, share
 from blipvqa.vqa.operating import operating_line
 from blipvqa.vqa.pictures import prediction_card
-from blipvqa.vqa.tables import pointing_table
+from blipvqa.vqa.tables import pointing_table, with_interval
 from blipvqa.vqa.titles import counted, spoken, unit
 
 MOST_GAPS = 20
@@ -40,11 +40,11 @@ def answering_table(scores: Mapping) -> Html:
             (
                 Html("<b>{}</b>").format(title) if row["asked"] else title,
                 _threshold(row, answering["undefined"]),
-                _both(validation["accuracy"]),
-                _both(validation["coverage"]),
-                _both(scored["accuracy"]),
+                with_interval(validation["accuracy"]),
+                with_interval(validation["coverage"]),
+                with_interval(scored["accuracy"]),
                 count(scored["accuracy"]),
-                _both(scored["coverage"]),
+                with_interval(scored["coverage"]),
             )
         )
     split = scores.get("split", "test")
@@ -56,15 +56,6 @@ def _threshold(row: Mapping, undefined: str | None) -> str:
     if row["threshold"] is not None:
         return number(row, "threshold")
     return "undefined" if undefined else "none reaches it"
-
-
-def _both(entry: Mapping | None) -> str:
-    """ "0.912 [0.880, 0.940]", or a dash."""
-    if not entry or entry["value"] is None:
-        return NOTHING
-    return (
-        number(entry) if entry["low"] is None else f"{number(entry)} [{number(entry, 'low')}, {number(entry, 'high')}]"
-    )
 
 
 def operating_section(scores: Mapping) -> Section | None:
@@ -95,7 +86,7 @@ def operating_table(scores: Mapping) -> Html:
         (
             titles[row["name"]],
             number(row, "threshold") if row["threshold"] is not None else "undefined",
-            *(_both(row["scored"][name]) for name in measures),
+            *(with_interval(row["scored"][name]) for name in measures),
         )
         for row in operating["rows"]
     ]
@@ -125,7 +116,7 @@ def subgroups_table(scores: Mapping) -> Html:
                 number(gap, "difference", sign=True),
                 interval(gap, sign=True),
                 " / ".join(f"{n:,} ({groups:,})" for n, groups in zip(gap["n"], gap["groups"], strict=True)),
-                number(gap, "p_holm"),
+                p_value(gap, "p_holm"),
                 "yes" if gap["real"] else "may be chance",
             )
             for gap in entries["gaps"][:MOST_GAPS]

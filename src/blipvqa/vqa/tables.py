@@ -253,14 +253,17 @@ def pointing_table(games: Mapping) -> Html:
     """The pointing game of each (model, method): how often the peak lies in the box, and what tells nothing of it."""
     rows = [
         (
-            *(name, method, count(game), number(game, "rate"), interval(game), number(game, "chance")),
-            *(_control(game.get(control)) for control in CONTROLS),
+            *(name, method, count(game), with_interval(game, "rate"), number(game, "chance")),
+            *(with_interval(game.get(control)) for control in CONTROLS),
         )
         for (name, method), game in games.items()
     ]
-    head = ["model", "method", "questions (images)", "peak in the box", "95 % interval", "boxes' area"]
+    head = ["model", "method", "questions (images)", "peak in the box", "boxes' area"]
     return table([*head, "another row's map", "another question", "random decoder"], rows, left=2)
 
 
-def _control(entry: Mapping | None) -> str:
-    return f"{number(entry)} [{interval(entry)}]" if entry and entry["low"] is not None else number(entry)
+def with_interval(entry: Mapping | None, key: str = "value") -> str:
+    """ "0.892 [0.823, 0.936]", or without the interval where there is none."""
+    if not entry or entry.get("low") is None:
+        return number(entry, key)
+    return f"{number(entry, key)} [{number(entry, 'low')}, {number(entry, 'high')}]"
