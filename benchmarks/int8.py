@@ -1,6 +1,6 @@
 """An int8 export beside the model that it was made of: answers, size on disk, time of one question.
 
-    .venv/bin/python benchmarks/int8.py --name demo
+.venv/bin/python benchmarks/int8.py --name demo
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def main() -> None:
     print(f"same answers: {same:,} of {len(data):,} ({same / len(data):.2%})")
     for form, file in (("fp32", run.model_folder / "model.safetensors"), ("int8", folder / INT8)):
         middle = sorted(seconds[form])[len(seconds[form]) // 2]
-        print(f"{form}: {file.stat().st_size / 1e6:.2f} MB, {middle:.2f} s of processor time for {len(data):,} questions")
+        print(
+            f"{form}: {file.stat().st_size / 1e6:.2f} MB, {middle:.2f} s of processor time for {len(data):,} questions"
+        )
 
 
 if __name__ == "__main__":

@@ -205,3 +205,15 @@ def test_several_settings_in_one_text_may_hold_spaces_and_braces():
         "name": "mine",
     }
     assert parse_overrides(["caption.prompt=where x=1 is", "train.epochs=2"])["caption.prompt"] == "where x=1 is"
+
+
+def test_a_notebook_that_lies_elsewhere_is_told_how_to_find_the_project(tmp_path, monkeypatch, request):
+    monkeypatch.delenv("BLIPVQA_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="set BLIPVQA_ROOT to the folder"):
+        load_config("configs/demo.yaml")
+    monkeypatch.setenv("BLIPVQA_ROOT", str(request.config.rootpath))
+    assert load_config("configs/demo.yaml").name == "demo"
+    with pytest.raises(ConfigError) as caught:
+        load_config("configs/never.yaml")
+    assert "BLIPVQA_ROOT" not in str(caught.value)

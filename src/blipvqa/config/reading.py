@@ -14,10 +14,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from blipvqa.config.knobs import Config, ConfigError
-from blipvqa.config.paths import project_path
+from blipvqa.config.paths import project_path, project_root
 from blipvqa.config.plain_yaml import parse_yaml
 from blipvqa.config.problems import checked_config, section_names
 
+NO_PROJECT = (
+    " There is no project here or above: set BLIPVQA_ROOT to the folder that holds configs/ and notebooks/, in a "
+    "notebook by %env BLIPVQA_ROOT=/its/path in the first cell."
+)
 # A resumed run may differ in these: they do not change what one optimizer step computes.
 SAFE_TO_CHANGE = (
     "name",
@@ -122,7 +126,10 @@ def load_config(
             text = file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise ConfigError(f"config '{path}' cannot be read: {reason}. Configs lie in configs/.") from None
+            more = "" if (project_root() / "configs").is_dir() else NO_PROJECT
+            raise ConfigError(
+                f"config '{path}' cannot be read: {reason}. Configs lie in configs/.{more}"
+            ) from None
         tree = read_yaml(text, f"config '{path}'")
         tree = {} if tree is None else tree
         if not isinstance(tree, dict):
