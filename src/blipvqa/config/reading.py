@@ -127,9 +127,7 @@ def load_config(
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             more = "" if (project_root() / "configs").is_dir() else NO_PROJECT
-            raise ConfigError(
-                f"config '{path}' cannot be read: {reason}. Configs lie in configs/.{more}"
-            ) from None
+            raise ConfigError(f"config '{path}' cannot be read: {reason}. Configs lie in configs/.{more}") from None
         tree = read_yaml(text, f"config '{path}'")
         tree = {} if tree is None else tree
         if not isinstance(tree, dict):
