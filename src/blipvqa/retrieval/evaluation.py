@@ -7,16 +7,14 @@ once and stored; all numbers are computed from them.
 from __future__ import annotations
 
 from blipvqa.config.knobs import Config
-from blipvqa.data.duplicates import duplicate_notes, near_duplicates
 from blipvqa.data.images import DECODER
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.retrieval.card import write_card
 from blipvqa.retrieval.predictions import Prediction, predict
 from blipvqa.retrieval.scores import score
-from blipvqa.runs.files import write_json, write_lines
 from blipvqa.runs.run import Run
 from blipvqa.training.stored import ModelsOfRun, content_digest, stored
-from blipvqa.training.trained import Trained, trained_run
+from blipvqa.training.trained import Trained, trained_run, write_scores
 
 
 def evaluate(
@@ -43,13 +41,7 @@ def evaluate(
         if start:
             began = _searches(config, trained, models, progress, start=True)
             scores["start"] = score(began, bootstrap=bootstrap)["overall"]
-        notes = {"leaks": trained.splits.notes + duplicate_notes(near_duplicates(trained.splits))}
-        scores["data"] = notes | {"digest": trained.digest, "changes": trained.changes}
-        scores["warnings"] = trained.warnings + notes["leaks"] + scores["warnings"]
-        scores["split"] = trained.split
-        folder = trained.run.folder
-        write_lines(folder / f"predictions-{trained.split}.jsonl", predictions)
-        write_json(folder / f"metrics-{trained.split}.json", scores)
+        write_scores(trained, scores, predictions)
         write_card(trained.run)
         return trained.run
 

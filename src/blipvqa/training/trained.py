@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits, load_splits
+from blipvqa.data.duplicates import duplicate_notes, near_duplicates
 from blipvqa.data.fingerprint import fingerprint
-from blipvqa.runs.files import sweep
+from blipvqa.runs.files import sweep, write_json, write_lines
 from blipvqa.runs.identity import rows_digest
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError, indented, refuse_other_settings
@@ -73,6 +74,22 @@ def trained_run(config: Config, split: str | None = None, new_data: bool = False
                 "Python and in notebook 03, --new-data in a shell."
             )
         yield Trained(run, splits, split, changes, rows_digest(rows))
+
+
+def write_scores(trained: Trained, scores: dict, predictions: list[dict]) -> None:
+    """Write predictions and metrics of a split, with what is known of its data, whose warnings come first."""
+    look_alikes = near_duplicates(trained.splits)
+    leaks = trained.splits.notes + duplicate_notes(look_alikes)
+    about_data = {
+        "leaks": leaks,
+        "look_alikes": look_alikes.counts,
+        "digest": trained.digest,
+        "changes": trained.changes,
+    }
+    warnings = trained.warnings + leaks + scores["warnings"]
+    folder, split = trained.run.folder, trained.split
+    write_lines(folder / f"predictions-{split}.jsonl", predictions)
+    write_json(folder / f"metrics-{split}.json", scores | {"data": about_data, "warnings": warnings, "split": split})
 
 
 def held_out(splits: Splits) -> str:
