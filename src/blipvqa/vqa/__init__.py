@@ -45,5 +45,6 @@
 - `others`: predictions of other programs, read and written
 - `scoring_others`: a run folder of them, with the whole page
 - `card`: the model card
+- `readers`: two readers' agreement, and a sample by strata
 - `review`: a pathologist's verdicts
 """

@@ -16,12 +16,12 @@ from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages import certainty
-from blipvqa.pages.html import bullets, drawing
+from blipvqa.pages.html import Html, bullets, drawing
 from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, search_rows, section, wide
 from blipvqa.pages.report import report_page, training_section
 from blipvqa.pages.seeds import seeds_section
-from blipvqa.pages.tables import confidence_table
-from blipvqa.pages.wording import count, share
+from blipvqa.pages.tables import confidence_table, table
+from blipvqa.pages.wording import count, interval, number, share
 from blipvqa.runs.run import Run
 from blipvqa.training.trained import Results
 from blipvqa.vqa import figures, tables
@@ -31,7 +31,8 @@ from blipvqa.vqa.explained import stored_explanations
 from blipvqa.vqa.grounding import verdict_line
 from blipvqa.vqa.notes import stored_notes
 from blipvqa.vqa.pictures import explanations, prediction_card, sample_progress, unlikest
-from blipvqa.vqa.review import read_review
+from blipvqa.vqa.readers import agreement, disagreements_rows
+from blipvqa.vqa.review import read_review, review_file
 from blipvqa.vqa.titles import HEADLINE
 
 PICTURES = 300
@@ -162,7 +163,26 @@ def _review(run: Run, split: str, predictions: Sequence[Mapping]) -> Section | N
         return section(title, paragraph(f"The review sheet cannot be read. {error}"))
     if not review or not any(review["verdicts"].values()):
         return None
-    return section(title, tables.review_table(review))
+    return section(title, tables.review_table(review), *_second_reader(run, split, predictions, bootstrap))
+
+
+def _second_reader(run: Run, split: str, predictions: Sequence[Mapping], bootstrap: Bootstrap) -> list[Html]:
+    """How far a second sheet agrees, and where it does not; nothing where there is none."""
+    second = review_file(run.folder, split, reader=2)
+    if not second.exists():
+        return []
+    try:
+        agreed = agreement(review_file(run.folder, split), second, predictions, bootstrap)
+    except InputError as error:
+        return [paragraph(f"The second reader's sheet cannot be read. {error}")]
+    kappa, share_same = agreed["kappa"], agreed["agreement"]
+    text = (
+        f"Two readers: Cohen's kappa {number(kappa)} ({interval(kappa)}) on {count(kappa)} answers that both judged; "
+        f"the same verdict on {number(share_same)} ({interval(share_same)})."
+    )
+    head = ["id", "question", "actual", "predicted", "first reader", "second reader"]
+    told = wide(table(head, disagreements_rows(agreed), left=6))
+    return [paragraph(text), folded(f"{len(agreed['disagreements'])} disagreements", told)]
 
 
 def _published(scores: Mapping) -> Section | None:

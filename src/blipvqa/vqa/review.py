@@ -16,13 +16,15 @@ from pathlib import Path
 
 from blipvqa.data.dataset import VQADataset
 from blipvqa.errors import InputError, UserError
-from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, estimate_mean
+from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate_mean
 from blipvqa.pages.spreadsheets import SEPARATORS, guard, unguard
 from blipvqa.runs.files import replacing
 from blipvqa.text import same_text
 from blipvqa.vqa.answers import Prediction, actual_answer, answered_right, check_predictions
+from blipvqa.vqa.readers import stratified_sample, weighted_mean
 
 COLUMNS = ("id", "image", "question", "answer", "prediction", "verdict")
+WEIGHT = "weight"  # of a stratified sample's sheet: how many answers a row stands for
 JUDGED = ("question", "answer", "prediction")  # what a verdict is about: if one changes, it is no longer valid
 VERDICTS = {
     "correct": "means the same as a right answer to this image and question",
@@ -46,29 +48,44 @@ def write_review(
     images: Mapping[object, str] | None = None,
     sample: int | None = None,
     seed: int = 0,
+    stratified: bool = False,
+    reader: int = 1,
 ) -> Path:
     """Write `review-<split>.csv`: a row a question, with an empty column for the verdict, one of VERDICTS.
 
     Verdicts of an existing file are carried over where question, answer and prediction are still the same.
     `images` names the image file of each `image_id`, as the reviewer will find it; without it, the id itself stands
-    there. `sample` takes only so many questions, drawn at random from `seed`, in the order of the predictions.
+    there. `sample` takes only so many questions, drawn at random from `seed`, in the order of the predictions;
+    `stratified`, as many wrong, right and uncertain answers as each other, with a column `weight` (`readers`). A second
+    `reader` gets a sheet of the same questions, `review-<split>-2.csv`, when called with the same arguments.
     Returns the file's path. Raises VerdictsError where a verdict in the file would be lost; then nothing is written.
     """
     predictions = list(predictions)
     check_predictions(predictions)
-    if sample is not None and sample < len(predictions):
+    weights: dict[int, float] = {}
+    if stratified:
+        weights = stratified_sample(predictions, sample or len(predictions), seed)
+        predictions = [predictions[i] for i in weights]
+    elif sample is not None and sample < len(predictions):
         chosen = sorted(random.Random(seed).sample(range(len(predictions)), sample))
         predictions = [predictions[i] for i in chosen]
     rows = [_row(prediction, images or {}) for prediction in predictions]
-    path = Path(folder) / f"review-{split}.csv"
+    for row, weight in zip(rows, weights.values(), strict=False):
+        row[WEIGHT] = f"{weight:.6g}"
+    path = review_file(folder, split, reader)
     if path.exists():
         _carry_over(path, rows)
     # utf-8-sig: without its mark Excel takes the file for ANSI
     with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8-sig") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, [*COLUMNS, WEIGHT] if stratified else COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
     return path
+
+
+def review_file(folder: str | Path, split: str, reader: int = 1) -> Path:
+    """A reader's sheet; the first has no number."""
+    return Path(folder) / f"review-{split}{f'-{reader}' if reader > 1 else ''}.csv"
 
 
 def save_pictures(dataset: VQADataset, folder: str | Path, split: str = "test", side: int = 1024) -> dict[str, str]:
@@ -152,7 +169,8 @@ def read_review(
 ) -> dict:
     """How many of the reviewed answers the expert accepts, with 95 % intervals over images.
 
-    Rows without a verdict and rows removed from the file are pending; `unclear` is not counted. Returns
+    Rows without a verdict and rows removed from the file are pending; `unclear` is not counted. A stratified sample's
+    verdicts are weighted, so that they speak of all predictions. Returns
     {"expert_accuracy": entry of the verdict correct, "expert_accuracy_with_partly": of correct or partly,
     "exact_match": of the same questions, "verdicts": {verdict: number}, "pending": number of predictions without one,
     "accepted_not_exact": ids of synonyms, "exact_not_accepted": ids of doubtful references}.
@@ -162,17 +180,24 @@ def read_review(
     """
     predictions = list(predictions)
     check_predictions(predictions)
-    verdicts = _verdicts(path, {str(prediction["id"]): prediction for prediction in predictions})
+    verdicts = verdicts_of(path, {str(prediction["id"]): prediction for prediction in predictions})
     judged = [p for p in predictions if verdicts.get(str(p["id"]), "unclear") != "unclear"]
     verdict_of = [verdicts[str(prediction["id"])] for prediction in judged]
     exact = [answered_right(prediction) for prediction in judged]
-    sampling = (bootstrap.groups_of(judged), bootstrap)
+    stratified = any(WEIGHT in row for _, row in _read(path))
+    places = [i for i, p in enumerate(predictions) if verdicts.get(str(p["id"]), "unclear") != "unclear"]
+
+    def mean(values: list) -> Estimate:
+        if stratified:
+            return weighted_mean(values, places, predictions, bootstrap)
+        return estimate_mean(values, bootstrap.groups_of(judged), bootstrap)
+
     answers = list(zip(judged, verdict_of, exact, strict=True))
     counted = Counter(verdicts.values())
     return {
-        "expert_accuracy": estimate_mean([verdict == "correct" for verdict in verdict_of], *sampling),
-        "expert_accuracy_with_partly": estimate_mean([v in ("correct", "partly") for v in verdict_of], *sampling),
-        "exact_match": estimate_mean(exact, *sampling),
+        "expert_accuracy": mean([verdict == "correct" for verdict in verdict_of]),
+        "expert_accuracy_with_partly": mean([v in ("correct", "partly") for v in verdict_of]),
+        "exact_match": mean(exact),
         "verdicts": {verdict: counted[verdict] for verdict in VERDICTS},
         "pending": len(predictions) - len(verdicts),
         "accepted_not_exact": [p["id"] for p, verdict, same in answers if verdict == "correct" and not same],
@@ -180,7 +205,7 @@ def read_review(
     }
 
 
-def _verdicts(path: str | Path, by_id: Mapping[str, Prediction]) -> dict[str, str]:
+def verdicts_of(path: str | Path, by_id: Mapping[str, Prediction]) -> dict[str, str]:
     """The verdict on each id that has one, once every row is sure to be about one of the predictions."""
     rows: dict[str, int] = {}
     verdicts = {}

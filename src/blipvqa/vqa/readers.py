@@ -1,0 +1,127 @@
+"""Two readers of the same answers: how far they agree, and a sample of answers whose verdicts lead back to all.
+
+Notable:
+- Cohen's kappa (Cohen 1960) over the rows that both judged, `unclear` a verdict as the others; null where it is
+  undefined: no row in common, or one verdict alone.
+- A stratified sample takes as many wrong, right and uncertain answers as each other. A stratum follows from the
+  prediction, so rows may be sorted or removed: what was judged of a stratum stands for all of it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate_mean, estimate_statistic, nothing_counted
+from blipvqa.numbers.measures import divide
+from blipvqa.vqa.answers import Prediction, answered_right
+
+STRATA = ("wrong", "right", "uncertain")
+LEAST_SURE = 0.25  # of all answers: these are "uncertain"
+
+
+def strata_of(predictions: Sequence[Prediction]) -> list[str]:
+    """The stratum of each prediction: uncertain where its confidence is in the lowest quarter, else right or wrong."""
+    confidences = [row["confidence"] for row in predictions if row.get("confidence") is not None]
+    least = float(np.quantile(confidences, LEAST_SURE)) if confidences else -1.0
+
+    def stratum(row: Prediction) -> str:
+        if row.get("confidence") is not None and row["confidence"] < least:
+            return "uncertain"
+        return "right" if answered_right(row) else "wrong"
+
+    return [stratum(row) for row in predictions]
+
+
+def stratified_sample(predictions: Sequence[Prediction], sample: int, seed: int) -> dict[int, float]:
+    """{position: weight} of `sample` predictions, as equally over the strata as they allow, in order; a weight is how
+    many predictions of its stratum one stands for."""
+    strata, generator = strata_of(predictions), random.Random(f"{seed}/strata")
+    places = {name: [i for i, own in enumerate(strata) if own == name] for name in STRATA}
+    left, taken = min(sample, len(predictions)), dict.fromkeys(STRATA, 0)
+    while left:
+        open_strata = [name for name in STRATA if taken[name] < len(places[name])]
+        for name in open_strata[:left]:
+            taken[name] += 1
+        left -= min(left, len(open_strata))
+    chosen = {
+        i: len(places[name]) / taken[name] for name in STRATA for i in generator.sample(places[name], taken[name])
+    }
+    return dict(sorted(chosen.items()))
+
+
+def weighted_mean(
+    values: Sequence[float], judged: Sequence[int], predictions: Sequence[Prediction], bootstrap: Bootstrap
+) -> Estimate:
+    """The mean over all predictions of `values`, one for each of the `judged` positions, by strata.
+
+    Null where a stratum has predictions and none of them was judged: nothing leads back to it.
+    """
+    strata = strata_of(predictions)
+    size = {name: strata.count(name) for name in STRATA}
+    seen = {name: sum(strata[i] == name for i in judged) for name in STRATA}
+    if not len(judged) or any(size[name] and not seen[name] for name in STRATA):
+        return nothing_counted()
+    weights = np.array([size[strata[i]] / seen[strata[i]] for i in judged])
+    counts = np.stack([weights * np.asarray(values, float), weights], axis=1)
+    groups = bootstrap.groups_of([predictions[i] for i in judged])
+    return estimate_statistic(counts, groups, lambda sums: divide(sums[..., 0], sums[..., 1]), bootstrap)
+
+
+def agreement(
+    first: str | Path, second: str | Path, predictions: Iterable[Prediction], bootstrap: Bootstrap = BY_IMAGE
+) -> dict:
+    """How far two sheets agree: {"kappa", "agreement": estimates over images, "only_first", "only_second": rows that
+    one alone judged, "disagreements": [{"id", "question", "answer", "prediction", "first", "second"}]}.
+
+    Raises InputError as `read_review` for a sheet that cannot be read, or is about other predictions.
+    """
+    from blipvqa.vqa.review import VERDICTS, verdicts_of
+
+    predictions = list(predictions)
+    by_id = {str(row["id"]): row for row in predictions}
+    one, other = verdicts_of(first, by_id), verdicts_of(second, by_id)
+    both = [row for row in predictions if str(row["id"]) in one and str(row["id"]) in other]
+    pairs = [(one[str(row["id"])], other[str(row["id"])]) for row in both]
+    groups = bootstrap.groups_of(both)
+    return {
+        "kappa": kappa(pairs, tuple(VERDICTS), groups, bootstrap),
+        "agreement": estimate_mean([a == b for a, b in pairs], groups, bootstrap),
+        "only_first": len(one) - len(both),
+        "only_second": len(other) - len(both),
+        "disagreements": [_told(row, a, b) for row, (a, b) in zip(both, pairs, strict=True) if a != b],
+    }
+
+
+def _told(row: Prediction, first: str, second: str) -> dict:
+    return {key: row[key] for key in ("id", "question", "answer", "prediction")} | {"first": first, "second": second}
+
+
+def kappa(
+    pairs: Sequence[tuple[str, str]], categories: Sequence[str], groups: np.ndarray, bootstrap: Bootstrap = BY_IMAGE
+) -> Estimate:
+    """Cohen's kappa of pairs of verdicts, with its interval over groups."""
+    if not pairs:
+        return nothing_counted()
+    width = len(categories)
+    table = np.zeros((len(pairs), width * width))
+    for row, (a, b) in enumerate(pairs):
+        table[row, categories.index(a) * width + categories.index(b)] = 1
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        counts = sums.reshape(*sums.shape[:-1], width, width)
+        n = counts.sum((-1, -2))
+        observed = divide(np.trace(counts, axis1=-2, axis2=-1), n)
+        expected = divide((counts.sum(-1) * counts.sum(-2)).sum(-1), n * n)
+        return (1 + divide(observed - expected, 1 - expected)) / 2  # from -1 to 1 onto 0 to 1, as intervals want it
+
+    entry = estimate_statistic(table, groups, statistic, bootstrap)
+    return entry | {key: None if entry[key] is None else 2 * entry[key] - 1 for key in ("value", "low", "high")}
+
+
+def disagreements_rows(found: Mapping) -> list[tuple[str, ...]]:
+    """The disagreements as rows of a table."""
+    return [tuple(str(row[key]) for key in row) for row in found["disagreements"]]
