@@ -30,10 +30,9 @@ from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.training.optimizer import make_optimizer
 
 CLS, ENC = 101, 30523
-WARM_UP = 1  # training steps
+STEPS = 4  # the first warms up; of the others the fastest counts, since a busy machine only adds
 PADDED_TO = 35
-PLAIN_PAIRS = 4  # of a step of full size: more do not fit into 16 GiB
-PICTURES = 8  # of a step of ours
+PICTURES = 4  # of a step; the plain one, at full size, takes one text of each
 ALPHA, MOMENTUM, TEMPERATURE = 0.4, 0.995, 0.07
 QUEUE = 4096  # pairs; the authors' 57,600 would cost both the same
 
@@ -197,12 +196,11 @@ def our_steps(config, data: dict, steps: int) -> tuple[list[float], list[list[fl
 def run(what: str, who: str, quick: bool) -> dict:
     config = published_config(quick)
     each = int(what.partition("-")[2])
-    pictures = PLAIN_PAIRS if who == "plain" and not quick else PICTURES
-    data = sample(pictures, 1 if who == "plain" and not quick else each, config.vision_config.image_size)
-    seconds, losses = {"plain": plain_steps, "ours": our_steps}[who](config, data, WARM_UP + 1)
+    data = sample(PICTURES, 1 if who == "plain" and not quick else each, config.vision_config.image_size)
+    seconds, losses = {"plain": plain_steps, "ours": our_steps}[who](config, data, STEPS)
     return {
         "pairs": len(data["texts"]),
-        "seconds": seconds[-1],
+        "seconds": min(seconds[1:]),
         "losses": losses,
         "precision": PRECISION,
         "peak_memory_gib": peak_memory_gib(),
