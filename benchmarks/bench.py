@@ -3,6 +3,7 @@
     train    the report's loop, transformers.Trainer, ours: questions a second, peak memory, share of the matmul rate
     predict  one question at a time, batched plain generate, ours; ours must answer as one at a time does
     captions a training step and beam search, beside plain transformers: captions a second (caption_contenders.py)
+    retrieval a training step, beside the authors' over transformers' modules: pairs a second (retrieval_contenders.py)
     data     pictures a second: decoded each time, first epoch, later epochs
     growth   seconds and memory from 1,000 to 100,000 questions: loading, sampling, scoring
 
@@ -41,6 +42,8 @@ TRAIN = {"report": "the report's loop", "trainer": "transformers.Trainer", "ours
 CAPTION_TRAIN = {"notebook": "the captioning notebook", "report": "padded to 32", "ours": "ours"}
 CAPTION_WRITE = {"single": "one picture at a time", "batched": "batched plain generate", "ours": "ours"}
 CAPTIONS = {"train-1": CAPTION_TRAIN, "train-5": CAPTION_TRAIN, "write-20": CAPTION_WRITE, "write-60": CAPTION_WRITE}
+RETRIEVAL = {"plain": "the authors' step, plainly", "ours": "ours"}
+RETRIEVALS = {"train-1": RETRIEVAL, "train-5": RETRIEVAL}
 PREDICT = {"single": "one question at a time", "batched": "batched plain generate", "ours": "ours"}
 
 
@@ -64,6 +67,9 @@ def contend(
     if what.startswith("write"):
         plain, ours = (found[who][0]["written"] for who in ("single", "ours"))
         results["ours"]["captions_equal"] = sum(a == b for a, b in zip(plain, ours, strict=True)) / len(plain)
+    if quick and "losses" in found["ours"][0]:  # one batch for both: two independent ways to the same numbers
+        plain, ours = (np.array(found[who][0]["losses"]) for who in ("plain", "ours"))
+        results["ours"]["losses_apart"] = float(np.abs(plain - ours).max())
     if what == "predict":
         pairs = [
             pair
@@ -76,12 +82,9 @@ def contend(
     return results
 
 
-def captions(rounds: int, quick: bool) -> dict:
+def each(measurements: dict[str, dict[str, str]], rounds: int, quick: bool, script: str, unit: str) -> dict:
     """What `contend` gives of each measurement."""
-    return {
-        what: contend(what, names, rounds, quick, "caption_contenders.py", "captions")
-        for what, names in CAPTIONS.items()
-    }
+    return {what: contend(what, names, rounds, quick, script, unit) for what, names in measurements.items()}
 
 
 def rate(run: dict, unit: str = "questions") -> float:
@@ -227,6 +230,7 @@ def table(results: dict) -> str:
     lines = [f"{'':44}{'a second':>10}{'spread':>18}{'times':>8}{'GiB':>7}{'of matmul':>11}{'of oneDNN':>11}"]
     parts = [("train", TRAIN, results["train"], "questions"), ("predict", PREDICT, results["predict"], "questions")]
     parts += [(f"captions {what}", CAPTIONS[what], found, "captions") for what, found in results["captions"].items()]
+    parts += [(f"retrieval {what}", RETRIEVALS[what], found, "pairs") for what, found in results["retrieval"].items()]
     parts += [("data", {name: name for name in results["data"]}, results["data"], "images")]
     for part, names, measured_part, unit in parts:
         key = f"{unit}_per_second"
@@ -252,7 +256,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument(
         "--only",
-        choices=["train", "predict", "captions", "data", "growth"],
+        choices=["train", "predict", "captions", "retrieval", "data", "growth"],
         help="measure this alone, and keep the rest as it was",
     )
     given = parser.parse_args()
@@ -261,7 +265,8 @@ def main() -> None:
     parts = {
         "train": lambda: contend("train", TRAIN, rounds, given.quick),
         "predict": lambda: contend("predict", PREDICT, rounds, given.quick),
-        "captions": lambda: captions(rounds, given.quick),
+        "captions": lambda: each(CAPTIONS, rounds, given.quick, "caption_contenders.py", "captions"),
+        "retrieval": lambda: each(RETRIEVALS, rounds, given.quick, "retrieval_contenders.py", "pairs"),
         "data": lambda: data_speed(max(3, rounds), given.quick),
         "growth": lambda: growth([100, 1000] if given.quick else [1000, 10_000, 100_000]),
     }
