@@ -18,7 +18,7 @@ from blipvqa.data.images import ImageStore
 from blipvqa.data.raw import ListedPictures, Part, RawSplit
 from blipvqa.data.rows import check_split
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".svs", ".ndpi")
 
 
 def picture_names(folder: Path) -> list[str]:
