@@ -3,8 +3,7 @@
 import pytest
 import torch
 from conftest import TINY
-from same_run import weights
-from test_retrieval_training import two_processes
+from same_run import in_two_processes, weights
 
 from blipvqa import Run, evaluate, fine_tune, load_config, load_model, load_splits
 from blipvqa.models.pretraining import BlipForPretraining
@@ -43,9 +42,8 @@ def test_a_killed_run_goes_on_bit_for_bit(root):
 
 @pytest.mark.slow  # retrieval tries the same road
 def test_two_processes_give_the_curve_of_one(root):
-    settings = PRETRAINING | {"train.batch_size": 13, "train.questions_per_image": 3}
-    settings = {key.replace(".", "__"): value for key, value in settings.items()}
-    one, two = fine_tune(small("one", **settings)), two_processes(root, **settings)
+    tree = TINY | PRETRAINING | {"train.batch_size": 13, "train.questions_per_image": 3}
+    one, two = fine_tune(load_config(None, tree, "one")), in_two_processes(root, tree)
     for key in ("loss", "loss_lm", "gradient_norm"):
         a, b = ([row[key] for row in run.history if row["type"] == "step"] for run in (one, two))
         assert a == pytest.approx(b, rel=1e-4)
