@@ -47,6 +47,12 @@ def copied(finished, outputs):
     return copy
 
 
+def not_evaluated(run):
+    """Make a folder look like a run that was not scored on any split."""
+    for path in run.folder.glob("metrics-*.json"):
+        path.unlink()
+
+
 def captions_of(run):
     """Make a folder look like a run on captions."""
     config = yaml.safe_load((run.folder / "config.yaml").read_text())
@@ -122,10 +128,10 @@ def test_a_cut_by_the_seed_is_one_recipe_and_a_moved_test_row_is_not(copied, out
 def test_everything_in_outputs_stands_there_as_what_it_is(copied, outputs, finished):
     copied("whole", 0.5)
     unevaluated = copied("unevaluated", seed=1)
-    (unevaluated.folder / "metrics-test.json").unlink()
+    not_evaluated(unevaluated)
     stopped = copied("stopped", seed=2)
     (stopped.folder / "state.json").write_text(json.dumps({"finished": False, "epoch": 3}))
-    (stopped.folder / "metrics-test.json").unlink()
+    not_evaluated(stopped)
     captions_of(copied("captions", seed=3))
     torn = copied("torn", seed=4)
     (torn.folder / "metrics-test.json").write_text('{"overall": {"exa')
@@ -151,6 +157,7 @@ def test_everything_in_outputs_stands_there_as_what_it_is(copied, outputs, finis
 
 def test_an_undefined_number_is_a_dash_and_names_of_folders_are_text(copied, outputs):
     run = copied("a&b <i>")
+    (run.folder / "report.html").touch()
     scores = run.metrics("test")
     scores["overall"]["open_exact_match"] |= {"value": None, "n": 0, "low": None, "high": None}
     (run.folder / "metrics-test.json").write_text(json.dumps(scores))

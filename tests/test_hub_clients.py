@@ -15,7 +15,7 @@ from stand_in_hub import Hub
 from blipvqa import Run, evaluate, fine_tune, load_config, load_model, load_splits, save_model
 from blipvqa.config.knobs import ConfigError
 from blipvqa.data.formats import SourceError
-from blipvqa.models.hub import reachable
+from blipvqa.hub import reachable
 from blipvqa.runs.run import RunError
 
 README = b"""---

@@ -69,7 +69,8 @@ def test_nothing_is_sent_until_one_says_so_and_then_it_loads_by_its_name(own, hu
     assert "holds words" in "".join(lines)
     assert "sent: " in push(own, REPOSITORY, send=True)[-1]
     sent = hub.repositories["models", REPOSITORY]["main"]
-    assert set(sent) == {path.name for path in own.model_folder.iterdir()}
+    assert set(sent) == {path.name for path in own.model_folder.iterdir()} - {"foreign.safetensors"}
+    assert any("foreign.safetensors stays here" in line for line in lines)  # made of train's pictures
     model, _ = load_model(REPOSITORY)
     here, _ = load_model(str(own.model_folder))
     torch.testing.assert_close(model.state_dict(), here.state_dict(), rtol=0, atol=0)

@@ -164,7 +164,7 @@ def test_a_failed_run_stops_no_other_and_the_end_says_so(project, capsys, monkey
     monkeypatch.setattr("blipvqa.sweep.running.sweep.__defaults__", ((), stand_in(project, points)))
     assert main(["sweep", "small.yaml", "--grid", "seed=0,13,1"]) == 1
     printed = capsys.readouterr()
-    assert printed.out.splitlines()[-3:] == [
+    assert printed.out.splitlines()[-4:-1] == [
         "small-seed0: finished",
         "small-seed13: failed: FloatingPointError: the loss is no number",
         "small-seed1: finished",

@@ -16,8 +16,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from blipvqa.errors import InputError
-from blipvqa.models.folders import CALIBRATION, INT8, READ
-from blipvqa.models.hub import reachable, refusal
+from blipvqa.hub import reachable, refusal
+from blipvqa.models.folders import ANSWER_SETS, CALIBRATION, FOREIGN, INT8, READ
 from blipvqa.models.int8 import linear_weights, save_int8
 from blipvqa.models.loading import load_model
 from blipvqa.models.weights import read_weights
@@ -25,6 +25,7 @@ from blipvqa.runs.files import replacing_folder
 from blipvqa.runs.run import Run, RunError
 
 FILES = (*READ, CALIBRATION, "README.md", "generation_config.json", "special_tokens_map.json")  # of a model, no more
+STAY = {FOREIGN: "the pictures", ANSWER_SETS: "the answers"}  # of train, of which these are made
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 INT8_CARD = """# {name}, in whole numbers of 8 bits
 
@@ -65,7 +66,7 @@ def push(run: Run, repository: str, send: bool = False) -> list[str]:
     run.check_model()
     if not run.finished:
         raise RunError(f"run '{run.name}' is not finished: start it again, and it goes on")
-    files = sorted(run.model_folder.iterdir())
+    files = sorted(path for path in run.model_folder.iterdir() if path.name not in STAY)
     strangers = [path.name for path in files if not _is_of_a_model(path)]
     if strangers:
         raise InputError(
@@ -74,6 +75,11 @@ def push(run: Run, repository: str, send: bool = False) -> list[str]:
         )
     load_model(str(run.model_folder))  # weights by name, shape and value: what is called so is a model
     lines = [f"{repository}: {path.name}, {path.stat().st_size / 1e6:,.2f} MB" for path in files]
+    lines += [
+        f"{name} stays here: it is made of {what} of train."
+        for name, what in STAY.items()
+        if (run.model_folder / name).exists()
+    ]
     if run.config.model.name == "scratch":
         lines.append("Its vocabulary was learnt from the texts of train: tokenizer.json holds words of them.")
     if not send:

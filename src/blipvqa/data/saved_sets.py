@@ -23,7 +23,7 @@ from blipvqa.data.cache import mark
 from blipvqa.data.columns import column_called
 from blipvqa.data.raw import Part, RawSplit
 from blipvqa.data.split_names import SourceError
-from blipvqa.models.hub import COMMIT, dataset_commit, refusal
+from blipvqa.hub import COMMIT, dataset_commit, refusal
 from blipvqa.runs.files import write_json
 
 PLAIN_NAME = re.compile(r"[\w-][\w.-]*")

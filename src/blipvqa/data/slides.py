@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from blipvqa.data.decoding_memory import PLAIN_PILLOW
 from blipvqa.data.depth import Refused
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -30,7 +31,8 @@ def is_slide(content: bytes | memoryview | Path) -> bool:
     if start not in MAGIC:
         return False
     try:
-        with Image.open(content if isinstance(content, Path) else io.BytesIO(content), formats=("TIFF",)) as image:
+        file = content if isinstance(content, Path) else io.BytesIO(content)
+        with PLAIN_PILLOW, Image.open(file, formats=("TIFF",)) as image:
             tags = image.tag_v2
             if TILED not in tags or set(tags.get(BITS, (8,))) != {8}:
                 return False

@@ -13,7 +13,6 @@
 - `tokenizer`: words to numbers, and with which token a text begins
 - `loading`: a model from a folder or the Hub, and back into a folder
 - `folders`, `architecture`, `weights`: what is read of a folder that may come from a stranger, and its fingerprint
-- `hub`: which commit a name means on the Hub, and why it gave nothing
 - `scratch`: a model that starts from random weights
 - `adjust`: what a run's config changes in a model
 - `adapters`: low-rank adapters, and their export in peft's form

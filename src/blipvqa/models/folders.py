@@ -17,7 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.config.paths import project_path, project_root
-from blipvqa.models.hub import fetch_model, refusal
+from blipvqa.hub import fetch_model, refusal
 
 INT8 = "model.int8.safetensors"  # of an export that `int8` wrote; beside no other weights
 READ = (

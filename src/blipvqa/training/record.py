@@ -17,9 +17,9 @@ from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import Splits
 from blipvqa.data.saved_sets import fetched_commit
+from blipvqa.hub import commit_of
 from blipvqa.models.adapters import has_adapters, merged, save_adapter
 from blipvqa.models.devices import describe_device, pick_precision
-from blipvqa.models.hub import commit_of
 from blipvqa.models.loading import save_model
 from blipvqa.runs.environment import describe_environment
 from blipvqa.runs.files import append_lines, cut_log, flush_logs, replacing_folder, write_json
