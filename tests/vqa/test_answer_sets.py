@@ -14,7 +14,7 @@ from blipvqa.tasks import write_report
 from blipvqa.vqa.conformal import answer_set, calibrate_sets, score_sets
 from blipvqa.vqa.set_aside import rows_aside
 
-IMAGES = {"data__synthetic": {"images": {"train": 24, "validation": 12, "test": 6}, "size": 48}}
+IMAGES = {"data__synthetic": {"images": {"train": 24, "validation": 40, "test": 6}, "size": 48}}
 
 
 @pytest.fixture
@@ -30,15 +30,24 @@ def test_half_of_validation_chooses_neither_epoch_nor_temperature_and_calibrates
     aside = rows_aside(splits["validation"], run)
     images = {splits["validation"].rows[i]["image_id"] for i in aside}
     fitted = metrics["answer_sets"]["calibration"]
-    assert (fitted["groups"], fitted["questions"]) == (len(images), len(aside)) == (6, len(aside))
-    assert {row["set_aside"] for row in run.history if row["type"] == "epoch"} == {6}
+    assert (fitted["groups"], fitted["questions"]) == (len(images), len(aside)) == (20, len(aside))
+    assert {row["set_aside"] for row in run.history if row["type"] == "epoch"} == {20}
     temperature = metrics["confidence"]["calibration"]
     assert sum(temperature[kind]["n"] for kind in ("yes_no", "sequence")) == len(splits["validation"]) - len(aside)
-    assert fitted["levels"]["0.95"] == {"threshold": None, "reason": "6 groups were set aside, 19 are needed"}
-    assert metrics["answer_sets"]["levels"]["0.95"] is None
-    assert "6 groups were set aside, 19 are needed" in write_report(run, splits).read_text(encoding="utf-8")
     for row in run.predictions("test"):
         assert "ranked" not in row and ("answer_set" in row) == (fitted["levels"]["0.9"]["threshold"] is not None)
+
+
+def test_a_validation_split_too_small_for_both_chooses_the_epoch_whole(tiny):
+    """Half of 30 images cannot give a 95 % set; an epoch chosen by the other half would be all that comes of it."""
+    images = {"images": {"train": 24, "validation": 30, "test": 6}, "size": 48}
+    config = tiny(generate__method="rank", train__epochs=1, data__synthetic=images)
+    run = fine_tune(config)
+    assert not any("set_aside" in row for row in run.history)
+    metrics = evaluate(config, progress=False, resamples=20).metrics("test")
+    assert metrics["answer_sets"]["levels"]["0.95"] is None
+    page = write_report(run, load_splits(config)).read_text(encoding="utf-8")
+    assert "0 groups were set aside, 19 are needed" in page
 
 
 def test_of_a_run_that_chose_its_epoch_by_all_of_validation_nothing_is_left(tiny):

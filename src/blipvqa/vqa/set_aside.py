@@ -1,8 +1,10 @@
 """Which validation questions choose the epoch, and which are set aside from every choice.
 
 Where answers are ranked, half of validation's groups (images, or patients), drawn from the seed, choose neither the
-epoch nor the temperature: answer sets are calibrated on them (`conformal`). Training notes in `history.jsonl` how many
-groups it set aside. Of a run that set none aside, what `train.evaluate_questions` did not reach is apart all the same.
+epoch nor the temperature: answer sets are calibrated on them (`conformal`). Where half would not do for the strictest
+set, none is set aside: an epoch chosen by half of a small split would be all that comes of it. Training notes in
+`history.jsonl` how many it set aside. Of a run that set none aside, what `train.evaluate_questions` did not reach is
+apart all the same.
 """
 
 from __future__ import annotations
@@ -11,19 +13,22 @@ import random
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
+from blipvqa.numbers.conformal import fewest_groups
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.runs.run import Run
+from blipvqa.vqa.conformal import LEVELS
 
 SHARE = 0.5  # of validation's groups
 
 
 def groups_aside(data: VQADataset, config: Config) -> set[str]:
-    """The groups that training sets aside: half of them, rounded down, where it ranks; else none."""
-    if config.generate.method != "rank":
-        return set()
+    """The groups that training sets aside: half of them, where it ranks and these are enough; else none."""
     groups = sorted({row[config.data.group] for row in data.rows})
+    count = int(SHARE * len(groups))
+    if config.generate.method != "rank" or count < fewest_groups(max(LEVELS)):
+        return set()
     random.Random(f"{config.seed}/set aside").shuffle(groups)
-    return set(groups[: int(SHARE * len(groups))])
+    return set(groups[:count])
 
 
 def epoch_rows(data: VQADataset, config: Config, aside: set[str]) -> list[int]:
