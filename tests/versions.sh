@@ -4,7 +4,7 @@
 python=$1
 shift
 failed=0
-for version in ${@:-5.10.4 5.13.1 5.16.1 5.20.2 5.23.0 5.24.0}; do
+for version in ${@:-5.16.1 5.20.2 5.23.0 5.24.0}; do
     overlay=${OVERLAYS:-.venv/versions}/$version
     [ -d "$overlay" ] || "$python" -m pip install --quiet --disable-pip-version-check --target "$overlay" "transformers==$version" || exit 1
     echo "transformers $version"
