@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+import transformers
 from torch import Tensor
 from transformers import BertTokenizer, BlipConfig, BlipProcessor, PreTrainedModel
 from transformers.utils import logging as transformers_logging
@@ -21,7 +22,7 @@ from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.models.adjust import apply_settings, resize_position_table
 from blipvqa.models.architecture import read_architecture
 from blipvqa.models.captioner import BlipForCaptioning
-from blipvqa.models.folders import INT8, model_folder, read_json, revision_of
+from blipvqa.models.folders import INT8, called, model_folder, read_json, revision_of
 from blipvqa.models.int8 import read_int8, to_int8
 from blipvqa.models.pretraining import BlipForPretraining
 from blipvqa.models.retriever import BlipForRetrieval
@@ -66,12 +67,25 @@ def load_model(
         apply_settings(model_config, config)
     with _quiet():
         model = model_class.from_pretrained(None, config=model_config, state_dict=weights, dtype=torch.float32)
+    _check_loaded(folder, model, weights)
     size = config.model.image_size if config else model.config.vision_config.image_size
     resize_position_table(model, size)
     if whole_numbers:
         to_int8(model)
     model.folder = folder  # where `ask` reads the calibration
     return model.eval(), make_processor(tokenizer, size)
+
+
+def _check_loaded(folder: Path, model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
+    """Raises RuntimeError where transformers put another tensor in the place of one that was read: some versions draw
+    shared ones anew, with a line in the log only."""
+    state, tied = model.state_dict(), model.all_tied_weights_keys
+    other = [name for name, read in weights.items() if name not in tied and not torch.equal(state[name], read)]
+    if other:
+        raise RuntimeError(
+            f"{called(folder)}: transformers {transformers.__version__} changed {len(other)} weights while loading, "
+            f"{other[0]} among them: install a version that `make test-versions` admits"
+        )
 
 
 def _pretrained(folder: Path, model_config: BlipConfig, model_class: type[PreTrainedModel]) -> dict[str, Tensor]:
