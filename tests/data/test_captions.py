@@ -4,9 +4,11 @@ import json
 import re
 
 import pytest
+import torch
 from PIL import Image
 
-from blipvqa import load_splits
+from blipvqa import collator_for, load_model, load_splits
+from blipvqa.config.knobs import ConfigError
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.synthetic_captions import TERMS
 
@@ -49,3 +51,53 @@ def test_drawn_pictures_have_two_captions_that_name_the_same_things(tiny):
             assert one["image_id"] == other["image_id"] and one["caption"] != other["caption"]
             named = [{term for term in TERMS if re.search(rf"\b{term}\b", row["caption"])} for row in (one, other)]
             assert named[0] == named[1] and len(named[0]) == 2 + int(one["things"])
+
+
+def terms_of(text):
+    return {term for term in TERMS if re.search(rf"\b{term}\b", text)}
+
+
+def noisy(tiny, share=0.4, task="caption"):
+    images = {"train": 60, "validation": 6, "test": 6}
+    return load_splits(tiny(task=task, data__synthetic={"images": images, "size": 48, "caption_noise": share}))
+
+
+def test_wrong_captions_are_false_of_their_picture_and_the_truth_stands_beside_them(tiny):
+    splits, clean = noisy(tiny), noisy(tiny, 0.0)
+    rows = splits["train"].rows
+    wrong = [row for row in rows if row["fault"] != "none"]
+    assert len(wrong) == round(0.4 * len(rows))
+    assert {row["fault"] for row in wrong} == {"other picture", "stain", "cells", "kind", "place"}
+    assert sum(row["fault"] == "other picture" for row in wrong) == len(wrong) // 2
+    for row in wrong:
+        changed = terms_of(row["caption"]) ^ terms_of(row["truth"])
+        assert changed and (len(changed) <= 4 if row["fault"] != "other picture" else True), row
+        if row["fault"] in ("stain", "cells"):
+            assert len(changed) == 2 and {"stain": " stain", "cells": " tissue"}[row["fault"]] in row["caption"]
+    assert all(row["caption"] == row["truth"] for row in rows if row["fault"] == "none")
+    # the pictures, and what is true of them, are as without noise
+    assert [(row["image_id"], row["truth"]) for row in rows] == [
+        (row["image_id"], row["caption"]) for row in clean["train"].rows
+    ]
+    assert {row["fault"] for split in ("validation", "test") for row in splits[split].rows} == {"none"}
+    assert "fault" not in clean["train"].columns
+    assert [row["caption"] for row in rows] == [row["caption"] for row in noisy(tiny)["train"].rows]
+
+
+@pytest.mark.parametrize("task", ["caption", "retrieval", "pretrain"])
+def test_no_model_is_given_what_was_spoiled(tiny, task):
+    """Neither the vocabulary nor a batch knows `fault` and `truth`."""
+    data = noisy(tiny, task=task)["train"]
+    assert set(data.texts) == {row["caption"] for row in data.rows}
+    config = tiny(task=task)
+    _, processor = load_model("scratch", config, data.texts)
+    collate = collator_for(processor, config)
+    items = [data[i] for i in range(8)]
+    bare = [{key: value for key, value in item.items() if key not in ("fault", "truth")} for item in items]
+    assert all(torch.equal(tensor, collate(bare)[name]) for name, tensor in collate(items).items())
+
+
+@pytest.mark.parametrize("share", [1.0, -0.1, "half"])
+def test_an_impossible_share_of_wrong_captions_is_refused(tiny, share):
+    with pytest.raises(ConfigError, match=r"data\.synthetic\.caption_noise"):
+        tiny(task="caption", data__synthetic__caption_noise=share)

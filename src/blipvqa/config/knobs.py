@@ -58,6 +58,7 @@ class SyntheticData(_Section):
     images: dict[Literal["train", "validation", "test"], Positive] = {"train": 700, "validation": 80, "test": 140}
     size: Annotated[Whole, Field(ge=SYNTHETIC_SIDES[0], le=SYNTHETIC_SIDES[1])] = 96  # pixels a side
     seed: Annotated[Whole, Field(ge=0)] = 0
+    caption_noise: Share = 0.0  # of train's captions: another picture's, or with one fact exchanged (column `fault`)
 
     @model_validator(mode="after")
     def _there_is_something_to_train_on(self):

@@ -13,6 +13,6 @@ bits), `decoding_memory` (what decoding may hold), `medical_files` (DICOM files 
 `dicom`, `slides`, `dataset` (one split as the models get it), `own_pictures` (pictures that belong to no split),
 `fingerprint` (a digest of every row), `batches` (the order of an epoch and its loader), `augmentation` (light changes
 in training), `duplicates` (pictures that look alike), `one_colour` (pictures that show nothing), `corruptions`
-(pictures as scanners and networks spoil them), `synthetic`, `synthetic_drawing`, `synthetic_questions` and
-`synthetic_captions` (the drawn tissue of the demos).
+(pictures as scanners and networks spoil them), `synthetic`, `synthetic_drawing`, `synthetic_questions`,
+`synthetic_captions` and `synthetic_faults` (the drawn tissue of the demos).
 """

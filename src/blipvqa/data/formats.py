@@ -81,6 +81,8 @@ def picture_folder(data: DataConfig, source: Path, packed: Zip | None = None) ->
 def _synthetic(config: Config, cache: Path) -> Path:
     settings = config.data.synthetic.model_dump(mode="json")
     settings |= {} if config.task == "vqa" else {"texts": list(config.texts)}
+    if config.task == "vqa" or not settings["caption_noise"]:
+        del settings["caption_noise"]  # what it does not change is drawn once
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     folder = cache / "synthetic" / key / "drawn"
     if not folder.is_dir():

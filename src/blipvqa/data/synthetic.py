@@ -23,16 +23,24 @@ from datasets import Features, Image, List, Value
 from blipvqa.config.knobs import SYNTHETIC_SIDES
 from blipvqa.data.synthetic_captions import captions_of
 from blipvqa.data.synthetic_drawing import draw_scene
+from blipvqa.data.synthetic_faults import spoil
 from blipvqa.data.synthetic_questions import questions_about, random_scene
 from blipvqa.runs.files import flush_tree
 
 TEXT = Value("string")
 QUESTIONS = Features({"image": Image(), "question": TEXT, "answer": TEXT, "topic": TEXT, "box": List(Value("float64"))})
 CAPTIONS = Features({"image": Image(), "caption": TEXT, "stain": TEXT, "things": TEXT})
+NOISY_CAPTIONS = Features({**CAPTIONS, "fault": TEXT, "truth": TEXT})
 
 
 def write_synthetic(
-    folder: Path, *, images: dict[str, int], seed: int, size: int = 96, texts: Sequence[str] = ("question", "answer")
+    folder: Path,
+    *,
+    images: dict[str, int],
+    seed: int,
+    size: int = 96,
+    texts: Sequence[str] = ("question", "answer"),
+    caption_noise: float = 0.0,
 ) -> None:
     """Write drawn pictures and questions about them as `<folder>/<split>-00000-of-00001.parquet`.
 
@@ -44,6 +52,8 @@ def write_synthetic(
     as fractions of width and height: round the object that is asked about, or round all of that kind; the
     whole picture where the question is about all of it or about what is not there). With `texts` ("caption",) a
     row is one of a picture's two captions: `image`, `caption`, `stain` and `things`, how many things there are.
+    `caption_noise` is the share of train's captions that are made wrong (`synthetic_faults`): `fault` says in what,
+    and `truth` is the caption as it was. They are further columns, of which no model is given any.
 
     The folder appears complete or not at all. Writing the same again, or from two processes, is harmless.
     Raises ValueError for impossible numbers, FileExistsError where other files already lie in the folder.
@@ -56,8 +66,10 @@ def write_synthetic(
         written = Path(temporary) / "written"  # a child: the temporary folder itself is closed to other users
         written.mkdir()
         for split, number in images.items():
-            features = CAPTIONS if "caption" in texts else QUESTIONS
+            features = QUESTIONS if "caption" not in texts else NOISY_CAPTIONS if caption_noise else CAPTIONS
             rows = [row for index in range(number) for row in _rows(split, index, seed, size, features)]
+            if features is NOISY_CAPTIONS:
+                spoil(rows, caption_noise if split == "train" else 0.0, seed)
             table = pa.Table.from_pylist(rows, schema=features.arrow_schema)
             pq.write_table(table, written / f"{split}-00000-of-00001.parquet", compression="zstd")
         flush_tree(written)  # a folder that is there counts as drawn, after a power cut too
@@ -109,5 +121,5 @@ def _rows(split: str, index: int, seed: int, size: int, features: Features) -> I
     png = io.BytesIO()
     picture.save(png, format="PNG", compress_level=1)
     image = {"bytes": png.getvalue(), "path": f"{split}-{index:05d}.png"}
-    for row in captions_of(scene, rng) if features is CAPTIONS else questions_about(scene, boxes, rng):
+    for row in questions_about(scene, boxes, rng) if features is QUESTIONS else captions_of(scene, rng):
         yield {"image": image, **row}

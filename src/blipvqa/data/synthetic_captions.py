@@ -32,15 +32,24 @@ class Caption(TypedDict):
     caption: str
     stain: str
     things: str  # how many there are: an axis of the metrics
+    scene: Scene  # what was drawn, and by which of WORDINGS it is told: no columns of the file
+    wording: int
 
 
 def captions_of(scene: Scene, rng: np.random.Generator) -> list[Caption]:
-    """Two captions of a scene, of different wording; things are listed in reading order."""
+    """Two captions of a scene, of different wording."""
+    things = str(len(scene.objects))
+    return [
+        Caption(caption=told(scene, wording), stain=scene.stain, things=things, scene=scene, wording=wording)
+        for wording in rng.permutation(len(WORDINGS))[:2].tolist()
+    ]
+
+
+def told(scene: Scene, wording: int) -> str:
+    """The caption of a scene in one of WORDINGS; things are listed in reading order."""
     phrases = [_phrase(place, scene.objects[place]) for place in PLACES if place in scene.objects]
     things = " and ".join(filter(None, (", ".join(phrases[:-1]), phrases[-1])))
-    parts = {"cells": CELLS[scene.crowded], "stain": scene.stain, "things": things}
-    chosen = rng.permutation(len(WORDINGS))[:2]
-    return [Caption(caption=WORDINGS[i].format(**parts), stain=scene.stain, things=str(len(phrases))) for i in chosen]
+    return WORDINGS[wording].format(cells=CELLS[scene.crowded], stain=scene.stain, things=things)
 
 
 def _phrase(place: str, kind: str) -> str:
