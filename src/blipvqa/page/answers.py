@@ -37,9 +37,9 @@ class Answers:
         self.gate = stored_gate(model)
 
     def __call__(self, picture: bytes, question: str, with_map: bool) -> dict:
-        """`answer`, `confidence` (None where there is none), `withheld`, `notes` on the answer, `nearest` training
-        pictures with their answers, and `picture`, as it was seen; with a map of what moved the answer beside it, where
-        the answer was given.
+        """`answer`, `confidence` (None where there is none), `withheld`, `notes` on the answer, the first of which
+        warns where the picture is `foreign`, `nearest` training pictures with their answers, and `picture`, as it was
+        seen; with a map of what moved the answer beside it, where the answer was given.
 
         Raises ImageError and InputError.
         """
@@ -58,6 +58,7 @@ class Answers:
             "confidence": answered.confidence,
             "withheld": answered.withheld,
             "notes": answered.notes,
+            "foreign": answered.unlike is not None and answered.unlike > 1,
             "nearest": self._nearest(answered.image) if self.index else [],
             "picture": _as_link(shown),
         }

@@ -124,11 +124,6 @@ async def _question(request: Request) -> tuple[str, bool, bytes]:
     return head["question"], head.get("map") is True, picture
 
 
-TOO_LARGE = (
-    f"the picture's file is larger than {LARGEST_PICTURE // 2**20} MB: scale the picture down, or cut it into tiles"
-)
-
-
 def _problem(status: int, text: str) -> JSONResponse:
     return JSONResponse({"problem": text}, status)
 

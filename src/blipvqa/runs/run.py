@@ -35,10 +35,10 @@ class RunError(UserError, RuntimeError):
 
 
 class Run:
-    """What a run folder holds. Reading never changes it."""
+    """What a run folder, named from the project's root, holds. Reading never changes it."""
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder = project_path(folder)  # a notebook's kernel works in another folder than the root
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {'finished' if self.finished else 'unfinished' if self.exists else 'not started'})"

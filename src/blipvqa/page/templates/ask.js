@@ -50,7 +50,7 @@ function show(turn) {
   const sure = turn.confidence === null ? 'no confidence' : `confidence ${Math.round(100 * turn.confidence)} %`;
   item.append(image, element('p', turn.question, 'asked'), element('p', turn.answer || '(the model said nothing)', 'answer'),
     element('p', turn.withheld ? `${sure}, too little to answer` : sure, 'sub'),
-    ...turn.notes.map(note => element('p', note, 'sub')));
+    ...turn.notes.map((note, i) => element('p', note, turn.foreign && i === 0 ? 'warn' : 'sub')));
   if (turn.nearest.length) item.append(element('p', 'Training pictures that look most alike:', 'sub'), alike(turn.nearest));
   at('turns').append(item);
   at('save').disabled = at('clear').disabled = false;
@@ -88,8 +88,10 @@ function save() {
   head.setAttribute('charset', 'utf-8');
   const policy = document.createElement('meta');
   policy.httpEquiv = 'Content-Security-Policy';
-  policy.content = "default-src 'none'; img-src data:";
-  saved.head.prepend(head, policy);
+  policy.content = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
+  const rules = [...document.styleSheets].flatMap(sheet => [...sheet.cssRules]).map(rule => rule.cssText);
+  saved.head.prepend(head, policy, element('style', rules.join('\n')));
+  saved.body.className = 'ask';
   saved.body.append(element('h1', document.title), element('p', new Date().toISOString()), at('turns').cloneNode(true));
   const link = document.createElement('a');
   link.href = URL.createObjectURL(new Blob(['<!doctype html>', saved.documentElement.outerHTML], {type: 'text/html'}));
