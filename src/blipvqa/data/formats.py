@@ -127,7 +127,7 @@ def _open_folder(folder: Path, config: Config) -> tuple[dict[str, RawSplit], lis
     if layout:
         pictures.within = layout.within
         splits = {split: read_tables(parts, image) for split, parts in layout.splits.items()}
-        notes = [f"layout recognised: {layout.name}", *layout.notes]
+        notes = [f"layout recognised: {layout.name}", *layout.notes, *layout.left_aside(tables)]
     elif split_files.files:
         splits = {split: _read_files(files, image, texts, split) for split, files in split_files.files.items()}
         notes = ignored_note(split_files.ignored)
@@ -157,7 +157,7 @@ def _listing(folder: Path, packed: Zip | None) -> str:
 
 def read_texts(paths: list[TableFile], image: str) -> RawSplit:
     """A split of jsonl, json, csv, tsv or xlsx files, whose column `image` names pictures."""
-    tables = (Table(path.name, read_text_table(path), "element" if is_json_list(path) else "line") for path in paths)
+    tables = (Table(path, read_text_table(path), "element" if is_json_list(path) else "line") for path in paths)
     raw = read_tables(tables, image)
     western = [
         path.name for path in paths if path.name.lower().endswith(("csv", "tsv")) and encoding_of(path) == "cp1252"
@@ -174,10 +174,10 @@ def read_tables(tables: Iterable[Table], image: str) -> RawSplit:
     broken: dict[int, str] = {}
     for table in tables:
         lines: list[int] = []
-        parts.append(Part(table.name, len(rows), lines, table.unit))
+        parts.append(Part(table.file.name, len(rows), lines, table.unit))
         for line, row in table.rows:
             if len(rows) == MOST_ROWS:
-                raise SourceError(f"{table.name} line {line}: a split of more than {MOST_ROWS:,} rows")
+                raise SourceError(f"{table.file.name} line {line}: a split of more than {MOST_ROWS:,} rows")
             lines.append(line)
             if isinstance(row, str):
                 broken[len(rows)] = row

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from blipvqa.data.layouts import Layout, Source, Table, first_row, split_in, table_of, tops
-from blipvqa.data.raw import PlacedRow
 from blipvqa.data.split_names import SYNONYMS, SourceError, TableFile, split_of
-from blipvqa.data.text_tables import read_text_table, whole_json
+from blipvqa.data.text_tables import checked_row, read_text_table, whole_json
+from blipvqa.data.values import DoubledObject, kind_of
 
 
 def vqa_v2(source: Source) -> Layout | None:
     """VQA v2 (Goyal et al. 2017): questions and their annotations in two files a split, ten answers a question."""
     questions, annotations = (
-        {split_in(path.name): path for path in tops(source, ("json",)) if re.search(f"{kind}.*[.]json$", path.name)}
+        source.one_a_split(
+            (split, path)
+            for path in tops(source, ("json",))
+            if re.search(f"{kind}.*[.]json$", path.name) and (split := split_in(path.name))
+        )
         for kind in ("questions", "annotations")
     )
     splits = [split for split in SYNONYMS if split in questions and split in annotations]
     if not splits:
         return None
-    tables, within = {}, ["images", "imgs"]
+    tables, within, notes = {}, ["images", "imgs"], []
     for split in splits:
         asked, answered = whole_json(questions[split]), whole_json(annotations[split])
         if not (isinstance(asked, dict) and isinstance(asked.get("questions"), list)):
@@ -30,48 +34,67 @@ def vqa_v2(source: Source) -> Layout | None:
             raise SourceError(f"{annotations[split].name}: no list `annotations`, as VQA v2 has")
         subtype = str(asked.get("data_subtype") or answered.get("data_subtype") or "")
         within += [folder for folder in (subtype, f"images/{subtype}") if subtype]
-        rows = _joined(source, asked["questions"], answered["annotations"], subtype)
-        tables[split] = [Table(questions[split].name, rows, "element")]
-    unanswered = sorted(questions[split].name for split in questions if split not in splits)
-    notes = [f"without annotations, not read: {', '.join(unanswered)}"] if unanswered else []
-    return Layout("VQA v2 (questions and annotations)", tables, tuple(dict.fromkeys(within)), notes)
+        rows, unasked = _joined(source, asked["questions"], answered["annotations"], subtype)
+        tables[split] = [Table(questions[split], enumerate(rows, 1), "element")]
+        if unasked:
+            notes.append(f"{annotations[split].name}: {unasked:,} of its annotations belong to no question")
+    read = list(dict.fromkeys(within))
+    return Layout(
+        "VQA v2 (questions and annotations)", tables, tuple(read), notes, [annotations[split] for split in splits]
+    )
 
 
-def _joined(source: Source, questions: list, annotations: list, subtype: str) -> Iterator[PlacedRow]:
-    by_id = {each.get("question_id"): each for each in annotations if isinstance(each, dict)}
-    for number, question in enumerate(questions, 1):
-        if not isinstance(question, dict):
-            yield number, "it is no JSON object"
-            continue
-        annotation = by_id.get(question.get("question_id"))
-        if annotation is None:
-            yield number, f"question_id {question.get('question_id')!r:.40} has no annotation"
-            continue
-        texts = [one.get("answer") if isinstance(one, dict) else one for one in annotation.get("answers") or []]
-        answer = annotation.get("multiple_choice_answer")
-        if answer is None and texts:
-            answer = Counter(map(str, texts)).most_common(1)[0][0]
-        key = next((key for key in ("image", "file_name", "image_name") if key in question), "image_id")
-        name = question.get(key)
-        if key == "image_id" and type(name) is int:
-            name = f"COCO_{subtype}_{name:012d}.jpg" if subtype else str(name)
-        further = {key: annotation[key] for key in ("question_type", "answer_type") if key in annotation}
-        row = {"question": question.get("question"), "answer": answer, "answers": texts or None, **further}
-        yield number, source.image(row | {"question_id": question.get("question_id")}, key, name)
+def _joined(source: Source, questions: list, annotations: list, subtype: str) -> tuple[list[dict | str], int]:
+    """Each question with its annotation, or what is wrong with them; how many annotations belong to no question."""
+    asked, answered = _by_id(questions), _by_id(annotations)
+    rows = [_annotated(source, question, asked, answered, subtype) for question in questions]
+    return rows, len(annotations) - sum(len(each) for number, each in answered.items() if number in asked)
+
+
+def _by_id(elements: list) -> dict[str | int, list[dict]]:
+    """The elements with a `question_id`; a number and its digits are two."""
+    by_id: dict[str | int, list[dict]] = {}
+    for each in elements:
+        if isinstance(each, dict) and type(each.get("question_id")) in (str, int):
+            by_id.setdefault(each["question_id"], []).append(each)
+    return by_id
+
+
+def _annotated(source: Source, question: Any, asked: dict, answered: dict, subtype: str) -> dict | str:
+    if isinstance(question, DoubledObject) or not isinstance(question, dict):
+        return checked_row(question)
+    number = question.get("question_id")
+    if type(number) not in (str, int):
+        return f"question_id: found {kind_of(number)} ({number!r:.40}), expected a whole number or text"
+    annotations = answered.get(number, [])
+    if len(asked[number]) != 1 or len(annotations) != 1:
+        several = f"{len(asked[number])} questions and {len(annotations)} annotations"
+        return f"question_id {number!r:.40} has {several if annotations else 'no annotation'}"
+    annotation = checked_row(annotations[0])
+    if isinstance(annotation, str):
+        return f"the annotation of question_id {number!r:.40}: {annotation}"
+    if annotation.get("image_id", question.get("image_id")) != question.get("image_id", annotation.get("image_id")):
+        return f"question_id {number!r:.40} is of image_id {question['image_id']}, its annotation of another"
+    key = next((key for key in ("image", "file_name", "image_name") if key in question), "image_id")
+    name = question.get(key)
+    if key == "image_id" and type(name) is int:
+        name = f"COCO_{subtype}_{name:012d}.jpg" if subtype else str(name)
+    row = {"question": question.get("question"), "answer": annotation.get("multiple_choice_answer")}
+    row |= {"answers": annotation.get("answers"), "question_id": number}
+    further = {key: annotation[key] for key in ("question_type", "answer_type") if key in annotation}
+    return source.image(row | further, key, name)
 
 
 def llava(source: Source) -> Layout | None:
     """LLaVA's and LLaVA-Med's instructions: `conversations` of human and gpt; each turn is a question of its own."""
-    files: dict[str, list[TableFile]] = {}
-    for path in tops(source, ("json", "jsonl")):
-        if _turns(first_row(path)) is not None:
-            files.setdefault(split_in(path.name) or "train", []).append(path)
+    files = source.one_a_split(
+        (split_in(path.name) or "train", path)
+        for path in tops(source, ("json", "jsonl"))
+        if _turns(first_row(path)) is not None
+    )
     if not files:
         return None
-    if several := next((paths for paths in files.values() if len(paths) > 1), None):
-        names = ", ".join(path.name for path in several)
-        raise SourceError(f"several files with conversations are one split: {names}. Name them train, validation, test")
-    splits = {split: [table_of(path, _asked) for path in paths] for split, paths in files.items()}
+    splits = {split: [table_of(path, _asked)] for split, path in files.items()}
     return Layout("LLaVA's conversations (each turn is a question of its own)", splits, ("images", "imgs"))
 
 
@@ -97,18 +120,18 @@ def _asked(row: dict) -> Iterator[dict | str]:
 def imagefolder(source: Source) -> Layout | None:
     """The datasets library's imagefolder: `metadata.csv` or `.jsonl` with `file_name`, here or in a folder a split."""
     named = re.compile(r"(?:(?:data/)?(?P<split>[^/]+)/)?metadata\.(csv|jsonl)", re.IGNORECASE)
-    splits: dict[str, list[Table]] = {}
+    places: list[tuple[str, TableFile, str]] = []  # split, file, and its folder where that is the split's
     for name, path in source.tables.items():
         match = named.fullmatch(name)
         if not match or "file_name" not in {str(key).strip().lower() for key in first_row(path)}:
             continue
-        folder = name.rpartition("/")[0]
         if match["split"]:
-            if split := split_of(match["split"]):
-                splits.setdefault(split, []).append(table_of(path, _below(source, folder, None)))
+            places += [(split, path, name.rpartition("/")[0])] if (split := split_of(match["split"])) else []
             continue
-        for split in dict.fromkeys(_split_of_name(row) for _, row in read_text_table(path) if isinstance(row, dict)):
-            splits.setdefault(split, []).append(table_of(path, _below(source, "", split)))
+        rows = (row for _, row in read_text_table(path) if isinstance(row, dict))
+        places += [(split, path, "") for split in dict.fromkeys(map(_split_of_name, rows))]
+    source.one_a_split((split, path) for split, path, _ in places)
+    splits = {split: [table_of(path, _below(source, folder, split))] for split, path, folder in places}
     return Layout("imagefolder (metadata with file_name)", splits) if splits else None
 
 
@@ -123,10 +146,10 @@ def _split_of_name(row: dict) -> str:
     return split_of(re.split(r"[/\\]", str(name))[0]) or "train"
 
 
-def _below(source: Source, folder: str, split: str | None) -> Callable[[dict], list[dict | str]]:
+def _below(source: Source, folder: str, split: str) -> Callable[[dict], list[dict | str]]:
     def change(row: dict) -> list[dict | str]:
         key, name = _file_name(row)
-        if split is not None and _split_of_name(row) != split:
+        if not folder and _split_of_name(row) != split:
             return []
         inside = f"{folder}/{name}" if folder and isinstance(name, str) and name else name
         return [source.image(row, key, inside)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from blipvqa.data.image_files import PictureFolder
 from blipvqa.data.raw import PlacedRow
-from blipvqa.data.split_names import SourceError, TableFile, ending_of, split_of
+from blipvqa.data.split_names import SourceError, TableFile, ending_of, listed, split_of
 from blipvqa.data.text_tables import is_json_list, read_text_table
 
 TEXT_ENDINGS = ("json", "jsonl", "csv", "tsv", "xlsx")
@@ -24,7 +24,7 @@ TEXT_ENDINGS = ("json", "jsonl", "csv", "tsv", "xlsx")
 class Table:
     """The rows of one file, each with its place in it: a line, or the number of an element."""
 
-    name: str
+    file: TableFile
     rows: Iterable[PlacedRow]
     unit: str = "line"
 
@@ -37,6 +37,13 @@ class Layout:
     splits: dict[str, list[Table]]
     within: tuple[str, ...] = ()  # folders in which its pictures may lie, beside the folder itself
     notes: list[str] = field(default_factory=list)
+    beside: list[TableFile] = field(default_factory=list)  # what was read for its tables: VQA v2's annotations
+
+    def left_aside(self, tables: dict[str, TableFile]) -> list[str]:
+        """A line on the tables of its folder, by their paths inside, that are no part of it."""
+        read = [*self.beside, *(table.file for parts in self.splits.values() for table in parts)]
+        names = [name for name, file in tables.items() if file not in read]
+        return [f"not read, since they are no part of this layout: {listed(names)}"] if names else []
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,24 @@ class Source:
     pictures: PictureFolder
     columns: frozenset[str]  # the source's names in `data.columns`
 
-    def image(self, row: dict, key: str, name: str) -> dict:
-        """`row` with the picture's `name` as column `image`, or under its own `key` where the config names that."""
+    def image(self, row: dict, key: str, name: str) -> dict | str:
+        """`row` with the picture's `name` as column `image`, or under its own `key` where the config names that; what
+        is wrong where the row has a column `image` too."""
         rest = {column: value for column, value in row.items() if column != key}
-        return {key if key in self.columns else "image": name, **rest}
+        if key in self.columns:
+            return {key: name, **rest}
+        if "image" in rest:
+            return f"columns image and {key} may both name the picture: set data.columns.{key}=image, or rename image"
+        return {"image": name, **rest}
+
+    def one_a_split(self, files: Iterable[tuple[str, TableFile]]) -> dict[str, TableFile]:
+        """The file of each split. Raises SourceError where one has two."""
+        by_split: dict[str, TableFile] = {}
+        for split, path in files:
+            if (other := by_split.setdefault(split, path)) is not path:
+                both = " and ".join(name for name, file in self.tables.items() if file in (other, path))
+                raise SourceError(f"split {split} is in several files: {both}. Keep one, or name them by split")
+        return by_split
 
 
 def first_row(path: TableFile) -> dict:
@@ -72,7 +93,7 @@ def table_of(path: TableFile, change: Callable[[dict], Iterable[dict | str]]) ->
             for changed in [row] if isinstance(row, str) else change(row):
                 yield number, changed
 
-    return Table(path.name, rows(), "element" if is_json_list(path) else "line")
+    return Table(path, rows(), "element" if is_json_list(path) else "line")
 
 
 def split_in(name: str) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
+from typing import Any
 
 from blipvqa.data.layouts import Layout, Source, first_row, split_in, table_of, tops
 from blipvqa.data.split_names import SourceError, TableFile, split_of
@@ -35,9 +37,8 @@ def vqa_rad(source: Source) -> Layout | None:
     by_name = {split: path for path in files if (split := split_in(path.name))} if len(files) > 1 else {}
 
     def change(row: dict) -> list[dict | str]:
-        row = source.image(row, "image_name", row.get("image_name"))
-        numbers = {key: str(row[key]) for key in ("question", "answer") if type(row.get(key)) in (int, float)}
-        return [row | numbers]  # "how many" is answered by a number there
+        numbers = {key: str(row[key]) for key in ("question", "answer") if _is_number(row.get(key))}
+        return [source.image(row | numbers, "image_name", row.get("image_name"))]
 
     def of_phrase(split: str) -> Callable[[dict], list[dict | str]]:
         def chosen(row: dict) -> list[dict | str]:
@@ -60,6 +61,11 @@ def vqa_rad(source: Source) -> Layout | None:
     return Layout("VQA-RAD's json (test is what phrase_type calls test)", splits, within)
 
 
+def _is_number(value: Any) -> bool:
+    """ "How many" is answered by a number there; NaN stands for no answer."""
+    return type(value) in (int, float) and math.isfinite(value)
+
+
 def pathvqa(source: Source) -> Layout | None:
     """PathVQA's own folders (He et al. 2020): `images/<split>/`, and questions in `qas/`, as pickles there."""
     names = source.pictures.names_in("qas")
@@ -69,6 +75,7 @@ def pathvqa(source: Source) -> Layout | None:
     for name, path in source.tables.items():
         match = re.fullmatch(r"qas/([a-z]+)_v?qa\.json", name)
         if match and (split := split_of(match[1])):
+            source.one_a_split([(split, files.get(split, ("", path))[1]), (split, path)])
             files[split] = (match[1], path)
     if "train" not in files:
         raise SourceError(

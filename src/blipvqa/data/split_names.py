@@ -121,6 +121,10 @@ def ignored_note(names: list[str]) -> list[str]:
     """A line on tables that were left aside; none where there are none."""
     if not names:
         return []
-    shown = ", ".join(names[:8]) + f" and {len(names) - 8} more" * (len(names) > 8)
     synonyms = ", ".join(name for split in SYNONYMS.values() for name in split)
-    return [f"not read, since their names are no split's ({synonyms}): {shown}"]
+    return [f"not read, since their names are no split's ({synonyms}): {listed(names)}"]
+
+
+def listed(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:8]) + f" and {len(names) - 8} more" * (len(names) > 8)

@@ -56,12 +56,13 @@ def _jsonl(path: TableFile) -> Iterator[PlacedRow]:
 
 def _row(text: str) -> dict | str:
     try:
-        return _checked(_parsed(text))
+        return checked_row(_parsed(text))
     except (ValueError, RecursionError) as error:
         return f"it is not JSON: {error}"
 
 
-def _checked(row: Any) -> dict | str:
+def checked_row(row: Any) -> dict | str:
+    """A row that was parsed, or what is wrong with it."""
     if isinstance(row, DoubledObject):
         return "a key stands twice"
     return row if isinstance(row, dict) else "it is no JSON object"
@@ -98,7 +99,7 @@ def _json(path: TableFile) -> Iterator[PlacedRow]:
         return
     with _explained(path):
         rows = whole_json(path)
-    yield from ((number, _checked(row)) for number, row in enumerate(rows, 1))
+    yield from ((number, checked_row(row)) for number, row in enumerate(rows, 1))
 
 
 def whole_json(path: TableFile) -> Any:
