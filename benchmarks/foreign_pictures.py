@@ -2,8 +2,10 @@
 
 Foreigners are the pictures of another data set, the run's own in negative, and its own corrupted. Beside the gate
 (Mahalanobis' distance of the patches' mean) stands the cosine distance to the five nearest of train's, which was tried.
+The gate was chosen by the test pictures; `--held-out SEED` takes newly drawn ones in their place (a run on drawn data).
 
     .venv/bin/python benchmarks/foreign_pictures.py --name demo --foreign ../shared/data/vqa-rad
+    .venv/bin/python benchmarks/foreign_pictures.py --name demo --foreign ../shared/data/vqa-rad --held-out 77
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 
 from blipvqa import load_config, load_model, load_splits, run_config
+from blipvqa.config.reading import with_overrides
 from blipvqa.data.corruptions import CORRUPTIONS, corrupt
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.vqa.foreign import fit_gate, picture_features
@@ -38,14 +41,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="demo", help="a trained run")
     parser.add_argument("--foreign", default="synthetic", help="the other data's source")
+    parser.add_argument("--held-out", type=int, metavar="SEED", help="test pictures drawn from another seed")
     options = parser.parse_args()
     config = run_config(options.name)
     model, _ = load_model(str(config.folder / "model"), config)
     splits = load_splits(config)
+    usual_splits = splits
+    if options.held_out is not None:
+        if config.data.source != "synthetic":
+            parser.error("--held-out: this run's data is not drawn, so no further pictures of its kind can be")
+        usual_splits = load_splits(with_overrides(config.as_dict(), {"data.synthetic.seed": options.held_out}))
     drawn = {"images": {"train": 50, "validation": 10, "test": 140}, "size": 96, "seed": 5}
     size = {"model.name": "scratch", "model.image_size": config.model.image_size, "model.scratch.patch_size": 4}
     other = load_splits(load_config(None, size | {"data.source": options.foreign, "data.synthetic": drawn}, "foreign"))
-    test = pictures(splits, "test")
+    test = pictures(usual_splits, "test")
     foreigners = {f"{options.foreign} ": list(pictures(other, "test").values())}
     foreigners["in negative"] = [255 - pixels for pixels in test.values()]
     for kind in CORRUPTIONS:

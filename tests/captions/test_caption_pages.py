@@ -36,7 +36,7 @@ def test_the_report_shows_captions_beside_references_and_what_needs_the_picture(
     monkeypatch.setenv("BLIPVQA_ROOT", str(made[0]))
     config = made[1]
     page = write_report(Run(config.folder), load_splits(config)).read_text()
-    assert "Predicted beside references" in page and "Does it look at the picture?" in page
+    assert "Predicted beside references" in page and "Does it look at the picture?" in page and ">Another seed<" in page
     assert "commonest caption" in page and "http" not in page.split("<body")[1].split("<script")[0].replace("xmlns", "")
 
 

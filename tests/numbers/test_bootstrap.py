@@ -122,7 +122,7 @@ def test_from_a_stated_number_of_groups_on_intervals_are_percentiles():
 
 def test_students_quantiles_are_those_of_the_tables():
     assert [student(n) for n in (1, 2, 9, 29)] == pytest.approx([12.706, 4.303, 2.262, 2.045], abs=1e-3)
-    assert [quantile_of(n) for n in (1, 10, 10.5, 1e6)] == pytest.approx([12.706, 2.262, 2.245, 1.960], abs=2e-3)
+    assert [quantile_of(n) for n in (0.5, 9, 9.5, 1e6)] == pytest.approx([12.706, 2.262, 2.245, 1.960], abs=2e-3)
     assert [student_tail(t, 9) for t in (-2.262157, 0.0, 3.249836)] == pytest.approx([0.05, 1, 0.01], abs=1e-5)
 
 

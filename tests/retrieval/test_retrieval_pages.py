@@ -85,7 +85,13 @@ def test_evaluating_again_searches_nothing_again(run, monkeypatch):
 
 def test_the_report_and_the_card_name_the_gallery_and_what_needs_the_picture(run):
     page = write_report(run, load_splits(run.config)).read_text()
-    for text in ("Pictures by words", "Words by picture", "Does it look at the picture?", "gallery: 6 pictures"):
+    for text in (
+        "Pictures by words",
+        "Words by picture",
+        "Does it look at the picture?",
+        "gallery: 6 pictures",
+        ">Another seed<",
+    ):
         assert text in page, text
     assert "http" not in page.split("<body")[1].split("<script")[0].replace("xmlns", "")
     card = (run.model_folder / "README.md").read_text()

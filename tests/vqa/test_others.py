@@ -109,6 +109,10 @@ def test_they_get_the_whole_page_and_no_number_that_needs_a_model(tiny, root, da
         assert f">{heading}</h2>" in page
     for heading in ("How sure", "Does it look", "Training", "What moved"):
         assert f">{heading}" not in page
+    sheet = (run.folder / "reporting.md").read_text(encoding="utf-8")
+    assert (
+        "| exact match | 0.500 | " in sheet.replace("`", "") and "made elsewhere" in sheet and "[author: how]" in sheet
+    )
     (row,), broken = read_runs(root / "outputs")
     assert (row.status, broken) == ("finished, scored on test", {})
     assert main(["predictions", "--name", "theirs", "--form", "table", "--output", str(root / "out.csv")]) == 0

@@ -12,7 +12,6 @@ from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.pages.html import bullets, drawing
 from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, search_rows, section, wide
 from blipvqa.pages.report import report_page, training_section
-from blipvqa.pages.seeds import seeds_section
 from blipvqa.pages.wording import interval, number
 from blipvqa.runs.run import Run
 from blipvqa.training.trained import Results
@@ -28,13 +27,12 @@ def report(results: Results) -> str:
     run, scores, splits = results.run, results.scores, results.splits
     sections = [
         _numbers(scores),
-        seeds_section(run, HEADLINE),
         *_gallery(run, splits[results.split], results.predictions),
         _training(run, splits),
         _looking(scores),
         section("Known of the data", bullets([*scores["data"]["leaks"], *scores["data"]["changes"]])),
     ]
-    return report_page(run, "captions, predicted beside references", scores, sections)
+    return report_page(run, "captions, predicted beside references", scores, HEADLINE, sections)
 
 
 def _numbers(scores: Mapping) -> Section:

@@ -14,8 +14,10 @@ import numpy as np
 
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, resample
 from blipvqa.numbers.comparison import SURE, holm
-from blipvqa.numbers.few_groups import WEIGHT, quantile_of, student_tail
+from blipvqa.numbers.few_groups import quantile_of, student_tail
 from blipvqa.numbers.measures import divide
+
+WEIGHT = 0.25  # of each further group
 
 
 class Gap(TypedDict):
@@ -76,7 +78,7 @@ def _gap(levels, counts, groups, rows, resampled_a, resampled_b) -> Gap:
     parts = sum(each**2 / (len(size) - 1) for each, size in zip(enlarged, sizes, strict=True))
     degrees = max(1.0, sum(enlarged) ** 2 / parts)
     centre, error = middle[0] - middle[1], variance**0.5
-    half = quantile_of(degrees + 1) * error
+    half = quantile_of(degrees) * error
     low, high = min(centre - half, gap["difference"]), max(centre + half, gap["difference"])
     p = student_tail(centre / error, degrees)
     return gap | {"low": max(-1.0, low), "high": min(1.0, high), "p": p, "p_holm": p, "real": p < SURE}

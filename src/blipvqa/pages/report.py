@@ -8,17 +8,29 @@ from matplotlib.figure import Figure
 
 from blipvqa.pages.html import Html, drawing
 from blipvqa.pages.page import Section, folded, remark, section, wide, write_page
+from blipvqa.pages.seeds import seeds_section
 from blipvqa.pages.tables import settings_table
 from blipvqa.pages.wording import last_part
 from blipvqa.runs.run import Run
 
 
-def report_page(run: Run, title: str, scores: Mapping, sections: Sequence[Section | None], verdict: str = "") -> str:
-    """The page of a run: facts and `verdict` below its name, the warnings, then `sections` (None: left out)."""
+def report_page(
+    run: Run,
+    title: str,
+    scores: Mapping,
+    headline: Mapping[str, str],
+    sections: Sequence[Section | None],
+    verdict: str = "",
+) -> str:
+    """The page of a run: facts and `verdict` below its name, the warnings, then `sections` (None: left out).
+
+    The first section holds the numbers; below it stands what another seed would make of the `headline`, titles by name.
+    """
+    numbers, *others = sections
     subtitle = f"{_facts(run)}. No medical device: for research on methods only. {verdict}"
     return write_page(
         f"{run.name}: {title}",
-        [part for part in [*sections, _settings(run)] if part],
+        [part for part in [numbers, seeds_section(run, headline), *others, _settings(run)] if part],
         heading=run.name,
         subtitle=subtitle.rstrip(),
         warnings=scores["warnings"],

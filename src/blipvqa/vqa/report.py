@@ -19,7 +19,6 @@ from blipvqa.pages import certainty
 from blipvqa.pages.html import Html, bullets, drawing
 from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, search_rows, section, wide
 from blipvqa.pages.report import report_page, training_section
-from blipvqa.pages.seeds import seeds_section
 from blipvqa.pages.tables import confidence_table, table
 from blipvqa.pages.wording import count, interval, number, share
 from blipvqa.runs.run import Run
@@ -47,7 +46,6 @@ def report(results: Results) -> str:
     gallery, card_of = _gallery(splits[split], predictions)
     sections = [
         _numbers(scores),
-        seeds_section(run, HEADLINE),
         gallery,
         _all_answers(splits[split], predictions, card_of),
         _curves(run, splits) if run.history else None,  # predictions of others have none
@@ -67,7 +65,7 @@ def report(results: Results) -> str:
         _published(scores),
         _data(scores),
     ]
-    return report_page(run, "predicted against actual", scores, sections, verdict_line(scores))
+    return report_page(run, "predicted against actual", scores, HEADLINE, sections, verdict_line(scores))
 
 
 def _numbers(scores: Mapping) -> Section:

@@ -11,11 +11,13 @@ from blipvqa.config.reading import with_overrides
 from blipvqa.data.dataset import load_splits
 from blipvqa.data.fingerprint import fingerprint
 from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.pages.reporting import write_reporting
 from blipvqa.runs.files import write_json, write_lines, write_text
 from blipvqa.runs.identity import rows_digest, write_rows
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
 from blipvqa.training.trained import Results, held_out
+from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.notes import all_notes
 from blipvqa.vqa.others import read_others
 from blipvqa.vqa.published import published
@@ -62,4 +64,5 @@ def score_others(config: Config, path: str | Path, split: str | None = None, res
         write_json(run.folder / f"metrics-{split}.json", scores)
         page = report(Results(run, splits, split, scores, predictions))
         write_text(run.folder / "report.html", page)
+        write_reporting(run, splits, scores, {name: MEASURES.title(name) for name in MEASURES})
     return run
