@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from blipvqa.captions.task import CAPTION
+from blipvqa.config.kinds import Towers
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.models import loading
@@ -76,7 +77,7 @@ def write_report(run: Run, splits: Splits) -> Path:
         return path
 
 
-def load_model(name_or_path: str, config: Config | None = None, texts: Iterable[str] | None = None):
+def load_model(name_or_path: str | Towers, config: Config | None = None, texts: Iterable[str] | None = None):
     """A model and its processor; see `models.loading.load_model`.
 
     Who asks for "scratch" and has no texts at hand gets those of the config's train split.

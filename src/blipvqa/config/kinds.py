@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 
 def _integral(value: Any) -> Any:
@@ -36,3 +36,27 @@ def _window(value: list[float]) -> list[float]:
 
 Comparable = Annotated[Any, AfterValidator(_comparable)]  # with a row's value; the same once config.yaml was read back
 Window = Annotated[list[Number], AfterValidator(_window)]  # of grey values: centre and width
+
+
+class Towers(BaseModel):
+    """A model put together of other models' folders (`models/together.py`): a Hub id or folder for each part."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    vision: str  # of BLIP, or a ViT
+    encoder: str  # of BLIP, with its projections and matching head, or a BERT
+    decoder: str  # of BLIP, its own self-attention and head for words, or a BERT
+
+    def __str__(self) -> str:
+        return " + ".join(names_of(self))
+
+
+ONE, SEVERAL = "<one>", "<several>"  # which kind of start a config names; no part of a key in messages
+Start = Annotated[
+    Annotated[str, Tag(ONE)] | Annotated[Towers, Tag(SEVERAL)],
+    Discriminator(lambda value: SEVERAL if isinstance(value, dict | Towers) else ONE),
+]
+
+
+def names_of(start: str | Towers) -> list[str]:
+    """The models that training begins with, each once."""
+    return [start] if isinstance(start, str) else list(dict.fromkeys((start.vision, start.encoder, start.decoder)))

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from blipvqa.config.kinds import Comparable, Flag, Number, Positive, Revision, Share, Whole, Window
+from blipvqa.config.kinds import Comparable, Flag, Number, Positive, Revision, Share, Start, Towers, Whole, Window
 from blipvqa.config.paths import project_path
 from blipvqa.errors import UserError
 
@@ -128,12 +128,18 @@ class LoraConfig(_Section):
 
 
 class ModelConfig(_Section):
-    name: str = "Salesforce/blip-vqa-base"  # Hub id, local folder, or "scratch"
+    name: Start = "Salesforce/blip-vqa-base"  # Hub id, folder, "scratch", or {vision: …, encoder: …, decoder: …}
     revision: Revision | None = None  # of a Hub id: a commit, branch or tag; None: its main branch as it is now
     image_size: Positive = 384  # pixels a side, a multiple of the patch; the position table is interpolated to it
     text_dropout: Share | None = None  # None: as the checkpoint says (published: 0.0; the authors trained with 0.1)
     lora: LoraConfig = LoraConfig()
     scratch: ScratchModel = ScratchModel()
+
+    @model_validator(mode="after")
+    def _a_revision_of_one_model(self):
+        if self.revision and isinstance(self.name, Towers):
+            raise ValueError("revision is of one model, and name puts several together: leave it out")
+        return self
 
 
 class TrainConfig(_Section):

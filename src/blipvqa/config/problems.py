@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from blipvqa.config.kinds import ONE, SEVERAL
 from blipvqa.config.knobs import Config, ConfigError
 
 WORDS = {  # pydantic's kind of error: what was expected, in our words
@@ -23,6 +24,7 @@ WORDS = {  # pydantic's kind of error: what was expected, in our words
     "model_type": "expected a section of keys and values",
     "finite_number": "expected a finite number",
 }
+NO_KEYS = ("[key]", ONE, SEVERAL)  # what pydantic puts into a place beside keys
 QUIET = ("extra_forbidden", "value_error")  # kinds whose message says already what stands there
 
 
@@ -68,7 +70,7 @@ def checked_config(tree: dict, where: str) -> Config:
 
 
 def _lines_of(problem: dict, wrong_keys: list[str]) -> list[str]:
-    key = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+    key = ".".join(str(part) for part in problem["loc"] if part not in NO_KEYS)
     kind, value = problem["type"], problem["input"]
     if kind == "extra_forbidden":
         return [f"  {key}: unknown key{_meant(key)}"]
@@ -107,7 +109,7 @@ def _without(tree: dict, places: list[tuple]) -> dict:
     """`tree` without what stands at `places`; a whole section goes where the place is no key of it."""
     copy = {key: dict(value) if isinstance(value, dict) else value for key, value in tree.items()}
     for place in places:
-        branch, keys = copy, [part for part in place if part != "[key]"]
+        branch, keys = copy, [part for part in place if part not in NO_KEYS]
         if not keys:  # knobs of several sections do not fit each other: nothing more can be seen
             return {}
         for part in keys[:-1]:

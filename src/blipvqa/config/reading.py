@@ -101,6 +101,8 @@ def _merged(tree: dict, overrides: dict[str, Any], section: str, sections: set[s
         value = {rest: value} if dot else value
         if isinstance(value, dict) and (value or place in sections):
             before = merged.get(first, {})
+            if not isinstance(before, dict) and place not in sections:
+                before = {}  # a knob that takes a mapping too, as `model.name`
             if not isinstance(before, dict):
                 raise ConfigError(f"key '{place}' stands for a section, but the config has {before!r:.60} there")
             value = _merged(before, value, place, sections, places)

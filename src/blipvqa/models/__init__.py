@@ -12,6 +12,8 @@
 - `attention`: one function for every attention
 - `tokenizer`: words to numbers, and with which token a text begins
 - `loading`: a model from a folder or the Hub, and back into a folder
+- `classes`: which of them a task trains, and which a folder holds
+- `together`: a start from parts of several folders, and what of it is new
 - `folders`, `architecture`, `weights`: what is read of a folder that may come from a stranger, and its fingerprint
 - `scratch`: a model that starts from random weights
 - `adjust`: what a run's config changes in a model

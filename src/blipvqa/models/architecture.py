@@ -99,14 +99,25 @@ def read_architecture(folder: Path) -> BlipConfig:
     content = read_json(folder, "config.json")
     if content.get("model_type") != "blip":
         raise ModelError(f"{called(folder)}: model_type is {content.get('model_type')!r:.60}, expected 'blip'")
-    for key, what in ASKS_FOR_MORE.items():
-        if content.get(key):
-            raise ModelError(f"{called(folder)}: config.json asks for {what} ({key}), which is never loaded here")
+    _refuse_more(folder, content)
     text = _section(folder, content, "text_config", TEXT)
     vision = _section(folder, content, "vision_config", VISION)
     config = BlipConfig(text_config=text, vision_config=vision, **_checked(folder, content, "", TOP))
     _check_sizes_fit(folder, config, text)
     return config
+
+
+def read_sizes(folder: Path, checks: dict[str, Check]) -> dict[str, Any]:
+    """What `checks` names of the config.json of a model that is no BLIP. Raises ModelError as `read_architecture`."""
+    content = read_json(folder, "config.json")
+    _refuse_more(folder, content)
+    return _checked(folder, {key: value for key, value in content.items() if value is not None}, "", checks)
+
+
+def _refuse_more(folder: Path, content: dict) -> None:
+    for key, what in ASKS_FOR_MORE.items():
+        if content.get(key):
+            raise ModelError(f"{called(folder)}: config.json asks for {what} ({key}), which is never loaded here")
 
 
 def _section(folder: Path, content: dict, name: str, checks: dict[str, Check]) -> dict[str, Any]:

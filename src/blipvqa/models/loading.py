@@ -9,7 +9,7 @@ Notable:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -18,31 +18,30 @@ from torch import Tensor
 from transformers import BertTokenizer, BlipConfig, BlipProcessor, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from blipvqa.config.kinds import Towers
 from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.models.adjust import apply_settings, resize_position_table
 from blipvqa.models.architecture import read_architecture
-from blipvqa.models.captioner import BlipForCaptioning
-from blipvqa.models.folders import INT8, called, model_folder, read_json, revision_of
+from blipvqa.models.classes import class_of, class_of_folder
+from blipvqa.models.folders import INT8, called, model_folder, revision_of
 from blipvqa.models.int8 import read_int8, to_int8
 from blipvqa.models.pretraining import BlipForPretraining
-from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.models.scratch import new_model
+from blipvqa.models.together import put_together, start_lines
 from blipvqa.models.tokenizer import check_pictures, make_processor, read_tokenizer
-from blipvqa.models.vqa import BlipForVQA
 from blipvqa.models.weights import read_weights
-
-MODELS = (BlipForVQA, BlipForCaptioning, BlipForRetrieval, BlipForPretraining)
 
 
 def load_model(
-    name_or_path: str, config: Config | None = None, texts: Iterable[str] | None = None
+    name_or_path: str | Towers, config: Config | None = None, texts: Iterable[str] | None = None
 ) -> tuple[PreTrainedModel, BlipProcessor]:
     """A model in fp32 on the CPU, in `eval()` mode, and its processor.
 
-    `name_or_path`: Hub id, local folder, or "scratch", which needs `config` and `texts`, those of the train split: its
-    vocabulary is learnt from them. With a config the position table is baked at `model.image_size`, and dropout and
-    label smoothing are the config's; LoRA is added by the training loop. The class is that of the config's task;
-    without a config, that of the folder's `architectures`.
+    `name_or_path`: Hub id, local folder, "scratch", which needs `config` and `texts`, those of the train split: its
+    vocabulary is learnt from them; or the folders of a model that is put together, which needs `config`. With a config
+    the position table is baked at `model.image_size`, and dropout and label smoothing are the config's; LoRA is added
+    by the training loop. The class is that of the config's task; without a config, that of the folder's
+    `architectures`. `start` of a model that began as another one says which weights were taken, and which are new.
     Raises ConfigError when there is no such model, and ModelError when its folder is damaged, is no BLIP for the
     task, or asks for more than to be read.
     """
@@ -52,58 +51,79 @@ def load_model(
                 "load_model('scratch') needs a config, for its sizes, and texts, for its vocabulary: "
                 "load_model('scratch', config, texts=load_splits(config)['train'].texts)"
             )
-        return new_model(_class_of(config.task), config, texts)
+        return new_model(class_of(config.task), config, texts)
+    if isinstance(name_or_path, Towers):
+        return _together(name_or_path, config)
     folder = model_folder(name_or_path, revision_of(name_or_path, config))
     model_config = read_architecture(folder)
     tokenizer = read_tokenizer(folder, model_config)
     check_pictures(folder)
-    model_class = _class_of(config.task) if config else _class_of_folder(folder)
-    whole_numbers = (folder / INT8).is_file()
-    if model_class is not BlipForPretraining and _class_of_folder(folder) is BlipForPretraining:
-        weights = _pretrained(folder, model_config, model_class)
+    model_class, stored_class = class_of(config.task) if config else class_of_folder(folder), class_of_folder(folder)
+    whole_numbers, start = (folder / INT8).is_file(), []
+    if model_class is not BlipForPretraining and stored_class is BlipForPretraining:
+        weights = read_weights(folder, model_config, BlipForPretraining)
+        weights, start = _fitted(weights, dict.fromkeys(weights, called(folder)), model_config, model_class)
     else:
         weights = (read_int8 if whole_numbers else read_weights)(folder, model_config, model_class)
+    model, size = _filled(model_class, model_config, weights, config, called(folder))
+    if whole_numbers:
+        to_int8(model)
+    model.folder, model.start = folder, start  # the folder is where `ask` reads the calibration
+    return model.eval(), make_processor(tokenizer, size)
+
+
+def _together(towers: Towers, config: Config | None) -> tuple[PreTrainedModel, BlipProcessor]:
+    """As `load_model`, of a model that is put together."""
+    if config is None:
+        raise ConfigError("a model that is put together needs a config: for its task, and the seed of what is new")
+    model_config, tokenizer, weights, origins = put_together(towers, config.seed)
+    model_class = class_of(config.task)
+    weights, start = _fitted(weights, origins, model_config, model_class)
+    model, size = _filled(model_class, model_config, weights, config, "the model that is put together")
+    model.start = start
+    return model.eval(), make_processor(tokenizer, size)
+
+
+def _fitted(
+    weights: dict[str, Tensor], origins: Mapping[str, str], model_config: BlipConfig, model_class: type[PreTrainedModel]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Of pre-training's weights all that a model of a task has, and lines on where they came from."""
+    with torch.device("meta"):  # names without memory
+        names = model_class(model_config).state_dict().keys()
+    taken = BlipForPretraining.fitted(weights, names)
+    left = weights.keys() - set(taken.values())
+    # cloned, or two towers of the new model would stay one
+    return {name: weights[theirs].clone() for name, theirs in taken.items()}, start_lines(names, origins, left)
+
+
+def _filled(
+    model_class: type[PreTrainedModel],
+    model_config: BlipConfig,
+    weights: dict[str, Tensor],
+    config: Config | None,
+    named: str,
+) -> tuple[PreTrainedModel, int]:
+    """The model with these weights and the config's settings, and how many pixels a side it takes."""
     if config is not None:
         apply_settings(model_config, config)
     with _quiet():
         model = model_class.from_pretrained(None, config=model_config, state_dict=weights, dtype=torch.float32)
-    _check_loaded(folder, model, weights)
+    _check_loaded(named, model, weights)
     size = config.model.image_size if config else model.config.vision_config.image_size
     resize_position_table(model, size)
-    if whole_numbers:
-        to_int8(model)
-    model.folder = folder  # where `ask` reads the calibration
-    return model.eval(), make_processor(tokenizer, size)
+    return model, size
 
 
-def _check_loaded(folder: Path, model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
+def _check_loaded(named: str, model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
     """Raises RuntimeError where transformers put another tensor in the place of one that was read: some versions draw
     shared ones anew, with a line in the log only."""
     state, tied = model.state_dict(), model.all_tied_weights_keys
     other = [name for name, read in weights.items() if name not in tied and not torch.equal(state[name], read)]
     if other:
         raise RuntimeError(
-            f"{called(folder)}: transformers {transformers.__version__} changed {len(other)} weights while loading, "
+            f"{named}: transformers {transformers.__version__} changed {len(other)} weights while loading, "
             f"{other[0]} among them: install a version that `make test-versions` admits"
         )
-
-
-def _pretrained(folder: Path, model_config: BlipConfig, model_class: type[PreTrainedModel]) -> dict[str, Tensor]:
-    """Of a pre-trained model's weights all that a model of another task has."""
-    with torch.device("meta"):  # names without memory
-        names = model_class(model_config).state_dict().keys()
-    return BlipForPretraining.fitted(read_weights(folder, model_config, BlipForPretraining), names)
-
-
-def _class_of(task: str) -> type[PreTrainedModel]:
-    return next(each for each in MODELS if each.task == task)
-
-
-def _class_of_folder(folder: Path) -> type[PreTrainedModel]:
-    """What its config.json says it is; questions and answers where it says nothing that is read here."""
-    architectures = read_json(folder, "config.json").get("architectures")
-    names = architectures if isinstance(architectures, list) else []
-    return next((each for each in MODELS if each.architecture in names), BlipForVQA)
 
 
 def load_processor(name_or_path: str) -> BlipProcessor:

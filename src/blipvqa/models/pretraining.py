@@ -12,7 +12,7 @@ Source: salesforce/BLIP models/blip_pretrain.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -130,18 +130,18 @@ class BlipForPretraining(BlipForRetrieval):
         return sums, len(logits)
 
     @classmethod
-    def fitted(cls, weights: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
-        """What a model of another task, with weights of these `names`, takes from `weights` of a pre-trained one.
+    def fitted(cls, weights: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+        """Which of a pre-trained one's `weights` each weight of another task's model, one of `names`, is taken from.
 
         Its own decoder begins as the pre-trained one, whose shared tensors stand under the encoder's names.
         """
-        taken = {}
+        weights, taken = set(weights), {}
         for name in names:
             own = name
             if name not in weights and any(re.match(pattern, name) for pattern in cls._keys_to_ignore_on_load_missing):
                 own = name.replace("text_decoder.bert.", "text_encoder.")
             if own in weights:
-                taken[name] = weights[own].clone()  # else two towers of the new model would stay one
+                taken[name] = own
         return taken
 
     @torch.no_grad()

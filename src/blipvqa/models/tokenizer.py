@@ -73,11 +73,7 @@ def read_tokenizer(folder: Path, config: BlipConfig) -> BertTokenizer:
     Everything else that `tokenizer.json` can hold is left out. Raises ModelError where there is no vocabulary, or one
     that does not fit the weights: every word would then be another word to the model.
     """
-    settings = _letters(folder)
-    vocabulary = _vocabulary(folder)
-    if problem := _problem(vocabulary):
-        raise ModelError(f"{called(folder)}: the vocabulary is not one of BERT's kind: {problem}")
-    tokenizer = add_start_tokens(BertTokenizer(vocab=vocabulary, **settings))
+    tokenizer = read_words(folder)
     text = config.text_config
     read = {
         "entries, [DEC] and [ENC] included": (len(tokenizer), text.vocab_size),
@@ -91,6 +87,15 @@ def read_tokenizer(folder: Path, config: BlipConfig) -> BertTokenizer:
                 f"{called(folder)}: another model's tokenizer: {what}: its files say {in_files}, config.json {expected}"
             )
     return tokenizer
+
+
+def read_words(folder: Path) -> BertTokenizer:
+    """As `read_tokenizer`, of any folder with a tokenizer of BERT's kind, whose weights are looked at elsewhere."""
+    settings = _letters(folder)
+    vocabulary = _vocabulary(folder)
+    if problem := _problem(vocabulary):
+        raise ModelError(f"{called(folder)}: the vocabulary is not one of BERT's kind: {problem}")
+    return add_start_tokens(BertTokenizer(vocab=vocabulary, **settings))
 
 
 def _problem(vocabulary: dict[str, int]) -> str | None:

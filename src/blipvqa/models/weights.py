@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import BlipConfig, PreTrainedModel
 
+from blipvqa.config.kinds import Towers
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.models.folders import READ, ModelError, called, model_folder, read_json, revision_of
@@ -40,6 +41,29 @@ def read_weights(folder: Path, config: BlipConfig, model_class: type[PreTrainedM
         file_of = _files_of_tensors(folder, stack)
         _check_names(folder, config, model_class, file_of)
         return {name: _read_finite(folder, name, file_of[name]) for name in sorted(file_of)}
+
+
+def read_named(
+    folder: Path,
+    shapes: Mapping[str, list[int]],
+    names: Callable[[str], str | None],
+    optional: Mapping[str, list[int]] | None = None,
+) -> dict[str, Tensor]:
+    """Weights of a model that is no BLIP, in fp32, by the names that `names` gives for the stored ones; `optional` ones
+    are read where all of them are there.
+
+    Raises ModelError where one of `shapes` is missing or has another shape, and as `read_weights`.
+    """
+    with ExitStack() as stack:
+        files = _files_of_tensors(folder, stack)
+        stored_of = {names(stored): stored for stored in sorted(files)}
+        shapes = {**shapes, **(optional if optional and optional.keys() <= stored_of.keys() else {})}
+        stored_as = {own: stored for own, stored in stored_of.items() if own in shapes}
+        if missing := sorted(shapes.keys() - stored_as.keys()):
+            raise ModelError(f"{called(folder)}: {_some(missing)} of its weights are missing")
+        for own, stored in stored_as.items():
+            _check_tensor(folder, stored, files[stored], shapes[own])
+        return {own: _read_finite(folder, stored, files[stored]) for own, stored in stored_as.items()}
 
 
 def _files_of_tensors(folder: Path, stack: ExitStack) -> dict[str, safe_open]:
@@ -107,16 +131,20 @@ def _check_names(
             f"config.json: {_some(missing)} missing, {_some(strange)} not known"
         )
     for name, file in file_of.items():
-        stored = file.get_slice(name)
-        if stored.get_shape() != shapes[name]:
-            raise ModelError(
-                f"{called(folder)}: weight {name} has shape {stored.get_shape()}, config.json asks for {shapes[name]}"
-            )
-        if stored.get_dtype() not in NUMBER_FORMATS:
-            raise ModelError(
-                f"{called(folder)}: weight {name} is stored as {stored.get_dtype()}, "
-                f"expected {', '.join(NUMBER_FORMATS)}: quantized weights are not read"
-            )
+        _check_tensor(folder, name, file, shapes[name])
+
+
+def _check_tensor(folder: Path, name: str, file: safe_open, shape: list[int]) -> None:
+    stored = file.get_slice(name)
+    if stored.get_shape() != shape:
+        raise ModelError(
+            f"{called(folder)}: weight {name} has shape {stored.get_shape()}, config.json asks for {shape}"
+        )
+    if stored.get_dtype() not in NUMBER_FORMATS:
+        raise ModelError(
+            f"{called(folder)}: weight {name} is stored as {stored.get_dtype()}, "
+            f"expected {', '.join(NUMBER_FORMATS)}: quantized weights are not read"
+        )
 
 
 def _some(names: list[str]) -> str:
@@ -139,12 +167,13 @@ def _read_finite(folder: Path, name: str, file: safe_open) -> Tensor:
 
 
 def weights_digest(
-    source: str | Path | torch.nn.Module, config: Config | None = None, texts: Iterable[str] | None = None
+    source: str | Path | Towers | torch.nn.Module, config: Config | None = None, texts: Iterable[str] | None = None
 ) -> str:
     """A sha256, in hex, of what a model's answers depend on, the settings of a run aside.
 
     Of a model: its weights. Of a folder: the content of every file that loading reads. Of a Hub id: the revision. Of
-    "scratch", with the same `config` and `texts` as for `load_model`: sizes, seed and texts.
+    "scratch", with the same `config` and `texts` as for `load_model`: sizes, seed and texts. Of several put together:
+    each one's, and the seed of what is new.
     """
     digest = hashlib.sha256()
     if isinstance(source, torch.nn.Module):
@@ -155,6 +184,9 @@ def weights_digest(
         scratch = config.model.scratch.model_dump(mode="json")
         settings = [scratch, config.task, config.model.image_size, config.seed]
         digest.update(json.dumps([*settings, sorted(texts)]).encode())
+    elif isinstance(source, Towers):
+        for part, name in sorted(source.model_dump().items()):
+            digest.update(f"{part} {weights_digest(name)} {config.seed}\n".encode())
     elif project_path(source).is_dir():
         for path in sorted({path for pattern in READ for path in project_path(source).glob(pattern)}):
             with open(path, "rb") as file:

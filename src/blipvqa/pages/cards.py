@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from blipvqa.config.kinds import names_of
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.pages.wording import last_part
@@ -39,8 +40,8 @@ def write_card(run: Run, kind: Kind, parts: Callable[[Mapping | None], Sequence[
 def _head(config: Config, kind: Kind, scores: Mapping | None) -> str:
     source, split = config.data.source, scores["split"] if scores else ""
     measured = results(scores["overall"], kind.titles, task=kind.task, source=source, split=split) if scores else []
-    start = config.model.name
-    start = "" if project_path(start).exists() else start  # a folder of this machine is no Hub id
+    start, *more = names_of(config.model.name)
+    start = "" if more or project_path(start).exists() else start  # a folder of this machine is no Hub id
     matter = front_matter(
         config.name, task=kind.task, tags=("medical", kind.tag, "blip"), start=start, results=measured
     )
@@ -56,7 +57,7 @@ def settings_part(run: Run, unit: str, own: Mapping[str, object]) -> str:
     """How it was trained; `unit` is what a step counts, `own` what only this task has."""
     train, model, environment = run.config.train, run.config.model, run.environment
     rows = {
-        "started from": plain(last_part(model.name)),
+        "started from": ", ".join(plain(last_part(name)) for name in names_of(model.name)),
         "image size": f"{model.image_size} pixels, square",
         f"{unit} a step": train.batch_size,
         "epochs, at most": train.epochs,

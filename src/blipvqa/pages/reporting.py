@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from blipvqa.config.kinds import names_of
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.pages.cards import markdown_table, plain
 from blipvqa.pages.wording import NOTHING, count, interval, last_part, number
@@ -101,7 +102,8 @@ def _entries(run: Run, splits: Splits, scores: Mapping) -> Iterator[tuple[str, s
         "Software libraries, frameworks, packages",
         f"{versions or blank('versions')}; Python {environment.get('python') or blank('version')}",
     )
-    start = f"{plain(last_part(model.name))}, seed {config.seed}" if run.history else blank("how")
+    starts = ", ".join(plain(last_part(name)) for name in names_of(model.name))
+    start = f"{starts}, seed {config.seed}" if run.history else blank("how")
     yield "24", "", "Initialization of model parameters", start
     yield "25", "12c", "Details of training approach", _training(run) if run.history else blank("how")
     chosen = f"epoch {best['epoch']}: best {best['metric']} on validation" if best else blank("how")

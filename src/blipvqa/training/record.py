@@ -90,7 +90,8 @@ class Record:
         """environment.json: versions, device, sizes, and what is known of the data, which is printed too."""
         if not self.main:
             return
-        for note in splits.notes:
+        start = getattr(self.model, "start", [])
+        for note in (*splits.notes, *start):
             print(note)
         cut = {split: collator.count_cut(data.rows) for split, data in splits.items()}
         device = self.accelerator.device
@@ -107,6 +108,7 @@ class Record:
                 precision=pick_precision(self.config.train.precision, device),
                 **weights,
                 revisions=self._revisions(),
+                **({"start": start} if start else {}),
                 texts_cut=cut,
                 notes=splits.notes,
             ),
@@ -138,10 +140,15 @@ class Record:
                 values = {k: v for k, v in row.items() if isinstance(v, int | float) and k not in ("step", "best")}
                 self.accelerator.log({f"{row['type']}/{k}": v for k, v in values.items()}, step=row["step"])
 
+    @property
+    def _base_is_somewhere(self) -> bool:
+        """Whether the weights that adapters stand on lie in one folder: not where this run drew or joined them."""
+        return isinstance(self.config.model.name, str) and self.config.model.name != "scratch"
+
     def export(self) -> None:
         """The weights as they are now, to `model/`; adapters by themselves to `adapter/` too."""
         if self.main:
-            if has_adapters(self.model) and self.config.model.name != "scratch":  # nobody has that base
+            if has_adapters(self.model) and self._base_is_somewhere:  # of others nobody has that base
                 with replacing_folder(self.run.folder / "adapter") as beside:
                     save_adapter(self.model, self.processor, self.config, beside)
             with replacing_folder(self.run.model_folder) as beside:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from blipvqa.config.kinds import Towers
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits
 from blipvqa.models.loading import load_model
@@ -38,7 +39,7 @@ class ModelsOfRun:
             self.digests[start] = weights_digest(self._source(start), self.config, self.texts)
         return self.digests[start]
 
-    def _source(self, start: bool) -> str:
+    def _source(self, start: bool) -> str | Towers:
         return self.config.model.name if start else str(self.run.model_folder)
 
 

@@ -37,7 +37,7 @@ def score_others(config: Config, path: str | Path, split: str | None = None, res
     if config.task != "vqa":
         raise ConfigError(f"task: predictions of others are answers to questions, and this config is of {config.task}")
     run = Run(config.folder)
-    if run.exists and not run.config.model.name.startswith(MARK):
+    if run.exists and not str(run.config.model.name).startswith(MARK):
         raise RunError(f"'{run.name}' is a run with a model: give the predictions another name (--name)")
     splits = load_splits(config)
     split = split or held_out(splits)
