@@ -44,13 +44,28 @@ def test_the_name_of_a_group_does_not_depend_on_the_order_of_rows():
     assert group_ids([cells[i] for i in shuffled]) == [group_ids(cells)[i] for i in shuffled]
 
 
-@pytest.mark.parametrize("cell", [None, float("nan"), "", "  ", "NaN", "null", "None", "<NA>"])
+@pytest.mark.parametrize("cell", [None, float("nan"), "", "  ", "NaN", "null", "None", "<NA>", "NA", "n/a", "Unknown"])
 def test_unknown_groups(cell):
     assert group_name(cell) is None
 
 
 def test_numbers_are_the_same_group_whatever_a_gap_made_of_them():
-    assert group_name(7) == group_name(7.0) == group_name(" 7 ") == "7"
+    assert group_name(7) == group_name(7.0) == group_name(" 7 ") == group_name("7.0") == "7"
+    assert group_name("1.10") == "1.10"
+
+
+def test_a_patient_is_one_however_two_tables_write_his_number(folder):
+    """A gap in train's column made pandas write "3.0" there, and "3" in test: before, these were two patients."""
+    jsonl(folder / "train.jsonl", [{**row, "patient": f"{i}.0" if i else ""} for i, row in enumerate(rows(8))])
+    jsonl(folder / "test.jsonl", [{**row, "patient": str(i)} for i, row in enumerate(rows(8, 10))])
+    splits = splits_of(data__group_column="patient")
+    groups = {split: {row["group_id"] for row in data.rows} for split, data in splits.items()}
+    assert groups["train"] & groups["test"]
+    assert any("test groups stand in train too" in note for note in splits.notes)
+
+
+def test_letters_in_two_unicode_forms_are_one_patient():
+    assert group_name("Mu\u0308ller") == group_name("M\u00fcller")
 
 
 def test_a_group_never_straddles_the_cut(folder):

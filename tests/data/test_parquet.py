@@ -179,7 +179,7 @@ def test_pictures_are_found_by_row_over_files_and_row_groups(folder):
     for shard in range(3):
         table = pa.Table.from_pylist([{**row, "image": png(50 + 10 * shard + i)} for i, row in enumerate(rows(10))])
         pq.write_table(table, folder / f"train-0000{shard}-of-00003.parquet", row_group_size=4)
-    pictures = ParquetPictures(sorted(folder.glob("*.parquet")), "image")
+    pictures = ParquetPictures(sorted(folder.glob("*.parquet")), ["image"] * 3)
     pictures = pickle.loads(pickle.dumps(pictures))  # as loader processes get it
     for row in (29, 0, 7, 8, 19, 10, 3):
         assert bytes(pictures.cell(row)) == png(50 + row)
@@ -217,3 +217,25 @@ def test_files_keep_the_user_s_mask(folder):
         os.umask(before)
     for path in (folder.parent / "outputs").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.parametrize("name", ["image", "question", "organ"])
+def test_a_column_that_stands_twice_is_refused_by_name(folder, name):
+    """Before, the first of two columns `image` was taken in silence."""
+    lines = [{"image": png(i), "question": "what?", "answer": "yes", "organ": "liver"} for i in range(4)]
+    table = pa.Table.from_pylist(lines)
+    pq.write_table(table.append_column(name, table[name]), folder / "train.parquet")
+    with pytest.raises(SourceError, match=rf"train\.parquet: column {name} stands twice"):
+        splits_of()
+
+
+def test_files_of_a_split_may_differ_in_the_case_of_their_columns(folder):
+    lines = [{"image": png(i), "question": f"what {i}?", "answer": "yes", "organ": "liver"} for i in range(8)]
+    pq.write_table(pa.Table.from_pylist(lines[:4]), folder / "train-00000-of-00002.parquet")
+    second = pa.Table.from_pylist(lines[4:]).rename_columns(["Image", "Question", "answer", "ORGAN"])
+    pq.write_table(second, folder / "train-00001-of-00002.parquet")
+    splits = splits_of()
+    rows = [row for split in splits.values() for row in split.rows]
+    assert sorted(row["question"] for row in rows) == [f"what {i}?" for i in range(8)]
+    assert {row["organ"] for row in rows} == {"liver"}
+    assert all(data.image(i).size == (20, 20) for data in splits.values() for i in range(len(data)))

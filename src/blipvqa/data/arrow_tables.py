@@ -58,8 +58,11 @@ def is_text(kind: pa.DataType) -> bool:
 def check_schema(schema: pa.Schema, image: str, texts: tuple[str, ...], where: str) -> tuple[list[str], list[str]]:
     """(the columns to read besides `image`, notes on those that are left out).
 
-    Raises SourceError for a column `image` without pictures, and for one of `texts` without text.
+    Raises SourceError for a column `image` without pictures, for one of `texts` without text, and for a name that
+    stands twice.
     """
+    if twice := [name for name in schema.names if schema.names.count(name) > 1]:
+        raise SourceError(f"{where}: column {twice[0]} stands twice: rename or remove one of them")
     columns, files = [], []
     for column in schema:
         kind = column.type.storage_type if isinstance(column.type, pa.BaseExtensionType) else column.type

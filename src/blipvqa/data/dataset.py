@@ -11,6 +11,7 @@ import copy
 import random
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,8 +20,8 @@ from torch.utils.data import Dataset
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.checking import read_splits
-from blipvqa.data.images import ImageStore, open_picture
-from blipvqa.data.medical_files import PictureFile, View, picture_of
+from blipvqa.data.images import ImageError, ImageStore, open_picture
+from blipvqa.data.medical_files import PictureFile, View, picture_id, picture_of
 from blipvqa.data.one_colour import one_colour_notes
 from blipvqa.data.rows import CheckedSplit
 
@@ -142,9 +143,17 @@ class VQADataset(Dataset):
         return cell if isinstance(cell, str) else None
 
     def _picture(self, i: int) -> bytes | memoryview | PictureFile:
-        """The file of row i's picture; of a DICOM file or slide, the part that the row shows."""
-        row = self._source_rows[int(i)]
-        return picture_of(self._pictures.cell(row), self.folder, self._views.get(row, View()))
+        """The file of row i's picture; of a DICOM file or slide, the part that the row shows.
+
+        Raises ImageError for a file that was replaced since the rows were read: its pixels would be stored, and shown,
+        as those of the first one.
+        """
+        row, one = self._source_rows[int(i)], self.rows[int(i)]
+        picture = picture_of(self._pictures.cell(row), self.folder, self._views.get(row, View()))
+        whole_slide = isinstance(picture, PictureFile) and isinstance(picture.content, Path)  # gigabytes to read
+        if not whole_slide and picture_id(picture) != one["image_id"]:
+            raise ImageError(f"row {one['id']}: its picture was replaced after the data was read: load the data anew")
+        return picture
 
     @cached_property
     def _by_id(self) -> dict[str, int]:

@@ -10,19 +10,24 @@ Notable:
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-UNKNOWN = ("", "nan", "none", "null", "<na>")  # what tables write for nothing
+UNKNOWN = ("", "nan", "none", "null", "<na>", "na", "n/a", "#n/a", "unknown", "-", "?")  # what tables have for nothing
+WHOLE = re.compile(r"^(-?\d+)\.0+$")
 
 
 def group_name(value: Any) -> str | None:
-    """A cell of the group column as text; None where the group is unknown. 7.0 is 7: a gap makes floats of a column."""
+    """A cell of the group column as text; None where the group is unknown. 7.0 is 7, as number and as text: a gap in
+    one table makes floats of a column, and so of the text that is written of it."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    name = str(value).strip()
+    name = unicodedata.normalize("NFC", str(value)).strip()
+    name = WHOLE.sub(r"\1", name)
     return None if name.lower() in UNKNOWN else name
 
 

@@ -40,21 +40,24 @@ def read_parquet(paths: list[Path], image: str, texts: tuple[str, ...], split: s
     rows: list[dict | None] = []
     parts: list[Part] = []
     names: list[str] = []
+    pictures: list[str] = []  # what each file calls its column `image`: files may differ in the case of letters
     notes: list[str] = []
     budget = Budget(f"{split} ({paths[0].name})")
     for path in paths:
         with _named(path):
             file = open_parquet(path)
-            image = column_called(image, file.schema_arrow.names)
-            columns, more = check_schema(file.schema_arrow, image, texts, path.name)
+            pictures.append(column_called(image, file.schema_arrow.names))
+            columns, more = check_schema(file.schema_arrow, pictures[-1], texts, path.name)
             check_sizes(file.metadata, columns, path)
             if len(rows) + file.metadata.num_rows > MOST_ROWS:
                 raise SourceError(f"{path.name}: {split} has more than {MOST_ROWS:,} rows")
             parts.append(Part(path.name, len(rows)))
-            rows += _rows(file, columns, budget)
+            ours = {name: column_called(name, names) for name in columns}
+            rows += ({ours[name]: value for name, value in row.items()} for row in _rows(file, columns, budget))
         notes += [note for note in more if note not in notes]
-        names += [name for name in file.schema_arrow.names if name in (image, *columns) and name not in names]
-    return RawSplit(rows, names, ParquetPictures(paths, image), parts, notes=notes)
+        there = [ours.get(name, pictures[0]) for name in file.schema_arrow.names if name in (pictures[-1], *columns)]
+        names += [name for name in there if name not in names]
+    return RawSplit(rows, names, ParquetPictures(paths, pictures), parts, notes=notes)
 
 
 class _named:
@@ -122,8 +125,8 @@ def _rows(file: pq.ParquetFile, columns: list[str], budget: Budget) -> Iterator[
 class ParquetPictures:
     """Column `image` of several parquet files, read where it stands."""
 
-    def __init__(self, paths: list[Path], column: str):
-        self.paths, self.column = paths, column
+    def __init__(self, paths: list[Path], columns: list[str]):
+        self.paths, self.columns = paths, columns  # what each file calls it
         metadata = [pq.read_metadata(path) for path in paths]
         self.starts = [0, *accumulate(one.num_rows for one in metadata)]
         self._prepare()
@@ -134,7 +137,7 @@ class ParquetPictures:
 
     def __getstate__(self) -> dict:
         """For loader processes: without the lock and what was read last."""
-        return {"paths": self.paths, "column": self.column, "starts": self.starts}
+        return {"paths": self.paths, "columns": self.columns, "starts": self.starts}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__ |= state
@@ -162,12 +165,12 @@ class ParquetPictures:
 
     def _batches(self, first: int) -> Iterator[tuple[int, list]]:
         """(row, cells from there on), from the row group on that holds row `first`."""
-        for path, start, end in zip(self.paths, self.starts, self.starts[1:], strict=False):
+        for path, column, start, end in zip(self.paths, self.columns, self.starts, self.starts[1:], strict=False):
             if first < end:
                 with _named(path):
-                    yield from self._batches_of(path, start, first)
+                    yield from self._batches_of(path, column, start, first)
 
-    def _batches_of(self, path: Path, start: int, first: int) -> Iterator[tuple[int, list]]:
+    def _batches_of(self, path: Path, column: str, start: int, first: int) -> Iterator[tuple[int, list]]:
         file = open_parquet(path)
         for group in range(file.metadata.num_row_groups):
             metadata = file.metadata.row_group(group)
@@ -175,7 +178,7 @@ class ParquetPictures:
                 average = max(1, metadata.total_byte_size // max(1, metadata.num_rows))
                 size = max(1, min(256, BATCH_BYTES // average))
                 at = start
-                for batch in file.iter_batches(size, row_groups=[group], columns=[self.column], use_threads=False):
+                for batch in file.iter_batches(size, row_groups=[group], columns=[column], use_threads=False):
                     yield at, picture_cells(batch.column(0))
                     at += len(batch)
             start += metadata.num_rows
