@@ -13,10 +13,10 @@ from blipvqa import load_model, save_model
 from blipvqa.models import cpu
 from blipvqa.models.contrast import (
     Queue,
+    belong_together,
     draw_negatives,
     exponential_noise,
     negative_weights,
-    same_picture,
     soft_targets,
 )
 from blipvqa.models.retriever import BlipForRetrieval
@@ -64,7 +64,7 @@ def learner():
     state = load_file(TRAINING / "state.safetensors")
     contrast.queue.pictures.copy_(state["image_queue"].T)
     contrast.queue.texts.copy_(state["text_queue"].T)
-    contrast.queue.image_ids.copy_(state["idx_queue"][0])
+    contrast.queue.ids.copy_(state["idx_queue"].expand(2, -1).T)
     contrast.queue.next.copy_(state["ptr_queue"][0])
     return model
 
@@ -137,7 +137,7 @@ def test_two_training_steps_equal_the_authors(everywhere):
         queue = model.contrast.queue
         close(queue.pictures.T, step["image_queue_after"])
         close(queue.texts.T, step["text_queue_after"])
-        assert queue.image_ids.tolist() == step["idx_queue_after"][0] and queue.next.item() == step["pointer_after"]
+        assert queue.ids[:, 0].tolist() == step["idx_queue_after"][0] and queue.next.item() == step["pointer_after"]
         model.zero_grad()
         out.loss.backward()
         check_gradients(model, step["grad_norm"])
@@ -158,14 +158,15 @@ def test_targets_and_the_weights_negatives_are_drawn_from_equal_the_authors(step
         }
     ids = torch.tensor(step["idx"])
     slow_pictures, slow_texts = (torch.tensor(step[f"momentum_{kind}_features"]) for kind in ("image", "text"))
-    positive = same_picture(ids, torch.cat([ids, queue["idx_queue"][0]]))
+    of_all = torch.cat([ids, queue["idx_queue"][0]])
+    positive = belong_together(ids, of_all, of_all)
     close(positive / positive.sum(1, keepdim=True), step["sim_targets"])
     to_texts = slow_pictures @ torch.cat([slow_texts.T, queue["text_queue"]], 1) / step["temp"]
     to_pictures = slow_texts @ torch.cat([slow_pictures.T, queue["image_queue"]], 1) / step["temp"]
     close(soft_targets(to_texts, positive, step["alpha"]), step["sim_i2t_targets"])
     close(soft_targets(to_pictures, positive, step["alpha"]), step["sim_t2i_targets"])
     images, texts = torch.tensor(step["image_features"]), torch.tensor(step["text_features"])
-    excluded = same_picture(ids, ids)
+    excluded = positive[:, : len(ids)]
     close(negative_weights(texts @ images.T / step["temp"], excluded), step["weights_t2i"])
     close(negative_weights(images @ texts.T / step["temp"], excluded), step["weights_i2t"])
 
@@ -189,21 +190,6 @@ def test_a_batch_of_one_picture_has_no_negatives_and_trains_similarity_alone():
     assert all(p.grad.isfinite().all() for p in model.parameters()) and norm(model.itm_head.parameters()) == 0
 
 
-def test_another_caption_of_the_same_picture_is_never_a_negative():
-    model, batch = learner(), batch_of(EXPECTED["steps"][0])
-    mine = model._features(
-        model.picture_states(batch["pixel_values"]),
-        batch["image_index"],
-        batch["pixel_values"],
-        batch["input_ids"],
-        batch["attention_mask"].bool(),
-    )
-    ids = batch["image_ids"]
-    for seed in range(50):
-        for partners in model._exchanged(mine, ids, mine, ids, slice(0, 4), seed):
-            assert (ids[partners] != ids).all()
-
-
 def test_negatives_are_drawn_as_often_as_their_weights_say():
     weights = torch.tensor([[0.0, 0.1, 0.3, 0.6]]).repeat(8000, 1)
     columns = draw_negatives(weights, exponential_noise((8000, 4), 1, torch.device("cpu")))
@@ -217,13 +203,14 @@ def test_any_batch_fits_the_queue_and_what_overflowed_stays_out(batch):
     for start in range(0, 90, batch):
         ids = torch.arange(start, start + batch)
         features = ids[:, None].float().expand(-1, 3)
-        queue.add(features, features, ids)
+        queue.add(features, features, torch.stack([ids, ids + 1000], 1))
         came += ids.tolist()
-        assert sorted(queue.image_ids.tolist()) == came[-12:]
-    written = queue.image_ids != -100
-    assert (queue.pictures[written, 0].long() == queue.image_ids[written]).all()
-    queue.add(torch.full((1, 3), float("inf")), torch.ones(1, 3), torch.tensor([7]))
-    assert queue.pictures.isfinite().all() and (queue.image_ids == -100).sum() >= 1
+        assert sorted(queue.ids[:, 0].tolist()) == came[-12:]
+    written = queue.ids[:, 0] != -100
+    assert (queue.pictures[written, 0].long() == queue.ids[written, 0]).all()
+    assert (queue.ids[written, 1] == queue.ids[written, 0] + 1000).all()
+    queue.add(torch.full((1, 3), float("inf")), torch.ones(1, 3), torch.tensor([[7, 8]]))
+    assert queue.pictures.isfinite().all() and (queue.ids == -100).all(1).sum() >= 1
 
 
 def test_an_export_is_the_parents_and_gives_its_numbers_and_keeps_the_temperature(matcher, tmp_path):

@@ -83,8 +83,8 @@ def test_a_contrastive_batch_is_never_cut(root, monkeypatch):
 def test_a_checkpoint_keeps_momentum_queue_and_temperature(trained):
     (path,) = (trained.folder / "checkpoints").glob("*.safetensors")
     tensors = load_file(path)
-    queue = tensors["remembered.queue.image_ids"]
-    assert queue.shape == (64,) and (queue != EMPTY).all() and tensors["remembered.queue.pictures"].dim() == 2
+    queue = tensors["remembered.queue.ids"]
+    assert queue.shape == (64, 2) and (queue != EMPTY).all() and tensors["remembered.queue.pictures"].dim() == 2
     assert not torch.equal(tensors["remembered.momentum.vision_proj.weight"], tensors["model.vision_proj.weight"])
     assert tensors["model.temp"].item() != pytest.approx(0.07, abs=1e-6)
     exported = json.loads((trained.model_folder / "config.json").read_text())
@@ -128,4 +128,6 @@ def test_texts_are_cleaned_cut_and_counted_and_ids_tell_pictures_apart(trained):
     assert (batch["input_ids"][:, 0] == tokenizer.convert_tokens_to_ids("[CLS]")).all()
     a, b, again = batch["image_ids"].tolist()
     assert a == again != b and min(a, b) >= 0 and batch["pixel_values"].shape[0] == 2
+    dense, other, dense_too = batch["text_ids"].tolist()
+    assert dense == dense_too != other and min(dense, other) >= 0
     assert collator.count_cut(rows) == {"caption": 1}

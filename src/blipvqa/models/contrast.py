@@ -6,7 +6,8 @@ Notable:
   batch, so that few pairs are compared with many.
 - *ITM* tells pairs from exchanged ones. It exchanges by how alike two features are (`negative_weights`), so that the
   exchanged ones are hard to tell.
-- Texts of one picture never count as exchanged: `image_ids` say which pairs share a picture.
+- Texts of one picture never count as exchanged, and neither does a text that is equal to one of them: `image_ids` and
+  `text_ids` say which pairs share a picture or a text. The authors look at pictures alone (docs/facts.md 9.9).
 
 Source: salesforce/BLIP models/blip_retrieval.py; Li et al. 2021 (ALBEF); docs/facts.md 9.
 """
@@ -14,23 +15,32 @@ Source: salesforce/BLIP models/blip_retrieval.py; Li et al. 2021 (ALBEF); docs/f
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-EMPTY = -100  # the picture of a place in the queue that nothing was written to
+EMPTY = -100  # the picture and the text of a place in the queue that nothing was written to
+LEAST_WEIGHT = 1e-30  # of a pair that may be drawn
 TEMPERATURES = (0.001, 0.5)  # the learnt temperature is kept between them, as the authors do
 
 
 # ------------------------------------------------------------------------------------------------ ITC
 
 
-def same_picture(image_ids: Tensor, others: Tensor) -> Tensor:
-    """`[Q,C]`, True where pair q and column c are of one picture: `image_ids [Q]`, `others [C]`."""
-    return image_ids[:, None] == others[None]
+def belong_together(queries: Tensor, queries_of: Tensor, candidates_of: Tensor) -> Tensor:
+    """`[Q,P]`, True where candidate p is right for query q: the query stands with an equal candidate in one of P pairs.
+
+    `queries [Q]` are ids of pictures (or texts), `queries_of [P]` and `candidates_of [P]` the ids of the pictures
+    (texts) and of the texts (pictures) of the pairs. Where no two pictures have an equal text, these are the pairs of
+    the query's own picture.
+    """
+    same_query = (queries[:, None] == queries_of).float()
+    distinct, number = candidates_of.unique(return_inverse=True)
+    shared = torch.zeros(len(queries), len(distinct), device=queries.device).index_add_(1, number, same_query)
+    return shared[:, number] > 0
 
 
 def soft_targets(similarities: Tensor, positive: Tensor, alpha: float) -> Tensor:
@@ -55,7 +65,8 @@ def negative_weights(similarities: Tensor, excluded: Tensor, floor: float = 0.0)
 
     `similarities [Q,B]` are divided by the temperature; `floor` is added to each share (pre-training: 1e-4).
     """
-    return (similarities.softmax(1) + floor).masked_fill(excluded, 0.0)
+    # the least of weights: where one excluded pair has all the probability, the others must not be as excluded as it
+    return (similarities.softmax(1) + floor).clamp_min(LEAST_WEIGHT).masked_fill(excluded, 0.0)
 
 
 def draw_negatives(weights: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -73,6 +84,22 @@ def exponential_noise(shape: tuple[int, ...], seed: int | None, device: torch.de
         return None
     noise = torch.empty(shape).exponential_(generator=torch.Generator().manual_seed(seed))
     return noise.clamp_min_(torch.finfo(noise.dtype).tiny).to(device)
+
+
+def draw_both_ways(
+    similarities: Sequence[Tensor], excluded: Sequence[Tensor], own: slice, seed: int | None, floor: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """A wrong picture for each text and a wrong text for each picture: columns `[Q]` of `similarities [Q,B]`.
+
+    Their rows are those at `own` of all B; None as `seed` takes the most probable ones.
+    """
+    size, device = similarities[0].shape[1], similarities[0].device
+    noise = exponential_noise((2, size, size), seed, device)
+    picture_of, text_of = (
+        draw_negatives(negative_weights(way, out, floor), None if noise is None else noise[k, own])
+        for k, (way, out) in enumerate(zip(similarities, excluded, strict=True))
+    )
+    return picture_of, text_of
 
 
 # ------------------------------------------------------------------------------------------------ memory of training
@@ -109,7 +136,7 @@ class Momentum:
 
 
 class Queue:
-    """The momentum features of the last pairs, `pictures` and `texts` `[K,D]`, and their pictures' ids `[K]`.
+    """The momentum features of the last pairs, `pictures` and `texts` `[K,D]`, and the `ids [K,2]` of both.
 
     It begins with random unit vectors, which belong to no picture, as the authors' does. Any batch fits: the queue is
     a ring, and of a batch that is larger than it the last pairs stay.
@@ -120,28 +147,28 @@ class Queue:
         self.pictures, self.texts = (
             F.normalize(torch.randn(size, width, generator=draw), dim=1).to(device) for _ in range(2)
         )
-        self.image_ids = torch.full((size,), EMPTY, device=device)
+        self.ids = torch.full((size, 2), EMPTY, device=device)
         self.next = torch.zeros((), dtype=torch.long, device=device)  # where the next pair is written
 
     @torch.no_grad()
-    def add(self, pictures: Tensor, texts: Tensor, image_ids: Tensor) -> None:
-        """Write pairs `[B,D]`, `[B,D]`, `[B]` over the oldest ones.
+    def add(self, pictures: Tensor, texts: Tensor, ids: Tensor) -> None:
+        """Write pairs, features `[B,D]` and ids `[B,2]`, over the oldest ones.
 
         A pair whose features overflowed (half precision) is written as an empty place: it would make every later
         loss no number.
         """
-        size = len(self.image_ids)
-        places = (self.next + torch.arange(len(image_ids), device=self.next.device)) % size
-        self.next.copy_((self.next + len(image_ids)) % size)
-        places, pictures, texts, image_ids = (x[-size:] for x in (places, pictures, texts, image_ids))
+        size = len(self.ids)
+        places = (self.next + torch.arange(len(ids), device=self.next.device)) % size
+        self.next.copy_((self.next + len(ids)) % size)
+        places, pictures, texts, ids = (x[-size:] for x in (places, pictures, texts, ids))
         finite = pictures.isfinite().all(1) & texts.isfinite().all(1)
         for queue, new in ((self.pictures, pictures), (self.texts, texts)):
             queue[places] = torch.where(finite[:, None], new.to(queue.dtype), queue[places])
-        self.image_ids[places] = image_ids.masked_fill(~finite, EMPTY)
+        self.ids[places] = ids.masked_fill(~finite[:, None], EMPTY)
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must keep, by name."""
-        return {"pictures": self.pictures, "texts": self.texts, "image_ids": self.image_ids, "next": self.next}
+        return {"pictures": self.pictures, "texts": self.texts, "ids": self.ids, "next": self.next}
 
 
 @dataclass

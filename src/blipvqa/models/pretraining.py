@@ -12,14 +12,14 @@ Source: salesforce/BLIP models/blip_pretrain.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from transformers.models.blip.modeling_blip import BlipTextLMHeadModel
 
-from blipvqa.models.contrast import EMPTY, draw_negatives, exponential_noise, negative_weights, same_picture
+from blipvqa.models.contrast import EMPTY, draw_both_ways
 from blipvqa.models.language import text_losses
 from blipvqa.models.processes import sizes_of_all
 from blipvqa.models.retriever import BlipForRetrieval, Features, RetrievalOutput
@@ -83,6 +83,7 @@ class BlipForPretraining(BlipForRetrieval):
         pixel_values: Tensor | None = None,
         image_index: Tensor | None = None,
         image_ids: Tensor | None = None,
+        text_ids: Tensor | None = None,
         grown: float = 1.0,
         seed: int | None = None,
     ) -> PretrainingOutput:
@@ -95,12 +96,13 @@ class BlipForPretraining(BlipForRetrieval):
             pixel_values=pixel_values,
             image_index=image_index,
             image_ids=rows,
+            text_ids=text_ids,
             grown=grown,
             seed=seed,
             states=states,
         )
         if image_ids is None:
-            self.contrast.queue.image_ids.fill_(EMPTY)  # else the next batch's first rows were those of this one
+            self.contrast.queue.ids.fill_(EMPTY)  # else the next batch's first rows were those of this one
         sums, tokens = self._written(states, input_ids, attention_mask, image_index)
         rows_of_all, tokens_of_all = map(sum, sizes_of_all(len(sums), tokens, device=sums.device))
         written = sums * (rows_of_all / max(tokens_of_all, 1))  # their mean over all rows is the mean over all tokens
@@ -146,15 +148,7 @@ class BlipForPretraining(BlipForRetrieval):
 
     @torch.no_grad()
     def _exchanged(
-        self, mine: Features, image_ids: Tensor, everyone: Features, all_ids: Tensor, own: slice, seed: int | None
+        self, mine: Features, everyone: Features, excluded: Sequence[Tensor], own: slice, seed: int | None
     ) -> tuple[Tensor, Tensor]:
-        excluded = same_picture(image_ids, all_ids)
-        noise = exponential_noise((2, len(all_ids), len(all_ids)), seed, all_ids.device)
         ways = (mine.texts @ everyone.slow_pictures.T, mine.pictures @ everyone.slow_texts.T)
-        image_of, text_of = (
-            draw_negatives(
-                negative_weights(way / self.temp, excluded, NEGATIVE_FLOOR), None if noise is None else noise[k, own]
-            )
-            for k, way in enumerate(ways)
-        )
-        return image_of, text_of
+        return draw_both_ways([way / self.temp for way in ways], excluded, own, seed, NEGATIVE_FLOOR)

@@ -12,6 +12,7 @@ Notable:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,11 +27,9 @@ from blipvqa.models.contrast import (
     Contrast,
     Momentum,
     Queue,
+    belong_together,
     contrast_losses,
-    draw_negatives,
-    exponential_noise,
-    negative_weights,
-    same_picture,
+    draw_both_ways,
     soft_targets,
 )
 from blipvqa.models.cpu import speed_up
@@ -77,7 +76,8 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
 
     Keywords everywhere. Shapes: `input_ids`, `attention_mask` `[Q,L]`, which begin with [CLS]; `pixel_values
     [I,3,H,W]` (uint8, or float already normalized); `image_index [Q]` (None: text q belongs to image q); `image_ids
-    [Q]` whole numbers that are equal where two rows show one picture, in this batch or in an earlier one.
+    [Q]` and `text_ids [Q]` whole numbers that are equal where two rows show one picture, or say the same, in this batch
+    or in an earlier one; without `text_ids` no two pictures have an equal text.
     """
 
     task, architecture, purpose = "retrieval", "BlipForImageTextRetrieval", "retrieval"
@@ -181,6 +181,7 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
         pixel_values: Tensor | None = None,
         image_index: Tensor | None = None,
         image_ids: Tensor | None = None,
+        text_ids: Tensor | None = None,
         grown: float = 1.0,
         seed: int | None = None,
         states: Tensor | None = None,
@@ -200,14 +201,18 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
         states = self.picture_states(pixel_values) if states is None else states
         index = self._index(image_index, len(states), len(input_ids), states.device)
         image_ids = index if image_ids is None else image_ids
+        ids = torch.stack([image_ids, image_ids if text_ids is None else text_ids], dim=1)
         images, rows, widths = sizes_of_all(len(states), len(input_ids), input_ids.shape[1], device=states.device)
 
         mine = self._features(states, index, pixel_values, input_ids, real)
-        everyone, all_ids = mine.of_all(rows), gathered(image_ids, rows)
+        everyone, all_ids = mine.of_all(rows), gathered(ids, rows)
+        images_of, texts_of = torch.cat([all_ids, contrast.queue.ids]).T
+        # the texts of batch and queue that are right for each row's picture, and the pictures for its text: [Q,B+K]
+        right = belong_together(ids[:, 0], images_of, texts_of), belong_together(ids[:, 1], texts_of, images_of)
         with torch.autocast(states.device.type, enabled=False):  # half precision would blur the similarities
-            itc = self._contrast(mine, image_ids, everyone, all_ids, grown * contrast.alpha)
-            own = own_rows(rows)
-            partners = self._exchanged(mine, image_ids, everyone, all_ids, own, seed)
+            itc = self._contrast(mine, everyone, right, grown * contrast.alpha)
+            own, excluded = own_rows(rows), [of_query[:, : len(all_ids)] for of_query in reversed(right)]
+            partners = self._exchanged(mine, everyone, excluded, own, seed)
         if self.training:
             contrast.queue.add(everyone.slow_pictures, everyone.slow_texts, all_ids)
 
@@ -218,8 +223,8 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
         labels = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
         labels[: len(input_ids)] = 1
         itm = F.cross_entropy(logits.float(), labels, reduction="none").view(3, -1).mean(0)
-        # Of one picture alone nothing can be exchanged, and pairs alone would teach that all match.
-        itm = itm * (all_ids != all_ids[0]).any()
+        # A row of which nothing can be exchanged, as in a batch of one picture, would teach that all match.
+        itm = itm * ~(excluded[0].all(1) | excluded[1].all(1))
         return RetrievalOutput(
             loss=itc.mean() + itm.mean(),
             loss_per_row=itc + itm,
@@ -240,16 +245,15 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
         pictures = self.picture_features(states)
         return Features(pictures[index], self.text_features(input_ids, real), slow_pictures[index], slow_texts)
 
-    def _contrast(self, mine: Features, image_ids: Tensor, everyone: Features, all_ids: Tensor, alpha: float) -> Tensor:
+    def _contrast(self, mine: Features, everyone: Features, right: tuple[Tensor, Tensor], alpha: float) -> Tensor:
         """ITC's loss `[Q]`, both ways: this process's pairs against all of the batch and the queue."""
         queue = self.contrast.queue
-        positive = same_picture(image_ids, torch.cat([all_ids, queue.image_ids]))
         pictures = torch.cat([everyone.slow_pictures, queue.pictures]).T
         texts = torch.cat([everyone.slow_texts, queue.texts]).T
         losses = []
-        for own, slow, columns in (
-            (mine.pictures, mine.slow_pictures, texts),
-            (mine.texts, mine.slow_texts, pictures),
+        for own, slow, columns, positive in (
+            (mine.pictures, mine.slow_pictures, texts, right[0]),
+            (mine.texts, mine.slow_texts, pictures, right[1]),
         ):
             targets = soft_targets(slow @ columns / self.temp.detach(), positive, alpha)
             losses.append(contrast_losses(own @ columns / self.temp, targets))
@@ -257,17 +261,11 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
 
     @torch.no_grad()
     def _exchanged(
-        self, mine: Features, image_ids: Tensor, everyone: Features, all_ids: Tensor, own: slice, seed: int | None
+        self, mine: Features, everyone: Features, excluded: Sequence[Tensor], own: slice, seed: int | None
     ) -> tuple[Tensor, Tensor]:
         """The pair of all whose image each text gets, and the one whose text each image gets, `[Q]` each."""
-        excluded = same_picture(image_ids, all_ids)
-        noise = exponential_noise((2, len(all_ids), len(all_ids)), seed, all_ids.device)
         ways = (mine.texts @ everyone.pictures.T, mine.pictures @ everyone.texts.T)
-        image_of, text_of = (
-            draw_negatives(negative_weights(way / self.temp, excluded), None if noise is None else noise[number, own])
-            for number, way in enumerate(ways)
-        )
-        return image_of, text_of
+        return draw_both_ways([way / self.temp for way in ways], excluded, own, seed)
 
     def _pair_logits(
         self, states: Tensor, index: Tensor, texts: list[Tensor], own: slice, partners: tuple[Tensor, Tensor]

@@ -10,6 +10,7 @@ from torch import Tensor
 from blipvqa.config.knobs import Config, RetrievalConfig
 from blipvqa.data.batches import distinct_images
 from blipvqa.models.tokenizer import TEXT_START, encode, prepare_caption
+from blipvqa.text import normalize
 
 
 def text_tokens(tokenizer, texts: list[str], settings: RetrievalConfig) -> dict[str, Tensor]:
@@ -19,23 +20,28 @@ def text_tokens(tokenizer, texts: list[str], settings: RetrievalConfig) -> dict[
     return encode(tokenizer, prepared, TEXT_START, settings.max_tokens)
 
 
-def whole_number(image_id: str) -> int:
-    """An image id as a number of 63 bits that is never negative, the same in every process and run."""
-    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") >> 1
+def whole_number(text: str) -> int:
+    """An image id or a text as a number of 63 bits that is never negative, the same in every process and run."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 class RetrievalCollator:
-    """Items to one batch (the dict in `docs/design.md`): texts, distinct images, and `image_ids [Q]`: which rows, of
-    this batch or of another, show one picture."""
+    """Items to one batch (the dict in `docs/design.md`): texts, distinct images, and `image_ids`, `text_ids` `[Q]`:
+    which rows, of this batch or of another, show one picture, or say the same as far as they are not cut."""
 
     def __init__(self, processor, settings: RetrievalConfig):
         self.tokenizer, self.settings = processor.tokenizer, settings
 
     def __call__(self, items: list[dict]) -> dict[str, Tensor]:
         tokens = text_tokens(self.tokenizer, [item["caption"] for item in items], self.settings)
-        image_ids = torch.tensor([whole_number(item["image_id"]) for item in items])
-        ids, mask = tokens["input_ids"], tokens["attention_mask"]
-        return {"input_ids": ids, "attention_mask": mask, **distinct_images(items), "image_ids": image_ids}
+        texts = [normalize(prepare_caption(item["caption"], self.settings.max_words)) for item in items]
+        return {
+            "input_ids": tokens["input_ids"],
+            "attention_mask": tokens["attention_mask"],
+            **distinct_images(items),
+            "image_ids": torch.tensor([whole_number(item["image_id"]) for item in items]),
+            "text_ids": torch.tensor([whole_number(text) for text in texts]),
+        }
 
     def count_cut(self, rows: list[dict]) -> dict[str, int]:
         """How many captions exceed the limits of words or tokens and are cut."""
