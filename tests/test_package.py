@@ -14,7 +14,11 @@ import pytest
 import yaml
 from test_floors import ROOT
 
+from blipvqa.__main__ import main
+from blipvqa.config.reading import load_config
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+TINY_DRAWN = ["data.synthetic.images={train: 12, validation: 4, test: 4}", "model.scratch.layers=1", "train.epochs=1"]
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8"))
 
 
@@ -36,6 +40,48 @@ def test_every_file_that_is_no_module_is_packaged():
     assert "py.typed" in others
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["blipvqa"]
     assert [name for name in others if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)] == []
+
+
+def test_a_project_is_laid_out_from_the_package(root, capsys):
+    for _ in range(2):  # again changes nothing
+        assert main(["init", str(root / "my project")]) == 0
+    for folder in ("configs", "notebooks"):
+        copies = {path.name: path.read_bytes() for path in (root / "my project" / folder).iterdir()}
+        assert copies == {path.name: path.read_bytes() for path in (ROOT / folder).glob("*.*")}
+    assert load_config(root / "my project" / "configs" / "demo.yaml").name == "demo"
+    (root / "my project" / "configs" / "demo.yaml").write_text("name: mine", encoding="utf-8")
+    (root / "my project" / "configs" / "report.yaml").unlink()
+    assert main(["init", str(root / "my project")]) == 2
+    assert "demo.yaml: there already, with other content; nothing was copied" in capsys.readouterr().err
+    assert not (root / "my project" / "configs" / "report.yaml").exists()
+
+
+@pytest.mark.slow
+def test_wheel_and_sdist_hold_all_that_a_project_needs(tmp_path):
+    """Built by pip as from the index, then unpacked in an empty folder: a tiny run from what `init` laid out."""
+    pip = [sys.executable, "-m", "pip"]
+    subprocess.run([*pip, "install", "--quiet", "--target", str(tmp_path / "tools"), "build"], check=True)
+    tools = {**os.environ, "PYTHONPATH": str(tmp_path / "tools")}
+    subprocess.run([sys.executable, "-m", "build", "--outdir", str(tmp_path), str(ROOT)], check=True, env=tools)
+    shutil.unpack_archive(next(tmp_path.glob("*.tar.gz")), tmp_path / "sdist")
+    unpacked = next((tmp_path / "sdist").iterdir())
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    absent = {name for name in tracked if not (unpacked / name).exists()}
+    assert absent <= {".gitignore", ".gitattributes", ".ci/run"}
+    shutil.unpack_archive(next(tmp_path.glob("*.whl")), tmp_path / "wheel", "zip")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "wheel")}
+    for command in (
+        ["init", "mine"],
+        ["train", "configs/demo.yaml", "--set", *TINY_DRAWN],
+        ["evaluate", "--name", "demo"],
+        ["report", "--name", "demo"],
+    ):
+        where = tmp_path if command[0] == "init" else tmp_path / "mine"
+        result = subprocess.run(
+            [sys.executable, "-m", "blipvqa", *command], cwd=where, env=environment, capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr[-2000:]
+    assert (tmp_path / "mine" / "outputs" / "demo" / "report.html").exists()
 
 
 def test_one_version_everywhere():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path, project_root
@@ -26,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; bad input is one message on stderr and exit code 2."""
     parser = argparse.ArgumentParser(prog="blipvqa", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
+    project = commands.add_parser("init", help="lay out configs and notebooks in a folder of your own")
+    project.add_argument("folder", type=Path)
     for name, meaning in TRAINING.items():
         command = commands.add_parser(name, help=meaning)
         command.add_argument("config", help="a file of configs/")
@@ -90,6 +93,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.command == "init":
+        from blipvqa.workflow import lay_out
+
+        files = lay_out(options.folder)
+        print(f"{options.folder}: {len(files)} files. cd {options.folder} && blipvqa run configs/demo.yaml")
+        return 0
     if options.command == "compare":
         from blipvqa.runs.run import Run
         from blipvqa.vqa.comparison_page import write_comparison
@@ -130,7 +139,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _notebooks(config: Config, command: str, config_path: str | None, name: str | None, overrides: dict) -> int:
-    from papermill import PapermillExecutionError
+    try:
+        from papermill import PapermillExecutionError
+    except ModuleNotFoundError as error:
+        raise InputError(f"running notebooks needs {error.name}: pip install 'blipvqa[notebooks]'") from None
 
     from blipvqa.tasks import task_of
     from blipvqa.workflow import run_notebooks

@@ -1,4 +1,4 @@
-"""The notebooks in order, in batch through papermill, then the report: what `make run` does."""
+"""A project laid out from the package, and its notebooks in order, in batch through papermill: what `make run` does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_root
+from blipvqa.errors import InputError
 from blipvqa.runs.files import replacing
 
 NOTEBOOKS = ("01_explore_data", "02_finetune", "03_evaluate", "04_inspect_predictions")
@@ -46,3 +47,22 @@ def run_notebooks(
                         shutil.copyfile(made, beside)
             print(f"{config.name}: {stem} took {time.monotonic() - began:.0f} s", flush=True)
     return executed
+
+
+def lay_out(folder: Path) -> list[Path]:
+    """Copy the package's `configs` and `notebooks` into `folder`, and return what was copied.
+
+    Raises InputError when one of the files is there already and says something else: it may be someone's work.
+    """
+    packed = Path(__file__).parent / "project"  # setup.py puts them there
+    source = packed if packed.exists() else Path(__file__).parents[2]  # else this is a clone
+    files = [path for part in ("configs", "notebooks") for path in sorted((source / part).glob("*.*"))]
+    targets = {path: folder / path.relative_to(source) for path in files}
+    changed = [str(to) for path, to in targets.items() if to.exists() and to.read_bytes() != path.read_bytes()]
+    if changed:
+        raise InputError(f"{', '.join(changed)}: there already, with other content; nothing was copied")
+    for path, to in targets.items():
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(to) as beside:
+            shutil.copyfile(path, beside)
+    return list(targets.values())
