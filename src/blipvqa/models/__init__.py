@@ -19,6 +19,7 @@
 - `adjust`: what a run's config changes in a model
 - `adapters`: low-rank adapters, and their export in peft's form
 - `int8`: a smaller model for a CPU, in whole numbers
+- `versions`: whether an untested transformers still gives BLIP's numbers
 - `devices`: which device and number format
 - `cpu`: what makes a CPU fast; skip it on first reading
 """

@@ -29,6 +29,7 @@ from blipvqa.models.pretraining import BlipForPretraining
 from blipvqa.models.scratch import new_model
 from blipvqa.models.together import put_together, start_lines
 from blipvqa.models.tokenizer import check_pictures, make_processor, read_tokenizer
+from blipvqa.models.versions import check_transformers
 from blipvqa.models.weights import read_weights
 
 
@@ -45,6 +46,7 @@ def load_model(
     Raises ConfigError when there is no such model, and ModelError when its folder is damaged, is no BLIP for the
     task, or asks for more than to be read.
     """
+    check_transformers()
     if name_or_path == "scratch":
         if config is None or texts is None:
             raise ConfigError(
