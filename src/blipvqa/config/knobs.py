@@ -11,10 +11,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from blipvqa.config.kinds import Comparable, Flag, Number, Positive, Revision, Share, Start, Towers, Whole, Window
+from blipvqa.config.kinds import (
+    CLOSED,
+    Comparable,
+    Flag,
+    Number,
+    Positive,
+    Revision,
+    Share,
+    Start,
+    Towers,
+    Whole,
+    Window,
+)
 from blipvqa.config.paths import project_path
+from blipvqa.config.task_knobs import BootstrapConfig, CaptionConfig, RetrievalConfig
 from blipvqa.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -49,7 +62,7 @@ class ConfigError(UserError, ValueError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False)
+    model_config = CLOSED
 
 
 class SyntheticData(_Section):
@@ -196,34 +209,6 @@ class GenerateConfig(_Section):
         return self
 
 
-class CaptionConfig(_Section):
-    """Captions: how they are read, and how they are written. Read with `task: caption` only."""
-
-    prompt: str = "a picture of "  # stands before every caption and counts in no loss; empty for none
-    max_words: Positive = 30  # of a caption in training, as the authors
-    max_tokens: Annotated[Whole, Field(ge=3, le=512)] = 40  # [DEC], prompt and [SEP] included; the authors' 40
-    num_beams: Positive = 3
-    max_length: Annotated[Whole, Field(ge=3, le=512)] = 20  # tokens written, [DEC] and prompt included
-    min_length: Annotated[Whole, Field(ge=0)] = 5  # likewise: with the prompt's three words, no empty caption
-    repetition_penalty: Annotated[Number, Field(gt=0)] = 1.0  # above 1: words that are there already come less often
-    beams_by: Literal["authors", "library"] = "authors"  # what a text's score is divided by (docs/facts.md 7.5, 13.4)
-    sample: Flag = False  # draw captions (nucleus sampling) instead of searching the likeliest
-    top_p: Annotated[Number, Field(gt=0, le=1)] = 0.9  # sampling: the likeliest tokens that make up this probability
-    top_k: Positive | None = 50  # sampling: of so many tokens at most, as the authors; None: top_p alone
-    terms: str | None = None  # file of things to name, a line "term: synonym, synonym"; the drawn data brings its own
-
-
-class RetrievalConfig(_Section):
-    """Pictures by words and words by pictures. Read with `task: retrieval` and `pretrain`; values are the authors'."""
-
-    max_words: Positive = 30  # of a caption
-    max_tokens: Annotated[Whole, Field(ge=3, le=512)] = 35  # [CLS] and [SEP] included
-    queue: Positive = 57_600  # pairs of earlier batches that each pair is compared with
-    momentum: Annotated[Number, Field(ge=0, le=1)] = 0.995  # how slowly the towers follow that fill the queue
-    alpha: Annotated[Number, Field(ge=0, le=1)] = 0.4  # part of the targets that they decide; grows in epoch 1
-    rerank: Annotated[Whole, Field(ge=0)] = 128  # nearest candidates that ITM scores anew; 0: similarity alone
-
-
 class Config(_Section):
     """One experiment. Build it with `load_config`; see `configs/` for commented examples."""
 
@@ -239,6 +224,7 @@ class Config(_Section):
     generate: GenerateConfig = GenerateConfig()
     caption: CaptionConfig = CaptionConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
+    bootstrap: BootstrapConfig = BootstrapConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -263,6 +249,8 @@ class Config(_Section):
             problems.append(f"train.batch_size {batch} is not a multiple of train.micro_batch_size {micro}")
         if self.train.answers == "weigh" and self.train.loss == "token_mean":
             problems.append("train.answers weigh is of the authors' loss: set train.loss: answer_sum")
+        if self.bootstrap.clean and self.task != "pretrain":
+            problems.append(f"bootstrap.clean needs task: pretrain, found {self.task}")
         if problems:
             raise ValueError("\n".join(problems))  # a problem a line
         return self

@@ -32,6 +32,7 @@ def result_settings(config: Config) -> dict[str, Any]:
     unread += ["data.synthetic."] * (config.data.source != "synthetic")
     unread += ["model.scratch."] * (config.model.name != "scratch")
     unread += ["model.lora.alpha", "model.lora.dropout", "model.lora.towers"] * (config.model.lora.rank == 0)
+    unread += ["bootstrap."] * (not config.bootstrap.clean)
     unread += ["data.synthetic.caption_noise"] * (config.task == "vqa")
     if "answer" not in config.texts:
         unread.append("generate.")

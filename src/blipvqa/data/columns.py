@@ -30,6 +30,7 @@ OURS = (  # what rows and predictions hold beside the source's columns
     "answer_set",
     "unlike",
 )
+OURS_OF_CAPTIONS = ("references", "img", "txt", "match", "match_other")  # likewise, where rows are of captions
 
 
 class ColumnNames:
@@ -42,6 +43,7 @@ class ColumnNames:
         if missing:
             raise SourceError(f"data.columns: {split} has no column {missing[0]}{meant(missing[0], columns)}")
         several = ("answers",) if "answer" in texts else ()
+        our_names = OURS + OURS_OF_CAPTIONS if "caption" in texts else OURS
         for name in ("image", *texts, *several):  # "Question " is our question
             if name not in renames.values() and (theirs := column_called(name, columns)) in columns:
                 renames.setdefault(theirs, name)
@@ -49,10 +51,10 @@ class ColumnNames:
         self.final = dict(renames)
         for name in columns:
             if name not in self.final:
-                taken = name in OURS or name in renames.values()
+                taken = name in our_names or name in renames.values()
                 self.final[name] = _beside(name, columns) if taken else name
         for name, ours in renames.items():
-            if ours in OURS:
+            if ours in our_names:
                 self.final[name] = _beside(ours, columns)
         twice = {name for name in self.final.values() if list(self.final.values()).count(name) > 1}
         if twice:

@@ -1,0 +1,121 @@
+"""What was kept, as a source like any other: pictures by digest, a line a text, the held-out pairs, and a card.
+
+Notable:
+- A picture is written anew from its pixels, named by its digest: nothing that a file says beside them (a patient's
+  name, a date, a path) goes along. Nor do further columns of the source; groups of patients get numbers.
+- The folder appears whole or not at all, and is left alone where it would be the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from blipvqa.bootstrapping.candidates import HUMAN, SYNTHETIC, Candidate
+from blipvqa.config.knobs import Config
+from blipvqa.data.dataset import VQADataset
+from blipvqa.pages.cards import markdown_table, plain
+from blipvqa.pages.wording import last_part
+from blipvqa.runs.files import remove, replacing_folder, write_json, write_lines, write_text
+from blipvqa.training.stored import content_digest
+
+GROUP = "group"  # the column of who a picture is of, where the source says it
+
+
+class Groups:
+    """Patients or slides by number, the same in every split and source: their names stay where they are."""
+
+    def __init__(self):
+        self.numbers: dict[str, int] = {}
+
+    def of(self, row: Mapping, column: str | None) -> dict[str, str]:
+        """The column of a row's group; none where the source has none."""
+        if column is None:
+            return {}
+        name = str(row["image_id"] if row.get(column) is None else row[column])
+        return {GROUP: f"group {self.numbers.setdefault(name, len(self.numbers) + 1)}"}
+
+
+def write_folder(
+    folder: Path,
+    texts: Sequence[Candidate],
+    noisy: VQADataset,
+    clean: Mapping[str, VQADataset],
+    config: Config,
+    clean_config: Config,
+    card: str,
+) -> None:
+    """Write `folder`: train of the kept `texts` and the clean pairs, the other splits of the clean pairs alone."""
+    groups = Groups()
+    lines = {
+        split: [
+            _line(row, data, i, {"caption": row["caption"], "origin": HUMAN, "match": None})
+            | groups.of(row, clean_config.data.group_column)
+            for i, row in enumerate(data.rows)
+        ]
+        for split, data in clean.items()
+    }
+    row_of = {row["image_id"]: i for i, row in reversed(list(enumerate(noisy.rows)))}
+    lines["train"] += [
+        _line(text, noisy, row_of[text["image_id"]], {key: text[key] for key in ("caption", "origin", "match")})
+        | groups.of(text, config.data.group_column)
+        for text in texts
+        if text["kept"]
+    ]
+    made_of, beside = {"lines": content_digest([*map(_written, lines.values())]), "card": card}, folder.name + ".json"
+    if folder.is_dir() and _read(folder.with_name(beside)) == made_of:
+        return
+    remove(folder.with_name(beside))
+    with replacing_folder(folder) as place:
+        (place / "images").mkdir()
+        for of_split in lines.values():
+            for line in of_split:
+                _write_picture(place / line["image"], *line["pixels"])
+        for split, of_split in lines.items():
+            write_lines(place / f"{split}.jsonl", _written(of_split))
+        write_text(place / "README.md", card)
+    write_json(folder.with_name(beside), made_of)
+
+
+def _line(row: Mapping, data: VQADataset, number: int, columns: dict) -> dict:
+    return {"image": f"images/{row['image_id']}.png", **columns, "pixels": (data, number)}
+
+
+def _written(lines: Sequence[dict]) -> list[dict]:
+    return [{key: value for key, value in line.items() if key != "pixels"} for line in lines]
+
+
+def _read(path: Path) -> dict | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _write_picture(path: Path, data: VQADataset, number: int) -> None:
+    if not path.exists():
+        image = data.image(number)
+        image.info.clear()  # what the file said beside its pixels
+        image.save(path, "PNG", compress_level=1)
+
+
+def card_of(config: Config, texts: Sequence[Candidate], human: int, threshold: float) -> str:
+    """The folder's README: what in it was written by a model, and by which rule it was kept."""
+    counts = Counter((text["origin"], text["kept"]) for text in texts)
+    rows = [
+        (origin, all_texts, counts[origin, True])
+        for origin in dict.fromkeys(text["origin"] for text in texts)
+        if (all_texts := counts[origin, True] + counts[origin, False])
+    ]
+    written = counts[SYNTHETIC, True]
+    kept, clean = sum(text["kept"] for text in texts) + human, config.bootstrap.clean.get("source", "synthetic")
+    return f"""# {config.name}: bootstrapped captions
+
+**{written:,} of the {kept:,} texts of train were written by a model**, not by a person: those whose `origin` is
+`{SYNTHETIC}`. They may name what is not there. No text here is a finding; use them for research on methods only.
+
+Pictures and texts of {plain(last_part(config.data.source))}, kept where the filter's probability of a match (`match`)
+is {threshold:.3g} or more, and all pairs of {plain(last_part(str(clean)))} (`origin: {HUMAN}`), whose validation and
+test pairs are this folder's. Pictures are named by their digest and hold pixels only.
+
+{markdown_table(["origin", "texts", "kept"], [*rows, (HUMAN, human, human)])}
+"""

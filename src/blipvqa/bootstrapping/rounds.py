@@ -1,0 +1,128 @@
+"""`bootstrap`: fine-tune a captioner and a filter, write and filter, pre-train anew; as many rounds as are asked for.
+
+Notable:
+- Started again after whatever stopped it, it goes on there: every stage and every part of a stage leaves what it made.
+- A picture that the clean pairs hold out is left out of what is written and filtered: it would be in training and test.
+- What is measured (`scores`) is computed from the stored texts of the last round.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from blipvqa.bootstrapping.candidates import Candidate, Member, candidates
+from blipvqa.bootstrapping.folder import card_of, write_folder
+from blipvqa.bootstrapping.scores import score
+from blipvqa.bootstrapping.stages import Round, clean_config, plan, run_stage
+from blipvqa.bootstrapping.thresholds import threshold_of
+from blipvqa.bootstrapping.truth import knows_truth, mark_truth
+from blipvqa.captions.terms import load_terms
+from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.config.paths import project_path
+from blipvqa.config.reading import settings_difference
+from blipvqa.data.dataset import Splits, VQADataset, load_splits
+from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.runs.files import read_lines, sweep, write_json, write_lines
+from blipvqa.runs.lock import lock
+from blipvqa.runs.run import Run, RunError, indented
+
+SUMMARY = "bootstrap.json"
+
+
+@dataclass(frozen=True)
+class Bootstrapped:
+    """What `outputs/<name>` holds of a bootstrap: the last round's texts, and what was measured of every round."""
+
+    config: Config
+    texts: list[Candidate]
+    rounds: list[dict]  # of each round: threshold, scores, the run that was pre-trained anew
+
+    @property
+    def folder(self) -> Path:
+        """The source folder of the last round's kept texts."""
+        return project_path(self.rounds[-1]["folder"])
+
+    @property
+    def run(self) -> Run:
+        """The run that was pre-trained on it."""
+        return Run(project_path("outputs") / self.rounds[-1]["run"])
+
+
+def bootstrap(config: Config, *, resamples: int = 1000, progress: bool = True) -> Bootstrapped:
+    """Write and filter captions as `config.bootstrap` says, in `outputs/<name>`, and pre-train anew on what is kept.
+
+    Raises ConfigError where the settings of a stage are impossible, before anything slow; what `fine_tune` raises; and
+    RunError where a stage's inputs changed and `config.fresh` is not set, or where the filter keeps nothing.
+    """
+    planned = plan(config)
+    noisy = load_splits(config)["train"]
+    clean = load_splits(clean_config(config))
+    noisy = _without_held_out(noisy, clean)
+    with lock(config.folder):
+        sweep(config.folder)
+        rounds = []
+        for one in planned:
+            rounds.append(_round(one, config, noisy, clean, resamples, progress))
+            write_json(config.folder / SUMMARY, {"config": config.as_dict(), "rounds": rounds})
+    return load_bootstrapped(config)
+
+
+def load_bootstrapped(config: Config) -> Bootstrapped:
+    """What a bootstrap left in `outputs/<name>`, to look at it. Raises RunError where there is nothing yet."""
+    file = config.folder / SUMMARY
+    if not file.exists():
+        raise RunError(f"'{config.name}' has no bootstrapped captions yet: run notebook 08_bootstrap_captions")
+    summary = json.loads(file.read_text(encoding="utf-8"))
+    changed = settings_difference(summary["config"], config.as_dict())
+    if changed:
+        lines = [f"{key}: {old!r} -> {new!r}" for key, (old, new) in changed.items()]
+        raise ConfigError(f"'{config.name}' was bootstrapped with other settings:\n{indented(lines)}")
+    return Bootstrapped(config, read_lines(_texts_file(config, len(summary["rounds"]))), summary["rounds"])
+
+
+def _round(one: Round, config: Config, noisy: VQADataset, clean: Splits, resamples: int, progress: bool) -> dict:
+    if one.pretrained:
+        run_stage(one.pretrained)
+    for stage in dict.fromkeys([*map(_name, one.captioners), *map(_name, one.filters)]):
+        run_stage(next(c for c in (*one.captioners, *one.filters) if c.name == stage))
+    captioners = [Member(writing, clean) for writing in one.writing]
+    filters = [Member(judging, clean) for judging in one.filters]
+    answers = config.folder / "answers"
+    texts = candidates(noisy, captioners, filters, answers, one.prefix, config.bootstrap.captions, progress)
+    threshold = threshold_of(config, filters, clean["validation"], answers, one.prefix)
+    for text in texts:
+        text["kept"] = text["match"] >= threshold
+    if knows_truth(config):
+        mark_truth(texts, load_terms(config))
+    if not any(text["kept"] for text in texts):
+        raise RunError(
+            f"'{config.name}': the filter keeps none of {len(texts):,} texts at a threshold of {threshold:.3g}: lower "
+            "bootstrap.threshold, or train the filter longer."
+        )
+    write_lines(_texts_file(config, one.number), texts)
+    card = card_of(config, texts, len(clean["train"]), threshold)
+    write_folder(project_path(one.folder), texts, noisy, clean, config, clean_config(config), card)
+    run_stage(one.anew)
+    scores = score(texts, load_terms(config), Bootstrap(config.data.group, resamples, config.seed))
+    return {"threshold": threshold, "folder": one.folder, "run": one.anew.name, "scores": scores}
+
+
+def _name(config: Config) -> str:
+    return config.name
+
+
+def _texts_file(config: Config, number: int) -> Path:
+    return config.folder / f"texts-round{number}.jsonl"
+
+
+def _without_held_out(noisy: VQADataset, clean: Splits) -> VQADataset:
+    """Noisy rows whose picture is in no held-out split of the clean pairs."""
+    held_out = {row["image_id"] for split, data in clean.items() if split != "train" for row in data.rows}
+    rows = [i for i, row in enumerate(noisy.rows) if row["image_id"] not in held_out]
+    if len(rows) < len(noisy):
+        print(f"{len(noisy) - len(rows)} texts are left out: the clean pairs hold their pictures out")
+    if not rows:
+        raise RunError("every picture of `data` is held out by bootstrap.clean: nothing is left to write and filter")
+    return noisy.chosen(rows)

@@ -1,0 +1,169 @@
+"""The runs that CapFilt is made of: their settings, checked before the first of them, and how one is run.
+
+Notable:
+- Each stage is an ordinary run folder beside `outputs/<name>`, trained by the one loop: it resumes like any run, and a
+  finished one is not run again.
+- A stage begins with the weights that the one before exported. Their digest stands in `start.json`: where they are
+  others now, the stage counts as changed, as it does where its settings or rows are others.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+
+from blipvqa.config.knobs import TASK_DEFAULTS, Config, ConfigError
+from blipvqa.config.paths import project_path
+from blipvqa.config.reading import merge_overrides, with_overrides
+from blipvqa.models.weights import weights_digest
+from blipvqa.runs.files import flush_folder, move, write_json
+from blipvqa.runs.run import Run, RunError
+from blipvqa.tasks import fine_tune
+
+START = "start.json"  # in a stage's run folder
+NO_CLEAN_PAIRS = (
+    "bootstrap.clean says nothing: captioner and filter learn from pairs that are right. Give their `data`, e.g. "
+    "bootstrap.clean: {source: folder}"
+)
+
+
+@dataclass(frozen=True)
+class Round:
+    """The stages of one round; the first round's `pretrained` is None where `bootstrap.start` names a model."""
+
+    number: int  # from 1
+    start: str  # the model that captioners and filters begin with
+    pretrained: Config | None
+    captioners: list[Config]
+    filters: list[Config]
+    writing: list[Config]  # of each captioner, with how its captions are written
+    folder: str  # what is kept, from the project's root
+    anew: Config  # the pre-training on what was kept
+
+    @property
+    def prefix(self) -> str:
+        """What files of this round begin with."""
+        return f"round{self.number}"
+
+
+def plan(config: Config) -> list[Round]:
+    """Every round's stages. Raises ConfigError where a stage's settings are impossible, before anything slow."""
+    settings = config.bootstrap
+    if not settings.clean:
+        raise ConfigError(NO_CLEAN_PAIRS)
+    rounds, start, pretrained = [], settings.start, None
+    if start is None:
+        pretrained = _stage(config, "pretrained", "pretrain")
+        start = exported(pretrained)
+    for number in range(1, settings.rounds + 1):
+        rounds.append(_round(config, number, start, pretrained))
+        start, pretrained = exported(rounds[-1].anew), None
+    return rounds
+
+
+def exported(config: Config) -> str:
+    """The export of a stage's run, from the project's root."""
+    return f"outputs/{config.name}/model"
+
+
+def clean_config(config: Config) -> Config:
+    """Pre-training on the clean pairs: for their rows and pictures."""
+    return _stage(config, "clean", "pretrain", data=_clean(config), where="bootstrap.clean")
+
+
+def _round(config: Config, number: int, start: str, pretrained: Config | None) -> Round:
+    settings, before = config.bootstrap, f"round{number}-" if number > 1 else ""
+    begun = {"model.name": start, "model.revision": None}
+
+    def members(kind: str, task: str, count: int, own: dict) -> list[Config]:
+        return [
+            _stage(
+                config,
+                f"{before}{kind}{f'-seed{config.seed + i}' if i else ''}",
+                task,
+                begun | {"seed": config.seed + i} | own,
+                _clean(config),
+                f"bootstrap.{kind}",
+            )
+            for i in range(count)
+        ]
+
+    if settings.shared:
+        filters = members("filter", "pretrain", settings.filters, settings.filter)
+        captioners = filters[: settings.captioners]
+    else:
+        captioners = members("captioner", "caption", settings.captioners, settings.captioner)
+        filters = members("filter", "retrieval", settings.filters, settings.filter)
+    folder = f"outputs/{config.name}/bootstrapped{f'-{number}' if number > 1 else ''}"
+    return Round(
+        number,
+        start,
+        pretrained,
+        captioners,
+        filters,
+        [_writing(config, captioner) for captioner in captioners],
+        folder,
+        _stage(config, f"{before}bootstrapped", "pretrain", data=_plain(config) | {"source": folder}),
+    )
+
+
+def _writing(config: Config, captioner: Config) -> Config:
+    """The settings by which a captioner's captions are written; one that was trained without a prompt gets none."""
+    prompt = captioner.caption.prompt if captioner.task == "caption" else ""
+    sample = config.bootstrap.write == "nucleus"
+    return with_overrides(captioner.as_dict(), {"task": "caption", "caption": {"prompt": prompt, "sample": sample}})
+
+
+def _stage(
+    config: Config, name: str, task: str, own: dict | None = None, data: dict | None = None, where: str = "a stage"
+) -> Config:
+    """The run's settings for a stage of `task`, with its `own` and with other `data`: what keeps the best epoch, and
+    what a loss is divided by, is that task's."""
+    tree = config.as_dict() | {"name": f"{config.name}-{name}", "task": task, "bootstrap": {}}
+    tree |= {} if data is None else {"data": data}
+    if task != config.task:
+        for knob in ("metric", "loss"):
+            tree["train"].pop(knob)
+        tree["train"] |= {k: v for k, v in TASK_DEFAULTS[task]["train"].items() if k in ("metric", "loss")}
+    return with_overrides(tree, own, where)
+
+
+def _clean(config: Config) -> dict:
+    return merge_overrides(_plain(config), config.bootstrap.clean)
+
+
+def _plain(config: Config) -> dict:
+    """A `data` section that says only where the cache lies."""
+    return {"cache_dir": config.data.cache_dir, "cache_gigabytes": config.data.cache_gigabytes}
+
+
+def run_stage(config: Config) -> Run:
+    """Train a stage, go on with it, or leave it as it is, where all that it depends on is as it was.
+
+    Raises ConfigError or RunError where something changed, unless `config.fresh`, which moves its folder aside.
+    """
+    run, start = Run(config.folder), None
+    if isinstance(config.model.name, str) and project_path(config.model.name).is_dir():
+        start = {"weights": weights_digest(config.model.name)}
+        if run.started and _began_otherwise(run, start):
+            if not config.fresh:
+                raise RunError(
+                    f"run '{run.name}' began with other weights than {config.model.name} holds now: give another name, "
+                    "or fresh: true, which moves the old folder aside and runs it anew."
+                )
+            move(run.folder, run.folder.with_name(f"{run.name}.{time.strftime('%Y%m%d-%H%M%S')}"))
+            flush_folder(run.folder.parent)
+    if start and not run.started:
+        write_json(run.folder / START, start)
+    done = fine_tune(config)
+    if start and not (done.folder / START).exists():  # the folder is a new one: the old one was moved aside
+        write_json(done.folder / START, start)
+    if not done.finished:
+        raise RunError(f"run '{done.name}' stopped before its end: start again, and it goes on from there.")
+    return done
+
+
+def _began_otherwise(run: Run, start: dict) -> bool:
+    file = run.folder / START
+    return file.exists() and json.loads(file.read_text(encoding="utf-8")) != start

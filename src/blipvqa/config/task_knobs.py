@@ -1,0 +1,67 @@
+"""The knobs of single tasks: captions, retrieval, and CapFilt, which is `bootstrap` in a config."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from blipvqa.config.kinds import CLOSED, Flag, Number, Positive, Whole
+
+
+class CaptionConfig(BaseModel):
+    """Captions: how they are read, and how they are written. Read with `task: caption` only."""
+
+    model_config = CLOSED
+
+    prompt: str = "a picture of "  # stands before every caption and counts in no loss; empty for none
+    max_words: Positive = 30  # of a caption in training, as the authors
+    max_tokens: Annotated[Whole, Field(ge=3, le=512)] = 40  # [DEC], prompt and [SEP] included; the authors' 40
+    num_beams: Positive = 3
+    max_length: Annotated[Whole, Field(ge=3, le=512)] = 20  # tokens written, [DEC] and prompt included
+    min_length: Annotated[Whole, Field(ge=0)] = 5  # likewise: with the prompt's three words, no empty caption
+    repetition_penalty: Annotated[Number, Field(gt=0)] = 1.0  # above 1: words that are there already come less often
+    beams_by: Literal["authors", "library"] = "authors"  # what a text's score is divided by (docs/facts.md 7.5, 13.4)
+    sample: Flag = False  # draw captions (nucleus sampling) instead of searching the likeliest
+    top_p: Annotated[Number, Field(gt=0, le=1)] = 0.9  # sampling: the likeliest tokens that make up this probability
+    top_k: Positive | None = 50  # sampling: of so many tokens at most, as the authors; None: top_p alone
+    terms: str | None = None  # file of things to name, a line "term: synonym, synonym"; the drawn data brings its own
+
+
+class RetrievalConfig(BaseModel):
+    """Pictures by words and words by pictures. Read with `task: retrieval` and `pretrain`; values are the authors'."""
+
+    model_config = CLOSED
+
+    max_words: Positive = 30  # of a caption
+    max_tokens: Annotated[Whole, Field(ge=3, le=512)] = 35  # [CLS] and [SEP] included
+    queue: Positive = 57_600  # pairs of earlier batches that each pair is compared with
+    momentum: Annotated[Number, Field(ge=0, le=1)] = 0.995  # how slowly the towers follow that fill the queue
+    alpha: Annotated[Number, Field(ge=0, le=1)] = 0.4  # part of the targets that they decide; grows in epoch 1
+    rerank: Annotated[Whole, Field(ge=0)] = 128  # nearest candidates that ITM scores anew; 0: similarity alone
+
+
+class BootstrapConfig(BaseModel):
+    """CapFilt: captions written and filtered anew before pre-training. Read with `task: pretrain`, where `clean` says
+    something; what the rest leaves out is the authors' choice."""
+
+    model_config = CLOSED
+
+    clean: dict[str, Any] = {}  # `data` of pairs that are right, e.g. {source: folder}; `data` holds those in doubt
+    start: str | None = None  # the pre-trained model that captioner and filter begin with; None: one made of `data`
+    captioner: dict[str, Any] = {}  # settings of its fine-tuning that are not those of the run: {train.epochs: 5}
+    filter: dict[str, Any] = {}  # likewise
+    shared: Flag = False  # one model, fine-tuned as in pre-training, writes and filters; False: two, apart
+    write: Literal["nucleus", "beam"] = "nucleus"
+    captions: Positive = 1  # drawn for each picture by each captioner
+    captioners: Positive = 1  # of different seeds
+    filters: Positive = 1  # of different seeds: their probabilities are averaged
+    threshold: Annotated[Number, Field(ge=0, le=1)] = 0.5  # of ITM's probability of a match
+    wished_precision: Annotated[Number, Field(gt=0, le=1)] | None = None  # or: a threshold by the clean validation
+    rounds: Positive = 1  # each begins with the model that the one before pre-trained
+
+    @model_validator(mode="after")
+    def _beams_write_one(self):
+        if self.write == "beam" and self.captions > 1:
+            raise ValueError("beam search writes one caption a picture: set captions: 1, or write: nucleus")
+        return self

@@ -1,0 +1,118 @@
+"""CapFilt on a tiny model, end to end: stages that resume, what is kept, and what is measured."""
+
+import json
+
+import pytest
+from conftest import TINY
+
+from blipvqa import Run, load_config, load_splits
+from blipvqa.bootstrapping.rounds import bootstrap, load_bootstrapped
+from blipvqa.bootstrapping.stages import plan
+from blipvqa.config.knobs import ConfigError
+from blipvqa.runs.run import RunError
+
+IMAGES = {"train": 12, "validation": 6, "test": 6}
+BOOTSTRAP = {
+    "task": "pretrain",
+    "train.epochs": 1,
+    "train.samples": 0,
+    "retrieval": {"queue": 64, "momentum": 0.9, "rerank": 0},
+    "data.synthetic": {"images": IMAGES, "size": 48, "caption_noise": 0.4},
+    "caption.max_length": 40,
+    "bootstrap.clean": {"synthetic": {"images": IMAGES, "size": 48, "seed": 1}},
+    "bootstrap.threshold": 0.0,
+}
+
+
+def small(name="tiny", **overrides):
+    return load_config(None, TINY | BOOTSTRAP | {k.replace("__", "."): v for k, v in overrides.items()}, name)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """(root, config, what `bootstrap` returns) of one round. Read only."""
+    folder = tmp_path_factory.mktemp("bootstrap")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BLIPVQA_ROOT", str(folder))
+        config = small()
+        return folder, config, bootstrap(config, resamples=20, progress=False)
+
+
+@pytest.fixture
+def result(done, monkeypatch):
+    monkeypatch.setenv("BLIPVQA_ROOT", str(done[0]))
+    return done[2]
+
+
+def test_each_stage_is_an_ordinary_run_and_a_model_is_pre_trained_anew(result, done):
+    stages = {"pretrained": "pretrain", "captioner": "caption", "filter": "retrieval", "bootstrapped": "pretrain"}
+    for stage, task in stages.items():
+        run = Run(done[0] / "outputs" / f"tiny-{stage}")
+        assert run.finished and run.config.task == task
+    captioner, judge = (Run(done[0] / "outputs" / f"tiny-{stage}") for stage in ("captioner", "filter"))
+    assert captioner.config.model.name == judge.config.model.name == "outputs/tiny-pretrained/model"
+    assert captioner.config.data.synthetic.caption_noise == 0 and captioner.config.train.metric == "cider_d"
+    assert result.run.config.data.source == "outputs/tiny/bootstrapped" and result.run.config.model.name == "scratch"
+
+
+def test_the_folder_is_a_source_like_any_other_that_says_where_each_text_is_from(result, done):
+    rows = [json.loads(line) for line in (result.folder / "train.jsonl").read_text().splitlines()]
+    assert all(row.keys() == {"image", "caption", "origin", "match"} for row in rows)
+    assert {row["origin"] for row in rows} == {"web", "synthetic", "human"}
+    data = load_splits(result.run.config)
+    assert len(data["train"]) == len(rows) == sum(text["kept"] for text in result.texts) + 2 * IMAGES["train"]
+    assert {row["origin"] for split in ("validation", "test") for row in data[split].rows} == {"human"}
+    synthetic = sum(row["origin"] == "synthetic" for row in rows)
+    card = (result.folder / "README.md").read_text()
+    assert f"{synthetic:,} of the {len(rows):,} texts" in card and "written by a model" in card
+    assert str(done[0]) not in card
+
+
+def test_no_truth_is_given_away_and_every_text_is_judged(result):
+    assert not (set(["fault", "truth", "right"]) & set(load_splits(result.run.config)["train"].columns))
+    web = [text for text in result.texts if text["origin"] == "web"]
+    assert len(web) == 2 * IMAGES["train"] and all(0 <= text["match"] <= 1 for text in result.texts)
+    assert sum(not text["right"] for text in web) == round(0.4 * len(web))
+    assert len({text["id"] for text in result.texts}) == len(result.texts)
+
+
+def test_numbers_have_intervals_and_are_told_by_fault(result):
+    scores = result.rounds[-1]["scores"]
+    assert scores["kept"]["web"]["value"] == 1.0 and scores["filter"]["web"]["recall"]["value"] == 1.0
+    assert scores["filter"]["web"]["precision"]["value"] == pytest.approx(14 / 24)
+    assert {"none", "other picture"} <= scores["by_fault"].keys()
+    assert scores["by_fault"]["other picture"]["auroc"]["low"] is not None
+    assert scores["said"]["web, kept"]["terms_recalled"]["n"] == 24
+
+
+def test_again_nothing_is_trained_written_or_judged(result, done, monkeypatch):
+    monkeypatch.setattr("blipvqa.bootstrapping.candidates.predict", lambda *_: pytest.fail("written again"))
+    monkeypatch.setattr("blipvqa.bootstrapping.candidates.match_pairs", lambda *_: pytest.fail("judged again"))
+    monkeypatch.setattr("blipvqa.training.loop.FineTuning.train", lambda *_: pytest.fail("trained again"))
+    before = (result.folder / "train.jsonl").stat()
+    assert bootstrap(done[1], resamples=20, progress=False).texts == result.texts
+    assert (result.folder / "train.jsonl").stat().st_mtime_ns == before.st_mtime_ns
+    assert load_bootstrapped(done[1]).rounds == result.rounds
+
+
+def test_other_settings_are_not_shown_as_these(result, done):
+    with pytest.raises(ConfigError, match=r"bootstrap\.threshold: 0\.0 -> 0\.5"):
+        load_bootstrapped(small(bootstrap__threshold=0.5))
+    with pytest.raises(RunError, match="run notebook 08"):
+        load_bootstrapped(small("none"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"bootstrap__clean": {}}, "bootstrap.clean says nothing"),
+        ({"bootstrap__captioner": {"train.epohcs": 1}}, "did you mean train.epochs"),
+        ({"bootstrap__clean": {"sauce": "x"}}, "data.sauce"),
+        ({"bootstrap__write": "beam", "bootstrap__captions": 2}, "beam search writes one caption"),
+        ({"task": "caption"}, "bootstrap.clean needs task: pretrain"),
+    ],
+)
+def test_impossible_settings_are_refused_before_anything_slow(root, wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        plan(small(**wrong))
+    assert not (root / "outputs").exists()
