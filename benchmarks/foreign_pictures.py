@@ -18,8 +18,9 @@ import torch
 from blipvqa import load_config, load_model, load_splits, run_config
 from blipvqa.config.reading import with_overrides
 from blipvqa.data.corruptions import CORRUPTIONS, corrupt
+from blipvqa.models.towers import picture_features
 from blipvqa.numbers.grouping import rows_by
-from blipvqa.vqa.foreign import fit_gate, picture_features
+from blipvqa.vqa.foreign import fit_gate
 
 
 def pictures(splits, split: str) -> dict[str, torch.Tensor]:

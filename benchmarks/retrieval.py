@@ -20,9 +20,9 @@ import torch
 from transformers import BlipConfig, BlipForImageTextRetrieval
 
 from blipvqa.models.retriever import BlipForRetrieval
+from blipvqa.numbers.nearest import nearest
 from blipvqa.retrieval.encoding import EncodedPictures, encode_texts, match
 from blipvqa.retrieval.gallery import Gallery
-from blipvqa.retrieval.nearest import nearest
 from blipvqa.retrieval.searches import search_both_ways
 
 SIZES = {  # picture's side, words of a text, and the sizes of Salesforce/blip-itm-base-coco and of the demo

@@ -65,6 +65,7 @@ def test_metrics_hold_numbers_intervals_and_what_needs_no_picture(run):
     assert scores["overall"]["cider_d"]["n"] == 6
     assert scores["overall"]["bleu_1"]["low"] <= scores["overall"]["bleu_1"]["value"]
     assert scores["baseline_caption"] and scores["baseline"]["bleu_1"]["value"] > 0
+    assert scores["nearest"]["cider_d"]["n"] == scores["above_nearest"]["n"] == 6
     assert {"exchanged", "needs_picture", "start", "by"} <= scores.keys() and "stain" in scores["by"]
     assert scores["start"]["bleu_1"]["value"] < scores["overall"]["bleu_1"]["value"]
 

@@ -5,10 +5,12 @@ import math
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sacrebleu.metrics import BLEU
 
 from blipvqa.captions.cider import cider_d, rouge_l
+from blipvqa.captions.neighbours import nearest_others
 from blipvqa.captions.scores import commonest_caption, exchanged, score
 from blipvqa.captions.terms import Finder, load_terms
 from blipvqa.config.knobs import ConfigError
@@ -194,3 +196,23 @@ def test_cider_and_rouge_are_those_of_pycocoevalcap_itself():
     for words, texts in zip(predicted, references, strict=True):
         expected = Rouge().calc_score([" ".join(words)], [" ".join(text) for text in texts])
         assert rouge_l(words, texts) == pytest.approx(expected, abs=1e-6)
+
+
+def test_captions_that_a_search_reaches_too_are_warned_of():
+    organs = ["lung", "liver", "brain", "heart", "skin", "bone", "eye", "nerve"]
+    rows = predictions((f"image of the {organ}", [f"image of the {organ}"]) for organ in organs)
+    right = {row["image_id"]: row["references"][0] for row in rows}
+    wrong = dict.fromkeys(right, "image of the tongue")
+    for nearest, warned in ((right, True), (wrong, False)):
+        scores = score(rows, nearest=nearest, bootstrap=Bootstrap(resamples=200))
+        assert any("found and not written" in line for line in scores["warnings"]) == warned
+        assert (scores["above_nearest"]["difference"] > 0) != warned
+    assert scores["nearest"]["exact_match"]["value"] == 0
+
+
+def test_a_picture_is_never_its_own_nearest_neighbour():
+    features = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [-1.0, 0.2]], np.float32)
+    ids = ["a", "b", "c", "d"]
+    assert nearest_others(ids, features, ids, features)[:2] == ["b", "a"]
+    assert nearest_others(["new", "a"], features[[3, 0]], ids, features) == ["d", "b"]
+    assert nearest_others(["a"], features[:1], ["a"], features[:1]) == [None]

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from blipvqa.retrieval import nearest as blocks
+from blipvqa.numbers import nearest as blocks
+from blipvqa.numbers.nearest import nearest
 from blipvqa.retrieval.gallery import Gallery
-from blipvqa.retrieval.nearest import nearest
 
 
 def rows(*pairs):

@@ -13,8 +13,8 @@ from PIL import Image
 from blipvqa import Run, evaluate, load_config, load_splits, make_index, search
 from blipvqa.data.formats import SourceError
 from blipvqa.errors import InputError
+from blipvqa.numbers import nearest
 from blipvqa.page.answers import NEAREST, Answers
-from blipvqa.retrieval import nearest
 from blipvqa.retrieval import search as searching
 from blipvqa.retrieval.matching import look_at_pair
 from blipvqa.retrieval.pictures import worst_and_best

@@ -3,6 +3,7 @@
 - `task`: what the training loop is handed
 - `batches`: rows to a batch
 - `predictions`: a model and a split to captions; and a caption of one's own picture, with where each word looked
+- `neighbours`: the captions of the most similar training pictures
 - `terms`: things that captions name
 - `cider`: CIDEr-D and ROUGE-L
 - `measures`: what is counted of each described picture

@@ -51,17 +51,17 @@ def _numbers(scores: Mapping) -> str:
             number(entry),
             interval(entry),
             count(entry),
-            number(scores.get("baseline", {}).get(name)),
-            number(scores.get("exchanged", {}).get(name)),
+            *(number(scores.get(column, {}).get(name)) for column in ("baseline", "nearest", "exchanged")),
         )
         for name, title in HEADLINE.items()
         if (entry := scores["overall"].get(name)) and entry["value"] is not None
     ]
-    head = ["", "value", "95 % interval", "pictures", "commonest caption", "other pictures"]
+    head = ["", "value", "95 % interval", "pictures", "commonest caption", "nearest picture's", "other pictures"]
     return f"""## Numbers on {scores["split"]}
 
-95 % intervals are bootstrapped over images. The last two columns need no picture: the commonest caption of train for
-every picture, and the model's captions each under another picture.
+95 % intervals are bootstrapped over images. The last three columns write nothing: the commonest caption of train for
+every picture, the caption of the training picture that looks most alike, and the model's captions each under another
+picture.
 
 {markdown_table(head, rows)}"""
 

@@ -1,12 +1,14 @@
 """`evaluate` for captions: a trained run's captions on a held-out split, and every number that follows from them.
 
-Beside the score stand what needs no picture (the commonest caption, the captions under other pictures) and the weights
-training began with. Captions are written once and stored; all numbers are computed from them.
+Beside the score stand what needs no picture (the commonest caption, the captions under other pictures), what a search
+reaches (the captions of train's nearest pictures) and the weights training began with. Captions are written once and
+stored; all numbers are computed from them.
 """
 
 from __future__ import annotations
 
 from blipvqa.captions.card import write_card
+from blipvqa.captions.neighbours import nearest_captions
 from blipvqa.captions.predictions import Prediction, predict
 from blipvqa.captions.scores import score
 from blipvqa.captions.terms import load_terms
@@ -46,6 +48,7 @@ def evaluate(
                 terms=terms,
                 bootstrap=bootstrap,
                 seed=config.seed,
+                nearest=nearest_captions(config, trained, models),
             )
         )
         if start:

@@ -11,7 +11,7 @@ from blipvqa.captions.measures import MEASURES
 from blipvqa.captions.titles import SHARES
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages import plots
-from blipvqa.pages.figures import BLUE, GREEN, GREY, ORANGE
+from blipvqa.pages.figures import BLUE, GREEN, GREY, ORANGE, YELLOW
 from blipvqa.text import words
 
 HISTORY = {name: MEASURES.title(name) for name in ("bleu_4", "terms_recalled", "terms_invented")}
@@ -37,13 +37,14 @@ def plot_history(run, reference: str | None = None) -> Figure:
 
 
 def plot_metrics(scores: Mapping) -> Figure:
-    """The measures that lie between 0 and 1, with intervals, beside what needs no picture."""
+    """The measures that lie between 0 and 1, with intervals, beside what writes no caption or needs no picture."""
     names = [name for name in SHARES if scores["overall"].get(name, {}).get("value") is not None]
     columns = (
-        ("this run", BLUE, -0.2, scores["overall"]),
-        ("other pictures", ORANGE, -0.05, scores.get("exchanged", {})),
-        ("commonest caption", GREY, 0.1, scores.get("baseline", {})),
-        ("before training", GREEN, 0.25, scores.get("start", {})),
+        ("this run", BLUE, -0.24, scores["overall"]),
+        ("nearest picture's caption", YELLOW, -0.12, scores.get("nearest", {})),
+        ("other pictures", ORANGE, 0.0, scores.get("exchanged", {})),
+        ("commonest caption", GREY, 0.12, scores.get("baseline", {})),
+        ("before training", GREEN, 0.24, scores.get("start", {})),
     )
     series = [
         (legend, colour, shift, [entries.get(name) for name in names]) for legend, colour, shift, entries in columns

@@ -59,7 +59,12 @@ def _looking(scores: Mapping) -> Section:
         f"{number(needs, 'b')}: {number(needs, 'difference', sign=True)} ({interval(needs, sign=True)}) needs the "
         f"picture. The commonest caption of train, which sees none, is “{scores['baseline_caption']}”."
     )
-    return section("Does it look at the picture?", paragraph(text))
+    above = scores.get("above_nearest")
+    searched = above and (
+        f"Without writing anything, the captions of train's nearest pictures have {number(above, 'a')}: the model's "
+        f"have {number(above, 'difference', sign=True)} ({interval(above, sign=True)}) against them."
+    )
+    return section("Does it look at the picture?", paragraph(text), *([paragraph(searched)] if searched else []))
 
 
 def _gallery(run: Run, dataset: VQADataset, predictions: Sequence[Mapping]) -> tuple[Section, Section]:

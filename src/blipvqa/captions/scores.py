@@ -32,6 +32,8 @@ class Scores(TypedDict, total=False):
     by: dict[str, dict[str, dict[str, Estimate]]]  # by column, level (the largest first) and measure
     baseline: dict[str, Estimate]  # the commonest caption of train, for every picture
     baseline_caption: str
+    nearest: dict[str, Estimate]  # the caption of train's nearest picture, for each picture
+    above_nearest: Difference  # CIDEr-D, the model's captions minus those
     exchanged: dict[str, Estimate]  # every caption scored as that of another picture
     needs_picture: Difference  # CIDEr-D, own picture minus exchanged
     warnings: list[str]
@@ -45,10 +47,12 @@ def score(
     terms: Terms = NO_TERMS,
     bootstrap: Bootstrap = BY_IMAGE,
     seed: int = 0,
+    nearest: Mapping[str, str] | None = None,
 ) -> Scores:
     """Every measure of `measures.MEASURES`, overall and by each column of `breakdown`, with 95 % intervals over images.
 
-    With the rows of `train`, their commonest caption is scored as baseline. Raises InputError where a prediction lacks
+    With the rows of `train`, their commonest caption is scored as baseline; with `nearest`, by image id the caption of
+    train's nearest picture, those captions too. Raises InputError where a prediction lacks
     a key, or ids repeat.
     """
     predictions = list(predictions)
@@ -68,6 +72,11 @@ def score(
         scores["baseline_caption"] = commonest_caption(train)
         blind = counts([{**row, "prediction": scores["baseline_caption"]} for row in predictions], terms)
         (scores["baseline"],) = estimate(blind, groups, [everything], MEASURES, names, bootstrap)
+    if nearest is not None and predictions:
+        near = counts([{**row, "prediction": nearest[row["image_id"]]} for row in predictions], terms)
+        (scores["nearest"],) = estimate(near, groups, [everything], MEASURES, names, bootstrap)
+        (compared,) = compare_counts(near, counted, groups, [everything], MEASURES, ["cider_d"], bootstrap)
+        scores["above_nearest"] = compared["cider_d"]
     if len({prediction["image_id"] for prediction in predictions}) > 1:
         other = counts(exchanged(predictions, seed), terms)
         (scores["exchanged"],) = estimate(other, groups, [everything], MEASURES, names, bootstrap)
@@ -111,6 +120,11 @@ def _warnings(scores: Scores, images: int) -> list[str]:
         warnings.append(
             f"CIDEr-D {overall['cider_d']['value']:.3f} is not above the {scores['baseline']['cider_d']['value']:.3f} "
             "of the commonest caption of train, which sees no picture"
+        )
+    if "nearest" in scores and overall["cider_d"]["value"] <= scores["nearest"]["cider_d"]["value"]:
+        warnings.append(
+            f"CIDEr-D {overall['cider_d']['value']:.3f} is not above the {scores['nearest']['cider_d']['value']:.3f} "
+            "of the captions of train's nearest pictures, which are found and not written"
         )
     needs = scores.get("needs_picture")
     if needs and not (needs["real"] and needs["difference"] > 0):

@@ -17,6 +17,7 @@ def metrics_table(scores: Mapping) -> Html:
     """The headline: each number with its 95 % interval and count, and beside it what needs no picture."""
     columns = {
         "commonest caption": scores.get("baseline"),
+        "nearest picture's": scores.get("nearest"),
         "other pictures": scores.get("exchanged"),
         "before training": scores.get("start"),
     }

@@ -24,6 +24,7 @@ from blipvqa.data.images import ImageError, ImageStore, open_picture
 from blipvqa.data.medical_files import PictureFile, View, picture_id, picture_of
 from blipvqa.data.one_colour import one_colour_notes
 from blipvqa.data.rows import CheckedSplit
+from blipvqa.numbers.grouping import rows_by
 
 
 class Splits(dict):
@@ -83,6 +84,13 @@ class VQADataset(Dataset):
             {**row, "answer": draw.choice(row["answers"])} if row.get("answers") else row for row in self.rows
         ]
         return other
+
+    def row_of_picture(self, most: int | None = None, seed: int = 0) -> dict[str, int]:
+        """The first row of each picture by its id, or of `most` pictures drawn from the seed."""
+        first = {image_id: rows[0] for image_id, rows in rows_by(row["image_id"] for row in self.rows).items()}
+        if most is None or len(first) <= most:
+            return first
+        return {image_id: first[image_id] for image_id in random.Random(f"{seed}/gate").sample(sorted(first), most)}
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -13,8 +13,10 @@ Reference: salesforce/BLIP `models/med.py` and `models/vit.py`; `tests/models/te
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -104,6 +106,7 @@ def checkpointed(enabled: bool, function: Callable, *arguments):
 
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of every published BLIP (preprocessor_config.json)
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
+PICTURES_AT_ONCE = 16  # encoded for their features alone
 
 
 def normalized(pixels: Tensor) -> Tensor:
@@ -138,6 +141,16 @@ def _vision_layer(layer, x: Tensor, maps: list | None) -> Tensor:
     y = attend(query, key, value, dropout=dropout, maps=maps)
     x = x + attention.projection(y.transpose(1, 2).flatten(2))
     return x + layer.mlp(layer.layer_norm2(x))
+
+
+@torch.no_grad()
+def picture_features(model, pixels: Iterable[Tensor]) -> np.ndarray:
+    """Features `[N,D]` of pictures uint8 `[3,S,S]`: the mean of their patches, as a model's vision tower sees them."""
+    pixels, parts = iter(pixels), []
+    while batch := list(islice(pixels, PICTURES_AT_ONCE)):
+        states = image_states(model.vision_model, normalized(torch.stack(batch).to(model.device)))
+        parts.append(states[:, 1:].mean(1).float().cpu().numpy())
+    return np.concatenate(parts)
 
 
 # ------------------------------------------------------------------------------------------------ text towers

@@ -9,6 +9,7 @@
 - `classes`: macro F1 over classes
 - `comparison`: which differences between two matrices of counts are real, one by one and of many
 - `calibration`: whether a stated probability can be believed, and the fit that repairs it
+- `nearest`: the best candidates of each query by cosine, in blocks
 - `ranks`: retrieval: where the first right candidate of a query stands, and what chance alone would give
 - `conformal`: thresholds that cover, over groups of rows
 - `outliers`: how far a vector lies from a sample

@@ -29,10 +29,10 @@ from blipvqa.models.loading import load_model
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.models.weights import weights_digest
 from blipvqa.numbers.grouping import rows_by
+from blipvqa.numbers.nearest import Cells
 from blipvqa.retrieval.batches import text_tokens
 from blipvqa.retrieval.encoding import encode_texts
 from blipvqa.retrieval.feature_files import features_of, refuse_other_weights
-from blipvqa.retrieval.nearest import Cells
 from blipvqa.runs.files import remove, sweep, write_lines
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError

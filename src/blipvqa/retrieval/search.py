@@ -18,10 +18,10 @@ from torch import Tensor
 
 from blipvqa.data.images import open_picture, resize_image
 from blipvqa.errors import InputError
+from blipvqa.numbers.nearest import Cells, has_faiss, nearest
 from blipvqa.retrieval.batches import text_tokens
 from blipvqa.retrieval.encoding import EncodedPictures, encode_texts, match
 from blipvqa.retrieval.index import Index
-from blipvqa.retrieval.nearest import Cells, has_faiss, nearest
 
 EXACT = 1_000_000  # candidates
 

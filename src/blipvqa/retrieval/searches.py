@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from blipvqa.numbers.nearest import Nearest, nearest
 from blipvqa.numbers.ranks import shortlist_ranks
 from blipvqa.retrieval.gallery import Gallery
-from blipvqa.retrieval.nearest import Nearest, nearest
 
 SHOWN = 5  # the best of a search that are named, without matching too
 

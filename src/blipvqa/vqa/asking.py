@@ -20,13 +20,14 @@ from blipvqa.config.knobs import GenerateConfig
 from blipvqa.data.images import open_picture, resize_image
 from blipvqa.errors import InputError
 from blipvqa.models.folders import check_task
+from blipvqa.models.towers import picture_features
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.text import says_something
 from blipvqa.vqa.batches import VQACollator
 from blipvqa.vqa.calibration import stored_calibration
 from blipvqa.vqa.confidence import UNCERTAIN, abstain
 from blipvqa.vqa.conformal import RANKING, read_answer_sets, without_candidates
-from blipvqa.vqa.foreign import Gate, foreign_note, picture_features, stored_gate
+from blipvqa.vqa.foreign import Gate, foreign_note, stored_gate
 from blipvqa.vqa.pictures import answer_card
 from blipvqa.vqa.predictions import Answerer, Candidates
 from blipvqa.vqa.selective import threshold_in_force

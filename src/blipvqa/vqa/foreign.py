@@ -9,14 +9,12 @@ Notable:
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -25,11 +23,10 @@ from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.data.images import DECODER
 from blipvqa.models.devices import pick_device
 from blipvqa.models.folders import FOREIGN, ModelError, called
-from blipvqa.models.towers import image_states, normalized
+from blipvqa.models.towers import picture_features
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.models.weights import weights_digest
 from blipvqa.numbers.bootstrap import Bootstrap, estimate_mean
-from blipvqa.numbers.grouping import rows_by
 from blipvqa.numbers.outliers import distances, fit_spread
 from blipvqa.runs.files import remove, replacing
 from blipvqa.training.stored import ModelsOfRun, content_digest, stored
@@ -37,7 +34,6 @@ from blipvqa.vqa.answers import answered_right
 
 PASSES = 0.95  # share of validation's pictures that do
 FITTED_ON, CHECKED_ON = 1000, 500  # pictures of train and of validation: more take time and change little
-AT_ONCE = 16  # pictures
 OFTEN = 0.2  # share of foreign pictures in a split from which on it is warned of
 
 
@@ -52,16 +48,6 @@ class Gate:
     def unlike(self, features: np.ndarray) -> np.ndarray:
         """Distance over threshold `[N]` of pictures' features `[N,D]`: above 1 is foreign."""
         return distances(features, self.mean, self.whitening) / self.threshold
-
-
-def picture_features(model: BlipForVQA, pixels: Sequence[torch.Tensor]) -> np.ndarray:
-    """Features `[N,D]` of pictures uint8 `[3,S,S]`."""
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(pixels), AT_ONCE):
-            batch = torch.stack(list(pixels[start : start + AT_ONCE])).to(model.device)
-            parts.append(image_states(model.vision_model, normalized(batch))[:, 1:].mean(1).float().cpu().numpy())
-    return np.concatenate(parts)
 
 
 def fit_gate(train: np.ndarray, validation: np.ndarray) -> Gate:
@@ -128,9 +114,9 @@ def unlike_by_image(config: Config, models: ModelsOfRun, splits: Splits, split: 
     `folder` is the run's: answers are kept there, and the gate in its model.
     """
     used = {
-        "train": _first_rows(splits["train"], FITTED_ON, config.seed),
-        "validation": _first_rows(splits["validation"], CHECKED_ON, config.seed),
-        split: _first_rows(splits[split], None, config.seed),
+        "train": splits["train"].row_of_picture(FITTED_ON, config.seed),
+        "validation": splits["validation"].row_of_picture(CHECKED_ON, config.seed),
+        split: splits[split].row_of_picture(),
     }
     made_of = {
         "weights": models.digest(),
@@ -143,7 +129,7 @@ def unlike_by_image(config: Config, models: ModelsOfRun, splits: Splits, split: 
         model, _ = models.load()
         model.to(pick_device()).eval()
         features = {
-            name: picture_features(model, [splits[name].pixels(i) for i in rows.values()])
+            name: picture_features(model, (splits[name].pixels(i) for i in rows.values()))
             for name, rows in used.items()
         }
         gate = fit_gate(features["train"], features["validation"])
@@ -157,26 +143,14 @@ def unlike_by_image(config: Config, models: ModelsOfRun, splits: Splits, split: 
     return {row["image_id"]: row["unlike"] for row in stored(folder / "answers", name, made_of, measure)}
 
 
-def _first_rows(data: VQADataset, most: int | None, seed: int) -> dict[str, int]:
-    """A row of each picture, or of `most` pictures drawn from the seed."""
-    first = {image_id: rows[0] for image_id, rows in rows_by(row["image_id"] for row in data.rows).items()}
-    if most is None or len(first) <= most:
-        return first
-    return {image_id: first[image_id] for image_id in random.Random(f"{seed}/gate").sample(sorted(first), most)}
-
-
 def unlike_rows(model: BlipForVQA, dataset: VQADataset) -> list[float] | None:
     """How unlike train the picture of each row is; None where no gate lies beside the model."""
     gate = stored_gate(model)
     if gate is None:
         return None
-    first = _first_rows(dataset, None, 0)
-    unlike = {}
-    images = list(first)
-    for start in range(0, len(images), AT_ONCE):
-        part = images[start : start + AT_ONCE]
-        ratios = gate.unlike(picture_features(model, [dataset.pixels(first[image]) for image in part]))
-        unlike |= dict(zip(part, ratios.tolist(), strict=True))
+    first = dataset.row_of_picture()
+    ratios = gate.unlike(picture_features(model, (dataset.pixels(i) for i in first.values())))
+    unlike = dict(zip(first, ratios.tolist(), strict=True))
     return [unlike[row["image_id"]] for row in dataset.rows]
 
 
