@@ -5,6 +5,7 @@ difference hash of 256 bits that was used before (at most 16 differ) and by `dat
 random hashes, a tenth of them copies with up to 60 bits turned, against as many.
 
     .venv/bin/python benchmarks/look_alikes.py --vqa-rad ../shared/data/vqa-rad
+    .venv/bin/python benchmarks/look_alikes.py --vqa-rad ../shared/data/vqa-rad --many 5000
 """
 
 from __future__ import annotations
@@ -110,6 +111,23 @@ def seen(images: list[Image.Image], size: int) -> None:
     print(f"\nThe likest different pictures differ in {before.min()} bits before, {after.min()} now.")
 
 
+def many(images: list[Image.Image], size: int) -> None:
+    """How near the nearest of many different pictures lie: every pair is one that must not be called a copy."""
+    start = time.process_time()
+    hashes = np.stack([perceptual_hash(resize_image(image, size)) for image in images])
+    hashed = time.process_time() - start
+    nearest = np.zeros(257, int)  # pairs by the bits in which they differ
+    for k in range(len(hashes)):
+        nearest += np.bincount(bits(hashes[k], hashes[k + 1 :]), minlength=257)
+    start = time.process_time()
+    seen_pairs = sum(int((one < other).sum()) for one, other, _ in close_pairs(hashes, hashes, MOST_BITS))
+    looked_up = time.process_time() - start
+    below = ", ".join(f"{nearest[: most + 1].sum():,} at {most}" for most in (32, MOST_BITS, 64, 72, 80))
+    print(f"{len(hashes):,} pictures, {nearest.sum():,} pairs, in so many bits or fewer differ: {below}")
+    print(f"the nearest in {np.flatnonzero(nearest)[0]}; {seen_pairs} looked up at {MOST_BITS}")
+    print(f"{1000 * hashed / len(hashes):.2f} ms a picture to hash, {looked_up:.2f} s to look up all pairs")
+
+
 def timed(counts: list[int]) -> None:
     draw = np.random.default_rng(0)
     print("| pictures against as many | seconds of processor time | pairs | MiB more |\n| --- | --- | --- | --- |")
@@ -131,7 +149,16 @@ def main() -> None:
     parser.add_argument("--vqa-rad", help="a folder in the Hub's layout")
     parser.add_argument("--drawn", type=int, default=300, help="drawn pictures")
     parser.add_argument("--hashes", type=int, nargs="*", default=[1_000, 10_000, 30_000, 100_000])
+    parser.add_argument("--many", type=int, help="only the pairs of so many drawn pictures, and VQA-RAD's among them")
     arguments = parser.parse_args()
+    if arguments.many:
+        drawn = {"data.synthetic": {"images": {"train": arguments.many, "test": 10}, "size": 96}}
+        images = pictures(drawn | {"model.name": "scratch", "model.image_size": 64})
+        many(images, 64)
+        if arguments.vqa_rad:
+            radiographs = {"data.source": arguments.vqa_rad, "model.name": "scratch", "model.image_size": 384}
+            many(images + pictures(radiographs), 64)
+        return
     timed(arguments.hashes)
     sources = {"drawn tissue": {"data.synthetic": {"images": {"train": arguments.drawn, "test": 10}, "size": 96}}}
     if arguments.vqa_rad:

@@ -35,6 +35,7 @@ FLOORS = {
     "ensemble": 8,
     "sweep": 8,
     "board": 8,
+    "comparison": 8,
     "workflow": 8,
     "sharing": 8,
     "page": 8,

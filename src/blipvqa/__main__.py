@@ -100,8 +100,8 @@ def _run(options: argparse.Namespace) -> int:
         print(f"{options.folder}: {len(files)} files. cd {options.folder} && blipvqa run configs/demo.yaml")
         return 0
     if options.command == "compare":
+        from blipvqa.comparison import write_comparison
         from blipvqa.runs.run import Run
-        from blipvqa.vqa.comparison_page import write_comparison
 
         a, b = (Run(project_path("outputs") / name) for name in options.runs)
         print(f"open {write_comparison(a, b).relative_to(project_root())}")

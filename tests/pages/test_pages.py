@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from blipvqa import Run, evaluate, load_splits
+from blipvqa.comparison import write_comparison
 from blipvqa.config.knobs import ConfigError
 from blipvqa.pages import certainty, html, plots
 from blipvqa.pages.tables import settings_table
@@ -14,7 +15,6 @@ from blipvqa.runs.files import read_lines, write_lines
 from blipvqa.runs.run import RunError
 from blipvqa.tasks import write_report
 from blipvqa.vqa import figures, pictures
-from blipvqa.vqa.comparison_page import write_comparison
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> $\\frac{1}{2}$ \\(x\\) \u202egnp"
 
@@ -173,8 +173,9 @@ def test_two_runs_are_compared(done):
     write_lines(other.folder / "predictions-test.jsonl", [{**p, "prediction": p["answer"]} for p in predictions])
     (other.folder / "metrics-test.json").write_text(json.dumps(run.metrics("test")))
     page = write_comparison(run, other).read_text()
-    assert "Right in other only" in page
-    assert "Right in tiny only: 0" in page
+    assert "Better in tiny: 0" in page and "Better in other: " in page
+    assert "Another seed" in page and "Both trainings" in page and "its spread is not known" in page
+    assert "data:image/jpeg" in page.split("Better in other")[1]
     assert "The difference is real (p" in page and "generate.num_beams" in page and "train.epochs" not in page
     assert "further measures" in page and "By slice" in page
     assert page.count("<script") == 1  # the page's own

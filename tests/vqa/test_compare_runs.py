@@ -1,11 +1,15 @@
 """A difference between two runs is called real when it is, and only then."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
-from blipvqa.vqa.comparison import compare_runs
+from blipvqa.training.comparison import compare_predictions
+from blipvqa.vqa.comparison import QUESTIONS
+
+compare_runs = partial(compare_predictions, QUESTIONS)
 
 
 def run_of(right):
@@ -52,8 +56,8 @@ def test_five_changed_images_are_too_few_to_call_real():
 def test_which_questions_one_run_answers_and_the_other_does_not():
     a, b = run_of([1, 1, 0, 0]), run_of([1, 0, 1, 0])
     compared = compare_runs(a, list(reversed(b)))  # matched by id, not by position
-    assert (compared["only_a"], compared["only_b"]) == (["test/1"], ["test/2"])
-    assert (compared["both_right"], compared["both_wrong"]) == (1, 1)
+    assert (compared["better_a"], compared["better_b"]) == (["test/1"], ["test/2"])
+    assert (compared["equal"], compared["equal_value"]) == (2, 0.5)
 
 
 def test_measures_without_questions_are_null_and_json_stays_valid():

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from blipvqa import evaluate, fine_tune, load_splits
+from blipvqa.comparison import write_comparison
 from blipvqa.tasks import write_report
-from blipvqa.vqa.comparison_page import write_comparison
 from blipvqa.vqa.review import read_review, save_pictures, write_review
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from blipvqa.numbers.bootstrap import Bootstrap
-from blipvqa.vqa.comparison import HEADLINE_TEST, compare_runs
+from blipvqa.training.comparison import compare_predictions
+from blipvqa.vqa.comparison import QUESTIONS
 
 WORDS = ("renal cell carcinoma", "lung", "fat necrosis", "liver", "spleen of a child", "brain")
 SLOW = ((10, 7, 1000), (30, 7, 1000), (140, 7, 600), (858, 8, 100))  # images, questions an image, pages
@@ -37,13 +38,13 @@ def null_pages(images: int, questions: int, pages: int, resamples: int = 200) ->
     if each test stood by itself, and as the page says it."""
     generator, shares = np.random.default_rng(images), dict.fromkeys(("headline", "before", "measures", "slices"), 0.0)
     for seed in range(pages):
-        compared = compare_runs(
-            *null_runs(images, questions, generator), bootstrap=Bootstrap("image_id", resamples, seed)
+        compared = compare_predictions(
+            QUESTIONS, *null_runs(images, questions, generator), bootstrap=Bootstrap("image_id", resamples, seed)
         )
-        slices = [entry[HEADLINE_TEST] for levels in compared["by"].values() for entry in levels.values()]
+        slices = [entry["exact_match"] for levels in compared["by"].values() for entry in levels.values()]
         overall = dict(compared["overall"])
         tests = {"before": [{"real": (e["p"] or 1) < 0.05} for e in overall.values()]}
-        tests |= {"headline": [overall.pop(HEADLINE_TEST)], "measures": list(overall.values()), "slices": slices}
+        tests |= {"headline": [overall.pop("exact_match")], "measures": list(overall.values()), "slices": slices}
         for name, entries in tests.items():
             shares[name] += any(entry["real"] for entry in entries) / pages
     return shares

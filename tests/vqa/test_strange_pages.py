@@ -14,22 +14,22 @@ from matplotlib.text import Text
 from matplotlib.ticker import Locator
 
 from blipvqa import Run, load_splits, score
+from blipvqa.comparison import write_comparison
 from blipvqa.numbers.bootstrap import Bootstrap
-from blipvqa.pages import certainty, html
+from blipvqa.pages import certainty, html, plots
 from blipvqa.pages.figures import new_figure
 from blipvqa.pages.tables import confidence_table
 from blipvqa.runs.files import write_json, write_lines
 from blipvqa.tasks import write_report
 from blipvqa.vqa import figures, pictures, tables
 from blipvqa.vqa.card import write_card
-from blipvqa.vqa.comparison import compare_runs
-from blipvqa.vqa.comparison_page import write_comparison
 from blipvqa.vqa.confidence import fit_temperature, score_confidence
 from blipvqa.vqa.exchange import exchangeable
 from blipvqa.vqa.grounding import grounding
 from blipvqa.vqa.review import read_review, write_review
 from blipvqa.vqa.slices import slices
 
+EPOCH = {"type": "epoch", "epoch": 1, "train_loss": None, "loss": 1.0, "exact_match": 0.5}
 STRANGE = [
     "$\\frac{$",
     "$$",
@@ -89,7 +89,6 @@ def every_figure(predictions, scores):
     splits = {name: SimpleNamespace(rows=predictions) for name in ("train", "validation", "test", "$\\frac{$")}
     entry = scores["overall"]["exact_match"]
     stress = {"split": "$\\frac{$", "n": len(predictions), "clean": entry, "scores": {"$\\frac{$": {"1": entry}}}
-    compared = compare_runs(predictions, predictions, bootstrap=BOOTSTRAP)
     yield from (
         figures.plot_question_types(splits),
         figures.plot_lengths(splits),
@@ -103,19 +102,18 @@ def every_figure(predictions, scores):
         figures.plot_grounding({"by": scores["by"]}),
         figures.plot_stress(stress),
         figures.plot_confusion(scores["slices"]["confusion"]),
-        figures.plot_difference(compared, ("$\\frac{$", "_")),
+        plots.plot_difference({}, ("$\\frac{$", "_")),
+        plots.plot_histories({"$\\frac{$": [EPOCH], "_": []}, {"exact_match": "$$"}),
         certainty.plot_reliability(scores["confidence"]),
         certainty.plot_coverage(scores["confidence"]),
     )
 
 
 def every_table(predictions, scores):
-    compared = compare_runs(predictions, predictions, bootstrap=BOOTSTRAP)
     yield from (
         tables.metrics_table(scores),
         tables.by_table(scores),
         tables.more_tables(scores),
-        tables.differences_table(compared, ("$\\frac{$", "_")),
         tables.stress_table({"clean": scores["overall"]["exact_match"], "scores": {}}),
         confidence_table(scores["confidence"]),
         html.bullets(STRANGE),

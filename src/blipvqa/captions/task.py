@@ -5,11 +5,23 @@ from __future__ import annotations
 from blipvqa.captions.batches import collator_for
 from blipvqa.captions.card import write_card
 from blipvqa.captions.evaluation import evaluate
-from blipvqa.captions.measures import MEASURES
+from blipvqa.captions.measures import MEASURES, counts, measure_names
+from blipvqa.captions.terms import load_terms
 from blipvqa.captions.validation import Validation
 from blipvqa.config.knobs import TEXTS, Config
 from blipvqa.models.captioner import BlipForCaptioning
+from blipvqa.training.comparison import Comparing
 from blipvqa.training.task import Batch, Losses, Place, Task, Views, nothing_remembered
+
+CAPTIONS = Comparing(
+    measures=MEASURES,
+    counts=lambda predictions, config: counts(predictions, load_terms(config)),
+    names=lambda _predictions, config: measure_names(load_terms(config)),
+    headline="cider_d",
+    by_row="cider_d",
+    same=("image_id", "references"),
+    unit="pictures",
+)
 
 
 def losses(model: BlipForCaptioning, batch: Batch, _place: Place) -> Losses:
@@ -45,6 +57,7 @@ CAPTION = Task(
     write_card=write_card,
     evaluate=evaluate,
     views=views,
+    comparing=CAPTIONS,
     notebooks=("01_explore_data", "02_finetune", "06_captions"),
     headline=("cider_d", "bleu_4", "rouge_l", "terms_recalled", "terms_invented"),
 )

@@ -30,4 +30,6 @@ VIEWS = Views(
     plot_history=figures.plot_history,
     sample_progress=sample_progress,
     report=report,
+    asked=lambda row: [f"reference: {text}" for text in row["references"][:3]],
+    said=lambda row: row["prediction"] or "(empty)",
 )

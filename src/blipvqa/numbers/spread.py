@@ -35,3 +35,32 @@ def spread(values: Sequence[float | None]) -> Spread:
     half = student(n - 1) * sd / np.sqrt(n) if n >= FEWEST else None
     low, high = (None, None) if half is None else (float(mean - half), float(mean + half))
     return {"value": mean, "sd": sd, "n": n, "low": low, "high": high}
+
+
+class Shift(TypedDict):
+    """How far the means of two recipes lie apart, over their seeds."""
+
+    value: float
+    low: float
+    high: float
+
+
+def shift(a: Sequence[float | None], b: Sequence[float | None]) -> Shift | None:
+    """The mean of `b` minus that of `a` with Welch's 95 % interval (1947); None where either has fewer than FEWEST
+    seeds."""
+    one, other = spread(a), spread(b)
+    if min(one["n"], other["n"]) < FEWEST:
+        return None
+    errors = [each["sd"] ** 2 / each["n"] for each in (one, other)]
+    value = other["value"] - one["value"]
+    if not sum(errors):
+        return {"value": value, "low": value, "high": value}
+    degrees = sum(errors) ** 2 / sum(e**2 / (each["n"] - 1) for e, each in zip(errors, (one, other), strict=True))
+    half = student(round(degrees, 6)) * sum(errors) ** 0.5
+    return {"value": value, "low": float(value - half), "high": float(value + half)}
+
+
+def by_seed_alone(values: Sequence[float | None]) -> float | None:
+    """How far two further runs of one recipe lie apart in 95 of 100 cases; None with fewer than FEWEST seeds."""
+    over = spread(values)
+    return None if over["n"] < FEWEST else float(student(over["n"] - 1) * over["sd"] * np.sqrt(2))

@@ -76,6 +76,30 @@ def _draw_losses(axes: Axes, steps: Sequence[Mapping], epochs: Sequence[Mapping]
     legend(axes, fontsize=8)
 
 
+def plot_histories(histories: Mapping[str, Sequence[Mapping]], measures: Mapping[str, str]) -> Figure:
+    """Several runs' loss and validation score over epochs; the score is the first of `measures` (titles by name) that a
+    run has."""
+    figure, left, right = new_figure(2, width=11)
+    for (run, history), colour in zip(histories.items(), SERIES, strict=False):
+        epochs = [row for row in history if row["type"] == "epoch"]
+        for key, style, what in (("train_loss", "-", "train"), ("loss", "--", "validation")):
+            rows = [row for row in epochs if row.get(key) is not None]
+            x, y = [row["epoch"] for row in rows], [row[key] for row in rows]
+            left.plot(x, y, style, color=colour, label=f"{label(run)}, {what}")
+        name = next((name for name in measures if any(row.get(name) is not None for row in epochs)), None)
+        rows = [row for row in epochs if row.get(name) is not None]
+        if rows:
+            x, y = [row["epoch"] for row in rows], [row[name] for row in rows]
+            right.plot(x, y, "o-", ms=3, color=colour, label=f"{label(run)}: {measures[name]}")
+    for axes, title in ((left, "loss"), (right, "validation")):
+        heading(axes, title)
+        axes.set_xlabel("epoch")
+        legend(axes, fontsize=8)
+        if not axes.lines:
+            note(axes, "nothing logged yet")
+    return figure
+
+
 def read_reference(path: str) -> list[tuple[float, float]]:
     """(epoch, loss) of a reference curve. Raises ConfigError that says what is wrong with the file."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from blipvqa.numbers.spread import Spread, spread
+from blipvqa.numbers.spread import Spread, by_seed_alone, shift, spread
 from blipvqa.pages.html import Html
 from blipvqa.pages.page import Section, paragraph, section, wide
 from blipvqa.pages.tables import table
@@ -13,6 +13,10 @@ from blipvqa.runs.run import Run
 from blipvqa.runs.seeds import seeds_of
 
 LEFT_OUT = "The intervals of this page are of one trained model: they leave out that another seed gives another model. "
+LEFT_OUT_OF_BOTH = (
+    "The test and the intervals of this page are of two trained models. They leave out that another seed of either "
+    "gives another model."
+)
 NOT_KNOWN = "No other seed of this recipe lies in outputs/, so how much that is is not known; make sweep runs some."
 
 
@@ -32,6 +36,34 @@ def seeds_section(run: Run, titles: Mapping[str, str]) -> Section:
     text = f"{LEFT_OUT}Over {len(seeds)} seeds of this recipe on the same rows, {names}:"
     head = ["", "this run", "mean over seeds", "standard deviation", "95 % interval of the mean", "seeds"]
     return section("Another seed", paragraph(text), wide(table(head, rows)))
+
+
+def seeds_of_two(a: Run, b: Run, name: str, title: str) -> Section:
+    """What the interval and the test of two compared runs leave out: how far seeds of each lie apart in a measure."""
+    pools = [seeds_of(run) for run in (a, b)]
+    values = [[(each.scores["overall"].get(name) or {}).get("value") for each in pool] for pool in pools]
+    parts = [paragraph(LEFT_OUT_OF_BOTH)]
+    if b.name in [each.run.name for each in pools[0]]:
+        parts.append(paragraph("These two are seeds of one recipe: what is real between them is the luck of the seed."))
+    rows, said = [], []
+    for run, of_run in zip((a, b), values, strict=True):
+        over, apart = spread(of_run), by_seed_alone(of_run)
+        rows.append((run.name, number(over), number(over, "sd"), interval(over), over["n"]))
+        if apart is not None:
+            said.append(f"two runs of the recipe of {run.name} lie up to {apart:.3f} apart by their seeds alone")
+    between = shift(*values)
+    if between and len(said) == 2:
+        said.append(
+            f"over seeds {b.name} minus {a.name} is {number(between, sign=True)} ({interval(between, sign=True)}, "
+            "Welch)"
+        )
+    unknown = [run.name for run, of_run in zip((a, b), values, strict=True) if len(of_run) < 2]
+    if unknown:
+        said.append(f"of {' and '.join(unknown)} no other seed lies in outputs/, so its spread is not known")
+    if len(unknown) < 2:
+        head = [title, "mean over seeds", "standard deviation", "95 % interval of the mean", "seeds"]
+        parts.append(wide(table(head, rows)))
+    return section("Another seed", *parts, paragraph(f"{'; '.join(said)[:1].upper()}{'; '.join(said)[1:]}."))
 
 
 def spread_cell(over: Spread) -> Html:

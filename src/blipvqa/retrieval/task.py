@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from torch import Tensor
 
 from blipvqa.config.knobs import TEXTS, Config
@@ -9,9 +10,26 @@ from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.retrieval.batches import collator_for
 from blipvqa.retrieval.card import write_card
 from blipvqa.retrieval.evaluation import evaluate
-from blipvqa.retrieval.measures import MEASURES
+from blipvqa.retrieval.measures import MEASURES, check_predictions, counts
 from blipvqa.retrieval.validation import Validation
+from blipvqa.training.comparison import Comparing
 from blipvqa.training.task import Batch, Losses, Place, Task, Views
+
+
+def _counts(predictions, _config: Config | None) -> np.ndarray:
+    check_predictions(predictions)
+    return counts(predictions)
+
+
+SEARCHES = Comparing(
+    measures=MEASURES,
+    counts=_counts,
+    names=lambda _predictions, _config: MEASURES,
+    headline="r_mean",
+    by_row="img_r1",
+    same=("image_id", "caption"),
+    unit="texts",
+)
 
 
 def losses(model: BlipForRetrieval, batch: Batch, place: Place) -> Losses:
@@ -52,5 +70,6 @@ RETRIEVAL = Task(
     write_card=write_card,
     evaluate=evaluate,
     views=views,
+    comparing=SEARCHES,
     notebooks=("01_explore_data", "02_finetune", "07_retrieval"),
 )

@@ -30,4 +30,6 @@ VIEWS = Views(
     plot_history=figures.plot_history,
     sample_progress=sample_progress,
     report=report,
+    asked=lambda row: (row["caption"],),
+    said=lambda row: f"picture number {row['img']['rank']}",
 )

@@ -5,5 +5,6 @@ step), `stopping` and `interrupts` (why a run stops early), `optimizer` (which w
 `progress` (how far it is, and the best epoch), `record` (what training leaves in the run folder), `checkpoints`
 (weights and position that a kill cannot harm), `settings` (what is refused before anything slow), `accelerator` (device
 and precision, whatever the environment holds), `trained` (the doors to a trained run:
-its settings and its data are what made it), `stored` (what its model said, kept as long as what made it stays equal).
+its settings and its data are what made it), `stored` (what its model said, kept as long as what made it stays equal),
+`comparison` (two runs on the same rows, measure by measure and row by row).
 """

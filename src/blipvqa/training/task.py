@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from blipvqa.config.knobs import Config
 from blipvqa.runs.run import Run
+from blipvqa.training.comparison import Comparing
 
 Batch = dict[str, Tensor]
 
@@ -58,6 +59,8 @@ class Views:
     plot_history: Callable[..., Any]  # (run, reference curve): loss, scores, speed
     sample_progress: Callable[..., Any]  # (run, validation): the same rows before training and after epochs
     report: Callable[[Any], str]  # (training.trained.Results): the page
+    asked: Callable[[Mapping], Sequence[str]]  # (prediction): what it is about, and what is right; the picture apart
+    said: Callable[[Mapping], str]  # (prediction): what the model made of it
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Task:
     write_card: Callable[[Run], None]  # the model card, from what the run folder holds
     evaluate: Callable[..., Run]  # (config, split, **options): predictions and metrics of a trained run
     views: Callable[[], Views]  # how it is looked at; a call, so that no figure is loaded before one is drawn
+    comparing: Comparing  # what two runs are compared by; tasks that share it can be compared with each other
     notebooks: tuple[str, ...]  # what `make run` executes, in order
     headline: tuple[str, ...] = ()  # names of `measures` that the board of all runs shows; empty: the first four
 

@@ -29,7 +29,7 @@
 - `consistency`: whether answers to them hold together
 - `slices`: where a model fails
 - `subgroups`: gaps between the levels of each breakdown column
-- `comparison`: which differences between two runs are real
+- `comparison`: what two runs are compared by
 - `notes`: what is known to be wrong with a data set
 - `stress`: the score against corrupted pictures
 - `explanations`: which part of a picture moved an answer
@@ -41,7 +41,6 @@
 - `sections`: sections of the report on whether, and for whom, answers can be relied on
 - `report`: `report.html` of a run
 - `views`: what notebooks 01 and 02 show of questions
-- `comparison_page`: the page that compares two runs
 - `others`: predictions of other programs, read and written
 - `scoring_others`: a run folder of them, with the whole page
 - `card`: the model card

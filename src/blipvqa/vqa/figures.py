@@ -149,10 +149,3 @@ def plot_confusion(confusion: Mapping) -> Figure:
     """What was answered where the commonest answers were right (`metrics["slices"]["confusion"]`)."""
     title = "commonest answers: what was said instead"
     return plots.plot_matrix(confusion["counts"], confusion["answers"], confusion["predicted"], title)
-
-
-def plot_difference(compared: Mapping, names: tuple[str, str]) -> Figure:
-    """Differences between two runs on the same questions, with paired intervals (`comparison.compare_runs`)."""
-    overall = compared["overall"]
-    compared_names = [name for name in HEADLINE if overall.get(name, {}).get("difference") is not None]
-    return plots.plot_difference({HEADLINE[name]: overall[name] for name in compared_names}, names)

@@ -16,11 +16,11 @@ from typing import TypedDict
 import numpy as np
 
 from blipvqa.numbers.bootstrap import Bootstrap, Estimate, estimate_mean
-from blipvqa.numbers.comparison import Difference
+from blipvqa.numbers.comparison import Difference, compare_counts
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import normalize, same_text
 from blipvqa.vqa.answers import Prediction, answered_right, question_type, spelled_answers
-from blipvqa.vqa.comparison import compare_runs
+from blipvqa.vqa.measures import MEASURES, counts
 from blipvqa.vqa.scores import score
 
 SMALL_RELIANCE = 0.05  # an exact match that the picture adds surely less to does not need it
@@ -57,7 +57,16 @@ def grounding(
         before, after = (own, predictions) if predictions is not None else ([], [])
         scores = score(after, bootstrap=bootstrap)
         parts[name] = {key: scores[key] for key in ("overall", "by")}
-        parts["gap"][name] = compare_runs(after, before, bootstrap=bootstrap)["overall"]["exact_match"]
+        (gap,) = compare_counts(
+            counts(after),
+            counts(before),
+            bootstrap.groups_of(before),
+            [np.arange(len(before))],
+            MEASURES,
+            ["exact_match"],
+            bootstrap,
+        )
+        parts["gap"][name] = gap["exact_match"]
         pairs = zip(before, after, strict=True)
         changed = [not same_text(one["prediction"], other["prediction"]) for one, other in pairs]
         parts["sensitivity"][name] = estimate_mean(changed, bootstrap.groups_of(before), bootstrap)

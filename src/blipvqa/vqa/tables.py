@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from blipvqa.pages.html import Html, join
-from blipvqa.pages.tables import differences_table as table_of_differences
 from blipvqa.pages.tables import measures_table, table, titled
 from blipvqa.pages.wording import count, interval, number, share
 from blipvqa.vqa.baselines import TITLES
@@ -219,25 +218,6 @@ def more_tables(scores: Mapping) -> Html:
         by_frequency = slice_table(slices["answer_frequency"], "in train", unit)
         parts.append(titled("Open answers by how often train has them", by_frequency))
     return join([*parts, titled("Commonest mistakes", mistakes_table(slices["mistakes"]))])
-
-
-def differences_table(compared: Mapping, names: tuple[str, str]) -> Html:
-    """Every measure of two runs side by side (`comparison.compare_runs`), the headline test first."""
-    differences = {spoken(name): entry for name, entry in compared["overall"].items()}
-    differences = {title: entry for title, entry in differences.items() if entry["difference"] is not None}
-    return table_of_differences(differences, names, unit="questions")
-
-
-def slice_differences_table(compared: Mapping, names: tuple[str, str], most: int = 20) -> Html:
-    """Exact match of two runs in the slices that differ most surely (`comparison.compare_runs`)."""
-    slices = {
-        f"{spoken(axis)}: {level}": entry["exact_match"]
-        for axis, levels in compared["by"].items()
-        for level, entry in levels.items()
-        if entry["exact_match"]["p"] is not None
-    }
-    surest = sorted(slices, key=lambda name: (slices[name]["p"], -abs(slices[name]["difference"])))[:most]
-    return table_of_differences({name: slices[name] for name in surest}, names, unit="questions")
 
 
 def stress_table(scores: Mapping) -> Html:

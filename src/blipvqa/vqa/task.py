@@ -7,6 +7,7 @@ from blipvqa.models.vqa import BlipForVQA
 from blipvqa.training.task import Batch, Losses, Place, Task, Views, nothing_remembered
 from blipvqa.vqa.batches import training_collator
 from blipvqa.vqa.card import write_card
+from blipvqa.vqa.comparison import QUESTIONS
 from blipvqa.vqa.evaluation import evaluate
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.titles import SHOWN_FIRST
@@ -46,6 +47,7 @@ VQA = Task(
     write_card=write_card,
     evaluate=evaluate,
     views=views,
+    comparing=QUESTIONS,
     notebooks=("01_explore_data", "02_finetune", "03_evaluate", "04_inspect_predictions"),
     headline=SHOWN_FIRST,
 )

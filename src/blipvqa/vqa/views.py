@@ -9,6 +9,7 @@ from blipvqa.pages.html import Html, bullets, drawing, join
 from blipvqa.pages.tables import split_table, titled
 from blipvqa.training.task import Views
 from blipvqa.vqa import figures
+from blipvqa.vqa.answers import actual_answer
 from blipvqa.vqa.notes import answer_notes
 from blipvqa.vqa.pictures import sample_grid, sample_progress
 from blipvqa.vqa.report import report
@@ -33,4 +34,6 @@ VIEWS = Views(
     plot_history=figures.plot_history,
     sample_progress=sample_progress,
     report=report,
+    asked=lambda row: (row["question"], f"actual: {actual_answer(row)}"),
+    said=lambda row: row["prediction"] or "(empty)",
 )
