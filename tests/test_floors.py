@@ -19,6 +19,7 @@ FLOORS = {
     "config": 1,
     "text": 1,
     "hub": 1,
+    "bars": 1,
     "numbers": 2,
     "runs": 2,
     "models": 2,

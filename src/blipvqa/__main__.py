@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     predict = commands.add_parser("predict", help="answer a table, or a folder of pictures, of your own")
     predict.add_argument("--name", help="the run's name; by default demo")
     predict.add_argument("--input", required=True, help="a table with image and question, or a folder of pictures")
-    predict.add_argument("--output", required=True, help="the .csv or .jsonl to write")
+    predict.add_argument("--output", required=True, help="the .csv, .xlsx or .jsonl to write")
     predict.add_argument("--questions", help="for a folder: a text file with one question a line")
     predict.add_argument("--skip", action="store_true", help="leave out rows that cannot be asked, and name them")
     predict.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. generate.uncertain_below=0.5")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blipvqa.pages.spreadsheets import guard, unguard
+from blipvqa.data.sheets import sheet_rows
+from blipvqa.pages.spreadsheets import guard, unguard, write_workbook
 
 SIGNS = "=+-@＝＋－＠"
 ATTACKS = [
@@ -56,3 +57,13 @@ def test_the_text_comes_back_unchanged(text):
 @pytest.mark.parametrize("text", ["yes", "t-cell", "3 cm", "x=1", "'flea bitten kidney '", "marked - yes", "a; b", ""])
 def test_ordinary_text_is_left_alone(text):
     assert guard(text) == text
+
+
+def test_an_excel_file_gives_back_what_was_written_but_for_what_xml_cannot_hold(tmp_path):
+    texts = [*ATTACKS, "1.2", "3-4", "001", "TRUE", " a ", "naïve 🩻", "x" * 40_000, "bell\x07 \ud800 \x00end", "a\nb"]
+    write_workbook(tmp_path / "a.xlsx", ["text", "number"], [[text, -5] for text in texts] + [[None, float("nan")]])
+    (_, *rows) = (cells for _, cells in sheet_rows(tmp_path / "a.xlsx"))
+    back = [row[0] for row in rows]
+    assert back[:-4] == texts[:-3]
+    assert back[-4:] == ["x" * 32_767, "bell\ufffd \ufffd \ufffdend", "a\nb", ""]
+    assert {row[1] for row in rows} == {"-5", "nan"}

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import openpyxl
 import pytest
 
 from blipvqa import answer_all, load_splits
@@ -131,8 +132,8 @@ def test_nothing_of_ones_own_is_overwritten(done, table, tmp_path):
         output.exists() or output.write_text(json.dumps({"image": "a"}) + "\n", encoding="utf-8")
         with pytest.raises(InputError, match="no answers of ours"):
             answer_all(done, table, output, progress=False)
-    with pytest.raises(InputError, match=r"\.csv or \.jsonl"):
-        answer_all(done, table, tmp_path / "out.xlsx", progress=False)
+    with pytest.raises(InputError, match=r"\.csv, \.xlsx, \.jsonl"):
+        answer_all(done, table, tmp_path / "out.ods", progress=False)
     with pytest.raises(MissingFile, match="nowhere"):
         answer_all(done, "nowhere.csv", tmp_path / "out.csv", progress=False)
     again = answer_all(done, table, tmp_path / "again.csv", progress=False).read_bytes()
@@ -143,3 +144,23 @@ def test_ranked_answers_come_from_the_training_answers(done, table, tmp_path):
     config = with_overrides(done.as_dict(), {"generate.method": "rank"})
     answers = {row["answer"] for row in read_lines(answer_all(config, table, tmp_path / "out.jsonl", progress=False))}
     assert answers <= {row["answer"] for row in load_splits(done)["train"].rows}
+
+
+def test_an_excel_file_holds_the_same_cells_and_no_formula(done, table, tmp_path):
+    plain = answer_all(done, table, tmp_path / "out.jsonl", progress=False)
+    sheet = answer_all(done, table, tmp_path / "out.xlsx", progress=False)
+    (head, *rows) = openpyxl.load_workbook(sheet).active.iter_rows()
+    columns = [cell.value for cell in head]
+    assert columns[:5] == ["image", "question", "answer", "confidence", "withheld"]
+    for row, expected in zip(rows, read_lines(plain), strict=True):
+        values = {name: "" if cell.value is None else cell.value for name, cell in zip(columns, row, strict=True)}
+        texts = {name: value for name, value in expected.items() if not isinstance(value, float)}
+        assert texts == {name: values[name] for name in texts} and len(values) == len(expected)
+        assert values["confidence"] == pytest.approx(expected["confidence"])
+        assert not any(cell.data_type == "f" for cell in row) and values["case"].startswith("=c")
+    assert answer_all(done, table, sheet, progress=False) == sheet  # it is ours, and may be written again
+    own = openpyxl.Workbook()
+    own.active.append(["patient", "finding"])
+    own.save(tmp_path / "mine.xlsx")
+    with pytest.raises(InputError, match="no answers of ours"):
+        answer_all(done, table, tmp_path / "mine.xlsx", progress=False)

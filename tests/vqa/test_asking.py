@@ -1,10 +1,13 @@
 """`ask` states the confidence that an evaluation checked, without being told of it."""
 
+import io
 import json
 
+import numpy as np
 import pytest
 
 from blipvqa import ask, load_model, load_splits
+from blipvqa.errors import InputError
 from blipvqa.models.folders import ModelError
 from blipvqa.vqa.asking import Answer
 
@@ -39,3 +42,32 @@ def test_an_answer_shows_itself_with_its_picture_and_without_markup_from_the_que
     shown = Answer("yes", 0.97, "is <b> there?", picture)._repr_html_()
     assert "97% sure" in shown and "data:image/jpeg;base64," in shown and "&lt;b&gt;" in shown
     assert "sure" not in Answer("yes", None, "what?", picture)._repr_html_()
+
+
+def test_lists_of_pictures_in_every_form_and_of_questions_are_answered_all_of_all(done, tmp_path):
+    model, processor = load_model(str(done.folder / "model"))
+    data = load_splits(done)["test"]
+    pictures = [data.image(row) for row in range(0, len(data), len(data) // 4)][:4]
+    pictures[0].save(tmp_path / "path.png")
+    buffer = io.BytesIO()
+    pictures[1].save(buffer, "PNG")
+    forms = [tmp_path / "path.png", buffer.getvalue(), np.asarray(pictures[2]), pictures[3]]
+    questions = ["is there a gland?", "what is the stain?", "where is the pigment?"]
+    one_by_one = [ask(model, processor, picture, question) for picture in pictures for question in questions]
+    for batch_size in (5, 64):
+        settings = done.generate.model_copy(update={"batch_size": batch_size})
+        together = ask(model, processor, forms, tuple(questions), settings)
+        for alone, among in zip(one_by_one, together, strict=True):
+            assert (alone.answer, alone.question) == (among.answer, among.question)
+            assert among.confidence == pytest.approx(alone.confidence, abs=1e-4)
+            assert among.unlike == pytest.approx(alone.unlike, rel=1e-4)
+            assert among.image.tobytes() == alone.image.tobytes()
+    assert [answer.answer for answer in ask(model, processor, forms, questions[0])] == [
+        answer.answer for answer in one_by_one[::3]
+    ]
+    assert [str(a) for a in ask(model, processor, str(forms[0]), questions)] == [str(a) for a in one_by_one[:3]]
+    assert ask(model, processor, [], questions) == ask(model, processor, forms, []) == []
+    with pytest.raises(InputError, match="the question is empty: ' '"):
+        ask(model, processor, forms, ["what?", " "])
+    with pytest.raises(FileNotFoundError, match=r"none\.png"):
+        ask(model, processor, [forms[0], "none.png"], questions)

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from blipvqa.bars import progress_bar
 from blipvqa.captions.batches import collator_for, prompt_ids
 from blipvqa.config.knobs import CaptionConfig, Config
 from blipvqa.data.batches import batch_loader, loader_deaths_explained, workers_for
@@ -110,7 +110,7 @@ def predict(
     loader = batch_loader(dataset, collator_for(processor, config), batches, workers_for(config, device))
     written: list[dict] = []
     with torch.no_grad(), autocast(pick_precision(config.train.precision, device), device), loader_deaths_explained():
-        for firsts, batch in tqdm(
+        for firsts, batch in progress_bar(
             zip(batches, loader, strict=True),
             total=len(batches),
             desc=f"describe {dataset.split}",

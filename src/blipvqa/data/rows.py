@@ -16,8 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tqdm.auto import tqdm
-
+from blipvqa.bars import progress_bar
 from blipvqa.config.knobs import DataConfig
 from blipvqa.data.columns import ColumnNames
 from blipvqa.data.image_files import PictureFolder
@@ -216,7 +215,7 @@ class _Check:
         self.views = {row: view for row, view in views.items() if view != View()}
         looks = _Looks(self.store, self.raw.folder, self.views, self.files)
         image_ids: dict[int, str] = {}
-        bar = tqdm(total=len(rows), desc=f"read images of {self.split}", unit="row", leave=False, delay=2)
+        bar = progress_bar(total=len(rows), desc=f"read images of {self.split}", unit="row", leave=False, delay=2)
         with bar:
             for row, outcome in looks.at(zip(rows, self.raw.pictures.cells(rows), strict=True)):
                 bar.update()

@@ -1,6 +1,7 @@
-"""Cells of a CSV file that no spreadsheet calculates or dates, and the same cells read back as the text they were.
+"""Sheets of answers as CSV or Excel files, in which no cell is calculated or dated, and the same cells read back.
 
 Notable:
+- In an Excel file every text says that it is one. In a CSV file it cannot, and is guarded.
 - A program may split the file at another character than the comma: in much of Europe at the semicolon. A cell
   `fat;=1+1` then becomes two, and the second is a formula. Quotes do not help, because they no longer open a cell. So
   an apostrophe stands wherever a formula could begin: at the cell's start and after every character that may split it.
@@ -13,10 +14,12 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from blipvqa.errors import InputError
 from blipvqa.runs.files import replacing
 
 SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
@@ -33,6 +36,8 @@ _BEFORE_A_FORMULA = re.compile(_PLACES.format(""))
 _GUARDED = re.compile(_PLACES.format("'"))
 # dates, to a spreadsheet: "3-4", "1/2", in some countries "3.4", and the genes MARCH1 and SEPT9
 _MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+MOST_ROWS, LONGEST_CELL = 1_048_576, 32_767  # rows of a sheet and characters of a cell, by Excel's specification
 _DATE = re.compile(rf"[\s']*(?:\d+(?:\s*[-/.:]\s*\d+)+|{_MONTH}[ -]?\d+)\s*", re.IGNORECASE)
 
 
@@ -55,6 +60,40 @@ def write_sheet(path: str | Path, columns: Sequence[str], rows: Iterable[Sequenc
         writer = csv.writer(file)
         writer.writerow(map(_cell, columns))
         writer.writerows(map(_cell, row) for row in rows)
+
+
+def write_workbook(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """An Excel file of one sheet: a head that stays in sight, and each row's values. Raises InputError where the sheet
+    would be longer than Excel's."""
+    from openpyxl import Workbook  # half a second that most sheets do not need
+    from openpyxl.cell import WriteOnlyCell
+
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet("answers")
+    sheet.freeze_panes = "A2"
+
+    def cell(value):
+        if value is None or isinstance(value, int | float):
+            return value if value is None or math.isfinite(value) else str(value)
+        made = WriteOnlyCell(sheet, _text(value))
+        made.data_type = "s"  # "=1+1" would be a formula
+        return made
+
+    sheet.append([cell(name) for name in columns])
+    for count, row in enumerate(rows, 1):
+        if count >= MOST_ROWS:
+            raise InputError(
+                f"{Path(path).name}: a sheet of Excel has {MOST_ROWS:,} rows at most: write .csv or .jsonl"
+            )
+        sheet.append([cell(value) for value in row])
+    with replacing(path) as beside:
+        book.save(beside)
+
+
+def _text(value) -> str:
+    """A value as an Excel cell's text: characters that XML does not have are replaced, and what is too long is cut."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)[:LONGEST_CELL]
 
 
 def _cell(value) -> str:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from blipvqa.bars import progress_bar
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.retriever import BlipForRetrieval
@@ -52,7 +52,7 @@ class EncodedPictures:
         self.kept: list[Tensor] | None = []
         features, total = [], 0
         spans = _spans(count, size)
-        for rows in tqdm(spans, desc=progress, unit="batch", disable=progress is None, leave=False):
+        for rows in progress_bar(spans, desc=progress, unit="batch", disable=progress is None, leave=False):
             states = self._encode(list(range(count))[rows])
             features.append(model.picture_features(states).float())
             total += states.nbytes
@@ -104,7 +104,9 @@ def match(
     """
     logits = np.empty((len(pairs), 2), np.float32)
     device = model.device
-    for rows in tqdm(_spans(len(pairs), PAIRS), desc=progress, unit="batch", disable=progress is None, leave=False):
+    for rows in progress_bar(
+        _spans(len(pairs), PAIRS), desc=progress, unit="batch", disable=progress is None, leave=False
+    ):
         numbers, place = np.unique(pairs[rows, 0], return_inverse=True)
         texts = torch.from_numpy(pairs[rows, 1])
         mask = tokens["attention_mask"][texts]

@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from blipvqa.bars import progress_bar
 from blipvqa.runs.files import make_folder, remove, replacing, write_json
 from blipvqa.runs.run import RunError
 
@@ -66,7 +66,7 @@ def features_of(
             features[to], there[to] = values[rows], True
     missing = (~there).nonzero()[:, 0].tolist()
     parts = range(0, len(missing), PART)
-    for start in tqdm(parts, desc=progress, unit="part", disable=progress is None or not missing, leave=False):
+    for start in progress_bar(parts, desc=progress, unit="part", disable=progress is None or not missing, leave=False):
         rows = missing[start : start + PART]
         features[rows] = make(rows).float().cpu()
         with replacing(folder / f"{kind}-{number:06d}.safetensors") as beside:

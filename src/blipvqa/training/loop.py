@@ -16,8 +16,9 @@ from contextlib import nullcontext
 import torch
 from accelerate import Accelerator, notebook_launcher
 from accelerate.utils.memory import should_reduce_batch_size
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
+from blipvqa.bars import progress_bar
 from blipvqa.config.knobs import Config
 from blipvqa.data.augmentation import LightAugment
 from blipvqa.data.batches import batch_loader, epoch_order, epoch_plan, loader_deaths_explained, workers_for
@@ -118,7 +119,7 @@ class FineTuning:
         self.progress = self.record.resume(self.progress)
         self.record.environment(self.splits, self.collator)
         self.record.start_tracker()
-        bar = tqdm(
+        bar = progress_bar(
             total=self.steps,
             initial=self.progress.step,
             unit="step",

@@ -3,7 +3,7 @@
 Notable:
 - Answers come in the same batches of whole pictures as `predict` makes, each picture encoded once.
 - Each finished batch is added to `<output>.partial`. Killed and started again it goes on, with the batches that are
-  missing, and the sheet is the same, bit for bit. The sheet itself appears whole or not at all.
+  missing, and the sheet is the same, bit for bit (an Excel file, which holds its time, cell for cell). The sheet itself appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from blipvqa.config.paths import project_path
 from blipvqa.data.batches import whole_image_batches
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.data.images import DECODER
+from blipvqa.data.sheets import sheet_rows
+from blipvqa.data.split_names import SourceError
 from blipvqa.errors import InputError
 from blipvqa.models.folders import FOREIGN
 from blipvqa.models.loading import load_model
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.models.weights import weights_digest
-from blipvqa.pages.spreadsheets import write_sheet
+from blipvqa.pages.spreadsheets import write_sheet, write_workbook
 from blipvqa.runs.files import append_lines, make_folder, read_lines, write_lines
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run
@@ -36,6 +38,7 @@ from blipvqa.vqa.own_questions import left_out_note, own_questions
 from blipvqa.vqa.predictions import answer_batches, candidate_texts, load_candidates
 from blipvqa.vqa.selective import threshold_in_force
 
+OUTPUTS = (".csv", ".xlsx", ".jsonl")
 COLUMNS = ("image", "question", "answer", "confidence", "withheld")
 
 
@@ -48,7 +51,7 @@ def answer_all(
     skip: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Answer the questions of `source` with the run's model, and write `output`, a csv or jsonl file, in their order.
+    """Answer the questions of `source` with the run's model, and write `output`, csv, xlsx or jsonl, in their order.
 
     `source` is a table (csv, jsonl, json) with the columns `image` and `question`, or a folder of pictures, each of
     which is asked all `questions` (a list, or a text file). A row of the output has the picture's path as it was given,
@@ -90,14 +93,19 @@ def answer_all(
 
 def _refuse_output(output: Path, source: Path) -> None:
     """Raises InputError before anything slow: nobody's own file is replaced."""
-    if output.suffix.lower() not in (".csv", ".jsonl"):
-        raise InputError(f"output '{output.name}': answers are written as .csv or .jsonl")
+    if output.suffix.lower() not in OUTPUTS:
+        raise InputError(f"output '{output.name}': answers are written as {', '.join(OUTPUTS)}")
     if output.exists() and (output.resolve() == source.resolve() or not _is_ours(output)):
         raise InputError(f"output '{output.name}' is there and holds no answers of ours: give another name")
 
 
 def _is_ours(output: Path) -> bool:
     """Whether a file begins as `_write` begins it."""
+    if output.suffix.lower() == ".xlsx":
+        try:
+            return next(iter(sheet_rows(output)), (1, []))[1][: len(COLUMNS)] == list(COLUMNS)
+        except SourceError:
+            return False
     with open(output, encoding="utf-8-sig", errors="replace") as file:
         first = file.readline(1_000_000).rstrip("\n")
     if output.suffix.lower() == ".csv":
@@ -179,10 +187,13 @@ def _write(output: Path, dataset: VQADataset, predictions: list[dict], further: 
     )
     ours = [*COLUMNS, *further]
     columns = [*ours, *(f"{name} (data)" if name in ours else name for name in dataset.columns)]
-    if output.suffix.lower() == ".csv":
-        write_sheet(output, columns, rows)
-    else:
-        write_lines(output, (dict(zip(columns, row, strict=True)) for row in rows))
+    match output.suffix.lower():
+        case ".csv":
+            write_sheet(output, columns, rows)
+        case ".xlsx":
+            write_workbook(output, columns, rows)
+        case _:
+            write_lines(output, (dict(zip(columns, row, strict=True)) for row in rows))
 
 
 def _cell(value):

@@ -1,4 +1,4 @@
-"""`ask`: an answer to one question about one's own picture.
+"""`ask`: an answer to a question about one's own picture, or to many about many.
 
 Notable:
 - The confidence is the one that `evaluate` checked: its calibration lies beside the weights and is used by default.
@@ -7,7 +7,7 @@ Notable:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -63,17 +63,21 @@ class Answer:
         return self.answer == UNCERTAIN
 
 
+Picture = str | Path | bytes | np.ndarray | Image.Image
+
+
 def ask(
     model: BlipForVQA,
     processor,
-    image: str | Path | bytes | np.ndarray | Image.Image,
-    question: str,
+    image: Picture | Sequence[Picture],
+    question: str | Sequence[str],
     settings: GenerateConfig | None = None,
     calibration: Mapping | Literal["stored"] | None = "stored",
     gate: Gate | Literal["stored"] | None = "stored",
-) -> Answer:
-    """Answer one question about one's own picture: a file (from the project's root), its bytes, an array or a
-    Pillow picture, see `images.open_picture`.
+) -> Answer | list[Answer]:
+    """Answer a question about one's own picture: a file (from the project's root), its bytes, an array or a Pillow
+    picture, see `images.open_picture`. Of a list of pictures, of questions or of both it gives a list of answers, every
+    question about the first picture, then about the second; each picture is encoded once a batch.
 
     `settings` are a config's `generate`: its lengths, its beams and what it says of unsure answers hold (`selective`).
     The answer is generated; where the settings rank and the run was evaluated so, it is ranked. Of such a run it has an
@@ -82,33 +86,58 @@ def ask(
     None for the model's own probability. `gate` tells whether the picture is unlike those of training; by default it is
     the one that `evaluate` stored, which `stored_gate` reads once for many questions.
 
-    Raises ImageError for a file that is no picture, FileNotFoundError, and InputError for an empty question.
+    Raises ImageError for a file that is no picture, FileNotFoundError, and InputError for an empty question; in a list
+    for the first such, before anything is answered.
     """
-    if not says_something(question):
-        raise InputError(f"the question is empty: {question!r}")
-    picture = open_picture(image)
+    several = isinstance(image, list | tuple), isinstance(question, list | tuple)
+    questions = list(question) if several[1] else [question]
+    for text in questions:
+        if not (isinstance(text, str) and says_something(text)):
+            raise InputError(f"the question is empty: {text!r}")
+    pictures = [open_picture(one) for one in (image if several[0] else [image])]
     check_task(model, BlipForVQA, "ask")
-    size = processor.image_processor.size["height"]
-    item = {
-        "image_id": "own",
-        "question": question,
-        "answer": "",
-        "pixels": torch.from_numpy(resize_image(picture, size)),
-    }
-    positions = model.config.text_config.max_position_embeddings
-    batch = VQACollator(processor, max_question_tokens=min(positions, 512))([item])
     settings = settings or GenerateConfig()
     if calibration == "stored":
         calibration = stored_calibration(model)
-    threshold = threshold_in_force(settings, calibration)
+    gate = stored_gate(model) if gate == "stored" else gate
+    items = _items(pictures, questions, processor.image_processor.size["height"])
+    unlike = [None] * len(pictures)
+    if gate is not None and items:
+        features = picture_features(model, [item["pixels"] for item in items[:: len(questions)]])
+        unlike = gate.unlike(features).tolist()
+    answers = []
+    for start in range(0, len(items), settings.batch_size):
+        part = items[start : start + settings.batch_size]
+        answered = _answered(model, processor, part, settings, calibration)
+        for item, (prediction, answer_set) in zip(part, answered, strict=True):
+            said, of = (prediction["prediction"], prediction["confidence"]), item["picture"]
+            answers.append(Answer(*said, item["question"], pictures[of], answer_set, unlike[of]))
+    return answers if any(several) else answers[0]
+
+
+def _items(pictures: Sequence[Image.Image], questions: Sequence[str], size: int) -> list[dict]:
+    """A row for each question about each picture."""
+    pixels = [torch.from_numpy(resize_image(picture, size)) for picture in pictures]
+    return [
+        {"image_id": str(i), "picture": i, "question": question, "answer": "", "pixels": pixels[i]}
+        for i in range(len(pictures))
+        for question in questions
+    ]
+
+
+def _answered(
+    model: BlipForVQA, processor, items: list[dict], settings: GenerateConfig, calibration: Mapping | None
+) -> list[tuple[dict, list[str] | None]]:
+    """The prediction of each of a batch's items, and its answer set where there is one."""
+    positions = model.config.text_config.max_position_embeddings
+    batch = VQACollator(processor, max_question_tokens=min(positions, 512))(items)
     ranked, sets = _ranked(model, processor, batch)
     answered = ranked if ranked and settings.method == "rank" else Answerer(model.eval(), processor, settings)(batch)
-    (prediction,) = abstain(answered, threshold, calibration)
-    (ranked,) = without_candidates(ranked, sets) if ranked else [{}]
-    gate = stored_gate(model) if gate == "stored" else gate
-    unlike = None if gate is None else float(gate.unlike(picture_features(model, [item["pixels"]]))[0])
-    chosen = ranked.get("answer_set")
-    return Answer(prediction["prediction"], prediction["confidence"], question, picture, chosen, unlike)
+    predictions = abstain(answered, threshold_in_force(settings, calibration), calibration)
+    if not ranked:
+        return [(prediction, None) for prediction in predictions]
+    chosen = [row.get("answer_set") for row in without_candidates(ranked, sets)]
+    return list(zip(predictions, chosen, strict=True))
 
 
 def _ranked(model: BlipForVQA, processor, batch: Mapping) -> tuple[list[dict] | None, dict | None]:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from blipvqa.bars import progress_bar
 from blipvqa.config.knobs import Config, ConfigError, GenerateConfig
 from blipvqa.config.paths import project_path
 from blipvqa.data.batches import batch_loader, loader_deaths_explained, whole_image_batches, workers_for
@@ -133,7 +133,7 @@ def answer_batches(
     collator = collator_for(processor, config)
     answerer = Answerer(model, processor, config.generate, candidates)
     with autocast(pick_precision(config.train.precision, device), device), loader_deaths_explained():
-        for rows, batch in tqdm(
+        for rows, batch in progress_bar(
             zip(batches, batch_loader(dataset, collator, batches, workers_for(config, device)), strict=True),
             total=len(batches),
             desc=f"answer {dataset.split}",
