@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from blipvqa.data.depth import Refused
+from blipvqa.data.dicom_codecs import add_codecs
 
 OLD_STARTS = (b"\x02\0\0\0", b"\x08\0\0\0", b"\x08\0\x01\0", b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\x16\0")
 DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -101,6 +102,7 @@ def _pixels(content: bytes, index: int, window: tuple[float, float] | None) -> n
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     file = _read(content, False)
+    add_codecs()
     if "TransferSyntaxUID" not in file.file_meta:
         implicit = file.original_encoding[0]
         file.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian

@@ -82,9 +82,7 @@ def write_workbook(path: str | Path, columns: Sequence[str], rows: Iterable[Sequ
     sheet.append([cell(name) for name in columns])
     for count, row in enumerate(rows, 1):
         if count >= MOST_ROWS:
-            raise InputError(
-                f"{Path(path).name}: a sheet of Excel has {MOST_ROWS:,} rows at most: write .csv or .jsonl"
-            )
+            raise InputError(f"{Path(path).name}: Excel's sheets have {MOST_ROWS:,} rows at most: write .csv or .jsonl")
         sheet.append([cell(value) for value in row])
     with replacing(path) as beside:
         book.save(beside)

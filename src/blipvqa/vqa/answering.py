@@ -3,7 +3,8 @@
 Notable:
 - Answers come in the same batches of whole pictures as `predict` makes, each picture encoded once.
 - Each finished batch is added to `<output>.partial`. Killed and started again it goes on, with the batches that are
-  missing, and the sheet is the same, bit for bit (an Excel file, which holds its time, cell for cell). The sheet itself appears whole or not at all.
+  missing, and the sheet is the same, bit for bit (an Excel file, which holds the time, cell for cell). The sheet itself
+  appears whole or not at all.
 """
 
 from __future__ import annotations
