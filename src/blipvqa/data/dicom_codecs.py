@@ -12,6 +12,8 @@ import struct
 from functools import cache
 from typing import Any
 
+from blipvqa.data.depth import Refused
+
 UIDS = {  # as DICOM PS3.6 numbers them, and what unpacks them
     "1.2.840.10008.1.2.4.51": "jpeg8_decode",  # JPEG Extended, of 8 and 12 bits
     "1.2.840.10008.1.2.4.57": "jpeg8_decode",  # JPEG Lossless
@@ -44,13 +46,13 @@ def is_available(uid: str) -> bool:
 
 
 def decode_frame(packed: bytes, runner: Any) -> bytearray:
-    """A frame's values as pydicom wants them. Raises ValueError for a frame of another size than the file's."""
+    """A frame's values as pydicom wants them. Raises Refused for a frame of another size than the file's."""
     import imagecodecs
 
     bits, size = frame_header(packed)
     expected = (int(runner.rows), int(runner.columns), int(runner.samples_per_pixel))
     if size != expected:
-        raise ValueError("the packed frame has another size than the file")
+        raise Refused("the packed frame has another size than the file")
     values = getattr(imagecodecs, UIDS[str(runner.transfer_syntax)])(packed)
     runner.set_option("planar_configuration", 0)
     runner.set_option("bits_allocated", 8 if bits <= 8 else 16)
@@ -70,4 +72,4 @@ def frame_header(packed: bytes) -> tuple[int, tuple[int, int, int]]:
             bits, rows, columns, samples = struct.unpack_from(">BHHB", packed, place + 4)
             return bits, (rows, columns, samples)
         place += 2 + length
-    raise ValueError("the packed frame has no header")
+    raise Refused("the packed frame has no header")
