@@ -1,5 +1,6 @@
 """Fine-tune BLIP on medical visual question answering, and look at what it learnt. `README.md` shows how."""
 
+from blipvqa.bootstrapping.rounds import bootstrap
 from blipvqa.captions.predictions import describe
 from blipvqa.config.knobs import Config
 from blipvqa.config.reading import load_config
@@ -23,6 +24,7 @@ __all__ = [
     "VQADataset",
     "answer_all",
     "ask",
+    "bootstrap",
     "collator_for",
     "describe",
     "evaluate",

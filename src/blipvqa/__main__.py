@@ -123,9 +123,8 @@ def _run(options: argparse.Namespace) -> int:
         return _page(run_config(options.name, None, overrides), options)
     if options.command == "predict":
         return _predict(run_config(options.name, None, overrides), options)
-    if options.command in TRAINING:
-        config = load_config(options.config, overrides, options.name)
-    else:
+    config = load_config(options.config, overrides, options.name) if options.config else None
+    if options.command not in TRAINING and not (config and config.bootstrap.clean):
         config = run_config(options.name, options.config, overrides)
     match options.command:
         case "run" | "stress":
@@ -145,12 +144,11 @@ def _notebooks(config: Config, command: str, config_path: str | None, name: str 
         raise InputError(f"running notebooks needs {error.name}: pip install 'blipvqa[notebooks]'") from None
 
     from blipvqa.tasks import task_of
-    from blipvqa.workflow import run_notebooks
+    from blipvqa.workflow import BOOTSTRAPPING, run_notebooks
 
     try:
-        run_notebooks(
-            config, config_path, name, overrides, task_of(config).notebooks if command == "run" else ("05_stress_test",)
-        )
+        notebooks = BOOTSTRAPPING if config.bootstrap.clean else task_of(config).notebooks
+        run_notebooks(config, config_path, name, overrides, notebooks if command == "run" else ("05_stress_test",))
     except PapermillExecutionError as error:
         print(f"{error.ename}: {error.evalue}", file=sys.stderr)
         return 2
@@ -199,6 +197,11 @@ def _others(options: argparse.Namespace) -> int:
 def _train(config: Config) -> int:
     from blipvqa.tasks import fine_tune
 
+    if config.bootstrap.clean:
+        from blipvqa.bootstrapping.rounds import bootstrap
+
+        print(bootstrap(config).run)
+        return 0
     run = fine_tune(config)
     if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
         print(run)
@@ -250,7 +253,13 @@ def _report(config: Config) -> int:
     from blipvqa.runs.run import Run
     from blipvqa.tasks import write_report
 
-    path = write_report(Run(config.folder), load_splits(config))
+    if config.bootstrap.clean:
+        from blipvqa.bootstrapping.report import write_report as write_bootstrap_report
+        from blipvqa.bootstrapping.rounds import load_bootstrapped
+
+        path = write_bootstrap_report(load_bootstrapped(config))
+    else:
+        path = write_report(Run(config.folder), load_splits(config))
     print(f"{config.name}: open {path.relative_to(project_root())}")
     return 0
 

@@ -13,6 +13,7 @@ from blipvqa.errors import InputError
 from blipvqa.runs.files import replacing
 
 NOTEBOOKS = ("01_explore_data", "02_finetune", "03_evaluate", "04_inspect_predictions")
+BOOTSTRAPPING = ("01_explore_data", "08_bootstrap_captions")
 
 
 def run_notebooks(

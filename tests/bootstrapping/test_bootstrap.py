@@ -1,14 +1,18 @@
 """CapFilt on a tiny model, end to end: stages that resume, what is kept, and what is measured."""
 
+import csv
 import json
 
 import pytest
 from conftest import TINY
 
 from blipvqa import Run, load_config, load_splits
+from blipvqa.bootstrapping.report import write_report
 from blipvqa.bootstrapping.rounds import bootstrap, load_bootstrapped
+from blipvqa.bootstrapping.sheet import read_pairs, write_pairs
 from blipvqa.bootstrapping.stages import plan
 from blipvqa.config.knobs import ConfigError
+from blipvqa.errors import InputError
 from blipvqa.runs.run import RunError
 
 IMAGES = {"train": 12, "validation": 6, "test": 6}
@@ -116,3 +120,32 @@ def test_impossible_settings_are_refused_before_anything_slow(root, wrong, messa
     with pytest.raises(ConfigError, match=message):
         plan(small(**wrong))
     assert not (root / "outputs").exists()
+
+
+def test_the_page_marks_what_a_model_wrote(result):
+    page = write_report(result).read_text()
+    written = sum(text["origin"] == "synthetic" for text in result.texts)
+    assert page.count("SYNTHETIC, written by a model") >= written + 1 and f"{written:,} texts on this page" in page
+    for heading in ("What was kept", "How well the filter filters", "What the texts say", "Pictures with their texts"):
+        assert heading in page
+
+
+def test_a_person_s_verdicts_say_what_was_kept_rightly(result, tmp_path):
+    data = load_splits(result.config)["train"]
+    path = write_pairs(tmp_path, result.texts, data, sample=10)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10 and all((tmp_path / row["image"]).is_file() for row in rows)
+    texts = {text["id"]: text for text in result.texts}
+    assert all(row["origin"] == texts[row["id"]]["origin"] and "match" not in row for row in rows)
+    with pytest.raises(InputError, match="no verdict yet"):
+        read_pairs(path, result.texts)
+    verdicts = ["match"] * 6 + ["partly"] * 2 + ["wrong"] * 2
+    lines = [f"{row['id']};{verdict}" for row, verdict in zip(rows, verdicts, strict=True)]
+    path.write_text("\n".join(["id;verdict", *lines]))
+    shares = read_pairs(path, result.texts)
+    assert shares["kept_match"]["value"] == 0.6 and shares["kept_match_or_partly"]["value"] == 0.8
+    assert shares["dropped_match"]["value"] is None
+    path.write_text("\n".join(["id;verdict", f"{rows[0]['id']};perhaps"]))
+    with pytest.raises(InputError, match=r"'perhaps' on .* is none of match, partly, wrong"):
+        read_pairs(path, result.texts)

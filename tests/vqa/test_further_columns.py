@@ -12,8 +12,9 @@ from PIL import Image
 
 from blipvqa import evaluate, fine_tune, load_splits
 from blipvqa.comparison import write_comparison
+from blipvqa.pages.verdicts import save_pictures
 from blipvqa.tasks import write_report
-from blipvqa.vqa.review import read_review, save_pictures, write_review
+from blipvqa.vqa.review import read_review, write_review
 
 
 def strict_json(text):

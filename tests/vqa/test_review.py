@@ -11,8 +11,9 @@ from PIL import Image
 from blipvqa import Run, load_splits
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.pages.spreadsheets import unguard
+from blipvqa.pages.verdicts import save_pictures
 from blipvqa.vqa import tables
-from blipvqa.vqa.review import VERDICTS, read_review, save_pictures, write_review
+from blipvqa.vqa.review import VERDICTS, read_review, write_review
 
 
 def predictions(*pairs):

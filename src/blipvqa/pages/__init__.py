@@ -14,4 +14,5 @@
 - `cards`: the Markdown of a model card
 - `reporting`: items of two reporting checklists that a run fills by itself
 - `spreadsheets`: cells that no spreadsheet calculates
+- `verdicts`: sheets for a person's verdicts, out and back
 """

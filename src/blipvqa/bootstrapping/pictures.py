@@ -1,0 +1,57 @@
+"""Pictures with their texts: what was kept and dropped, and what a model wrote, marked as such wherever it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from blipvqa.bootstrapping.candidates import SYNTHETIC, Candidate
+from blipvqa.data.dataset import VQADataset
+from blipvqa.numbers.grouping import rows_by
+from blipvqa.pages.gallery import FAINT, NO_PICTURES, RIGHT, WRONG, card, grid, line
+from blipvqa.pages.html import Html, escape
+
+MARK = "SYNTHETIC, written by a model"
+
+
+def text_line(text: Candidate) -> Html:
+    """One text with what the filter says of it, where it comes from, and what is wrong with it where that is known."""
+    verdict = "✓ kept" if text["kept"] else "✗ dropped"
+    origin = MARK if text["origin"] == SYNTHETIC else "of the source"
+    truth = ""
+    if "right" in text:
+        truth = " · in truth right" if text["right"] else f" · in truth wrong: {text['fault']}"
+    said = Html("<b>{}</b><br><span style='{}'>{} · match {:.0%} · {}{}</span>")
+    content = said.format(escape(text["caption"], 300), Html(FAINT), verdict, text["match"], origin, truth)
+    return line(content, RIGHT if text["kept"] else WRONG)
+
+
+def pictures_of(dataset: VQADataset, texts: Sequence[Candidate]) -> list[tuple[Html, bool]]:
+    """A card a picture, and whether all of its texts are kept: those first that lost a text and got one written."""
+    row_of = {row["image_id"]: i for i, row in reversed(list(enumerate(dataset.rows)))}
+    by_picture = [[texts[i] for i in rows] for rows in rows_by(text["image_id"] for text in texts).values()]
+    by_picture.sort(key=_interest)
+    return [
+        (
+            card(dataset.image(row_of[own[0]["image_id"]]), [text_line(text) for text in own], alt="a picture"),
+            all(text["kept"] for text in own),
+        )
+        for own in by_picture
+    ]
+
+
+def _interest(texts: Sequence[Mapping]) -> tuple[bool, bool]:
+    """Sorts first: a text of the source dropped, and a written one kept."""
+    dropped = any(text["origin"] != SYNTHETIC and not text["kept"] for text in texts)
+    written = any(text["origin"] == SYNTHETIC and text["kept"] for text in texts)
+    return not (dropped and written), not dropped
+
+
+def gallery(
+    dataset: VQADataset, texts: Sequence[Candidate], origin: str, kept: bool, count: int = 8, columns: int = 4
+) -> Html:
+    """`count` texts of an origin that the filter keeps, or drops, each under its picture: the least sure first."""
+    row_of = {row["image_id"]: i for i, row in reversed(list(enumerate(dataset.rows)))}
+    chosen = [text for text in texts if text["origin"] == origin and text["kept"] == kept]
+    chosen.sort(key=lambda text: text["match"], reverse=not kept)
+    cards = [card(dataset.image(row_of[t["image_id"]]), [text_line(t)], alt="a picture") for t in chosen[:count]]
+    return grid(cards, columns) if cards else NO_PICTURES

@@ -1,0 +1,144 @@
+"""Sheets for a person's verdicts: a row a case with an empty column, and what was written there, read back.
+
+The file opens in Excel, LibreOffice and Numbers, and comes back however they saved it: with semicolons, in another
+order, with columns added or rows removed. Rows are known by their `id` alone.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from blipvqa.data.dataset import VQADataset
+from blipvqa.errors import InputError, UserError
+from blipvqa.pages.spreadsheets import SEPARATORS, unguard
+from blipvqa.runs.files import replacing
+from blipvqa.text import same_text
+
+APOSTROPHES = re.compile(f"(?:\\A|(?<=[ {SEPARATORS}]))'+")  # of the guard, or a text's own at the same place
+
+
+class VerdictsError(UserError, FileExistsError):
+    """Writing the sheet would lose what an expert wrote into it."""
+
+
+def write_sheet(path: Path, columns: Sequence[str], rows: list[dict[str, str]], judged: Sequence[str]) -> Path:
+    """Write rows of guarded cells, with the verdicts of an existing file where its `judged` cells are still the same.
+
+    Raises VerdictsError where a verdict in the file would be lost; then nothing is written.
+    """
+    if path.exists():
+        _carry_over(path, rows, judged)
+    # utf-8-sig: without its mark Excel takes the file for ANSI
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def save_pictures(dataset: VQADataset, folder: str | Path, split: str = "test", side: int = 1024) -> dict[str, str]:
+    """Write each of a split's pictures to `folder/review-<split>/`, at most `side` pixels, as JPEG without metadata.
+
+    Returns the file of each image_id, from `folder`: what `write_review` takes as `images`.
+    """
+    place = Path(folder) / f"review-{split}"
+    place.mkdir(parents=True, exist_ok=True)
+    files: dict[str, str] = {}
+    for i, row in enumerate(dataset.rows):
+        if row["image_id"] not in files:
+            name = f"{len(files) + 1:05d}.jpg"
+            files[row["image_id"]] = f"{place.name}/{name}"
+            image = dataset.image(i)
+            image.thumbnail((side, side))
+            with replacing(place / name, durable=False) as beside:  # can be made again
+                image.save(beside, "JPEG", quality=90)
+    return files
+
+
+def _carry_over(path: Path, rows: list[dict[str, str]], judged: Sequence[str]) -> None:
+    """Put the file's verdicts into the rows they were given on; VerdictsError if one would be lost."""
+    rows_by_id = {unguard(row["id"]): row for row in rows}
+    lost = []
+    for _, reviewed in read_sheet(path):
+        row = rows_by_id.get(reviewed["id"], {})
+        if reviewed["verdict"] and all(_same_cell(reviewed.get(key), row.get(key)) for key in judged):
+            row["verdict"] = reviewed["verdict"]
+        elif reviewed["verdict"]:
+            lost.append(reviewed["id"])
+    if lost:
+        raise VerdictsError(
+            f"{path} holds {len(lost)} verdicts on answers that are no longer the same or no longer there, "
+            f"the first is {lost[0]!r}: move the file away to start a new review"
+        )
+
+
+def _same_cell(a: str | None, b: str | None) -> bool:
+    """Whether two cells hold the same text, if a spreadsheet or a reviewer left out the guards of one of them."""
+    return a is not None and b is not None and same_text(_bare(a), _bare(b))
+
+
+def _bare(cell: str) -> str:
+    return APOSTROPHES.sub("", cell)
+
+
+def read_sheet(path: str | Path) -> list[tuple[int, dict[str, str]]]:
+    """The rows that are not empty, each with its number in the spreadsheet; ids without guard, verdicts in lower case.
+
+    Only those two need to be intact, and both are ASCII: a file saved in a local encoding is read as well.
+    """
+    raw = Path(path).read_bytes()
+    utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = raw.decode("utf-16" if utf16 else "utf-8-sig", errors="replace")
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    header, *records = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)) or [[]]
+    columns = [name.strip().lower() for name in header]
+    if missing := [name for name in ("id", "verdict") if name not in columns]:
+        titles = ", ".join(header) or "nothing"
+        raise InputError(f"{path}: no column {' and no column '.join(missing)}; the first row has {titles}")
+    rows = []
+    for number, record in enumerate(records, start=2):
+        row = dict.fromkeys(columns, "") | dict(zip(columns, map(str.strip, record), strict=False))
+        if any(row.values()):
+            rows.append((number, row | {"id": unguard(row["id"]), "verdict": row["verdict"].lower()}))
+    return rows
+
+
+def sheet_verdicts(
+    path: str | Path, by_id: Mapping[str, Mapping], verdicts: Mapping[str, str], said: str
+) -> dict[str, str]:
+    """The verdict on each id that has one, once every row is sure to be about one of the cases `by_id`, whose column
+    `said` was judged. Raises InputError that names the sheet's row."""
+    rows: dict[str, int] = {}
+    verdict_of = {}
+    for number, row in read_sheet(path):
+        problem = _problem(row, by_id.get(row["id"]), rows.get(row["id"]), verdicts, said)
+        if problem:
+            raise InputError(f"{path}, row {number}: {problem}")
+        rows[row["id"]] = number
+        if row["verdict"]:
+            verdict_of[row["id"]] = row["verdict"]
+    return verdict_of
+
+
+def _problem(
+    row: Mapping[str, str], case: Mapping | None, before: int | None, verdicts: Mapping[str, str], said: str
+) -> str | None:
+    if not row["id"]:
+        return "no id; copy it back from the file as it was written"
+    if case is None:
+        return f"no {said} has the id {row['id']!r}; is this the review of another split or run?"
+    if before is not None:
+        return f"the id {row['id']!r} stands in row {before} already; keep one of the two"
+    if not row["verdict"]:
+        return None
+    if row["verdict"] not in verdicts:
+        return f"verdict {row['verdict']!r} on {row['id']!r} is none of {', '.join(verdicts)}, or empty"
+    reviewed, answered = row.get(said), case[said]
+    if reviewed is not None and not _same_cell(reviewed, answered):
+        return f"the verdict on {row['id']!r} is about {reviewed!r}, but the {said} is {answered!r}"
+    return None
