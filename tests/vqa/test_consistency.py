@@ -118,6 +118,19 @@ def test_a_model_that_looks_passes_all_and_one_that_does_not_fails():
     assert consistency_section({"consistency": wrong}).title == "Opposite questions"
 
 
+def test_what_was_negated_with_a_word_that_train_never_asked_with_is_said():
+    rows = rows_of(("a", "is fat present?", "yes"), ("b", "is bone present?", "no"))
+    scores = scored(rows, lambda asked: ["yes"] * len(asked), rows)
+    assert scores["unheard"] == {"of": 2, "questions": 2, "words": ["absent"]}
+    assert scores["contradiction"]["rate"]["value"] == 0.5  # yes to both; no and yes do not contradict each other
+    page = text_of(consistency_section({"consistency": scores}))
+    assert "2 say it with a word that stands in no question of train (“absent”)" in page
+    heard = scored(rows, lambda asked: ["yes"] * len(asked), rows_of(("c", "is fat absent?", "no")))
+    assert heard["unheard"]["questions"] == 0 and "never taught" not in text_of(
+        consistency_section({"consistency": heard})
+    )
+
+
 def test_without_opposite_questions_every_number_is_null():
     rows = rows_of(("a", "how many?", "two"), ("b", "how many?", "three"))
     scores = scored(rows, lambda asked: [])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate_mean
-from blipvqa.text import normalize
+from blipvqa.text import normalize, words
 from blipvqa.vqa.answers import Prediction, answered_right, is_yes_no
 from blipvqa.vqa.baselines import BASELINES
 from blipvqa.vqa.opposites import NewQuestion, asked_again, contradictions, new_questions, opposite_pairs
@@ -34,7 +34,9 @@ def score_consistency(
     `answer_again` answers `opposites.new_questions`; `baseline` names the answerer of questions alone that stands
     beside (`text_only`). Returns {"pairs": {kind: {"accuracy", "confusion": Estimate, "text_only": {the same}}},
     "contradiction", "self_consistency": {"rate": Estimate, "text_only": Estimate}, "worst": [{"kind", "ids": [yes,
-    no]}]}. Accuracy: both are right. Confusion: both get the same answer. The groups of a pair are those of its yes.
+    no]}], "unheard": see `_unheard`}.
+
+    Accuracy: both are right. Confusion: both get the same answer. The groups of a pair are those of its yes.
     """
     texts = [row["prediction"] for row in predictions]
 
@@ -56,7 +58,17 @@ def score_consistency(
         },
         **{name: {"rate": own[name], "text_only": alone[name]} for name in own},
         "worst": _worst(predictions, pairs),
+        "unheard": _unheard(predictions, train, new_questions(predictions, texts)),
     }
+
+
+def _unheard(rows: Sequence[Prediction], train: Sequence[Mapping], asked: Sequence[NewQuestion]) -> dict:
+    """Of the questions that were negated to be asked once more: {"of": how many, "questions": how many say it with a
+    word that stands in no question of train, "words": these words}. No model can know what it was never taught."""
+    heard = {word for row in train for word in words(row["question"])}
+    added = [set(words(new.question)) - set(words(rows[new.row]["question"])) for new in asked if new.kind == "negated"]
+    unheard = [new - heard for new in added if new - heard]
+    return {"of": len(added), "questions": len(unheard), "words": sorted(set().union(*unheard))}
 
 
 def _pair_rates(

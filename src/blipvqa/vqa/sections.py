@@ -163,6 +163,14 @@ def consistency_section(
         "Pairs of questions with opposite answers, from the data's own questions. Accuracy: both are right (a coin: "
         "0.25). Confusion: both get the same answer. Questions alone: what an answerer gets that sees no picture."
     )
+    unheard = scores["consistency"].get("unheard", {})
+    if unheard.get("questions"):
+        said = ", ".join(f"“{word}”" for word in unheard["words"])
+        note += (
+            f" Of {unheard['of']:,} questions that were negated to be asked once more, {unheard['questions']:,} say it "
+            f"with a word that stands in no question of train ({said}): contradictions there show what the model was "
+            "never taught, and nothing of how it looks at pictures."
+        )
     worst = [titled("The worst pairs", worst_pairs(scores, dataset, predictions))] if dataset is not None else []
     return section("Opposite questions", remark(note), wide(consistency_table(scores)), *worst)
 
