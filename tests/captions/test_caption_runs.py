@@ -10,9 +10,10 @@ from same_run import assert_same_run, in_two_processes, losses
 
 from blipvqa import answer_all, ask, describe, evaluate, fine_tune, load_config, load_model, load_splits
 from blipvqa.captions.batches import CaptionCollator
-from blipvqa.captions.predictions import predict
+from blipvqa.captions.predictions import predict, replace_prompt
 from blipvqa.config.knobs import ConfigError
 from blipvqa.data.images import ImageError
+from blipvqa.errors import InputError
 from blipvqa.models.folders import ModelError
 from blipvqa.page.serving import serve
 from blipvqa.page.widget import AskWidget
@@ -193,3 +194,49 @@ def test_the_card_says_what_the_numbers_are_of(run):
     assert "pipeline_tag: image-to-text" in card and "CIDEr-D" in card and "commonest caption" in card
     architectures = json.loads((run.model_folder / "config.json").read_text())["architectures"]
     assert architectures == ["BlipForConditionalGeneration"]
+
+
+def test_describe_goes_on_from_any_prompt_and_from_none(run):
+    """None is the settings' prompt; "" is none at all; a space, capitals and a dot make no other caption."""
+    model, processor = load_model(str(run.model_folder), run.config)
+    pictures = [load_splits(run.config)["test"].image(i) for i in (0, 2)]
+    settings = run.config.caption
+    by_default = [one.caption for one in describe(model, processor, pictures, settings=settings)]
+    assert by_default == [one.caption for one in describe(model, processor, pictures, settings.prompt, settings)]
+    bare = describe(model, processor, pictures, "", settings)
+    assert len(bare) == 2 and [one.caption for one in bare] == [
+        one.caption for one in describe(model, processor, pictures, settings=replace_prompt(settings, ""))
+    ]
+    assert all(" ".join(word for word, _ in one.looks) == one.caption for one in bare)
+    assert (
+        describe(model, processor, pictures[0], "  A Picture Of ", settings).caption
+        == describe(model, processor, pictures[0], "a picture of", settings).caption
+    )
+
+
+def test_a_prompt_that_leaves_no_room_is_refused_in_words(run):
+    model, processor = load_model(str(run.model_folder), run.config)
+    picture = load_splits(run.config)["test"].image(0)
+    with pytest.raises(InputError, match=r"caption.max_length 40 leaves no room after .* 60 tokens"):
+        describe(model, processor, picture, "tissue " * 60, run.config.caption.model_copy(update={"max_length": 40}))
+    with pytest.raises(InputError, match=r"caption.max_tokens 4 leaves no room after .* the prompt 'a picture of '"):
+        CaptionCollator(processor, run.config.caption.model_copy(update={"prompt": "a picture of ", "max_tokens": 4}))
+
+
+def test_a_caption_that_is_the_prompt_or_nothing_has_a_loss_of_its_end_alone(run):
+    """Of a batch with captions of other lengths, one of them cut: only [SEP] is scored where nothing is left."""
+    model, processor = load_model(str(run.model_folder), run.config)
+    settings = run.config.caption.model_copy(update={"prompt": "dense tissue", "max_tokens": 8})
+    texts = ("", "...", "dense tissue", "sparse", "sparse tissue in silver stain with pigment and fat")
+    rows = [{"caption": text, "image_id": text, "pixels": torch.zeros(3, 32, 32)} for text in texts]
+    batch = CaptionCollator(processor, settings)(rows)
+    end = processor.tokenizer.sep_token_id
+    scored = [row[row != -100].tolist() for row in batch["labels"]]
+    assert scored[0] == scored[1] == [end] and scored[2][-1] == scored[3][-1] == end
+    assert len(scored[4]) == 8 - 1 - 2  # [DEC] and the prompt
+    with torch.no_grad():
+        losses = model.eval()(**batch).loss_per_caption
+        alone = [model(**CaptionCollator(processor, settings)([row])).loss_per_caption for row in rows]
+    assert losses.isfinite().all() and losses.tolist() == pytest.approx(torch.cat(alone).tolist(), abs=1e-4)
+    assert (losses[2:] > losses[0]).all()
+    assert CaptionCollator(processor, settings).count_cut(rows) == {"caption": 1}

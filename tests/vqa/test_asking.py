@@ -2,6 +2,8 @@
 
 import io
 import json
+from functools import partial
+from html import escape
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from blipvqa import ask, load_model, load_splits
 from blipvqa.errors import InputError
 from blipvqa.models.folders import ModelError
+from blipvqa.retrieval.search import Hit
 from blipvqa.vqa.asking import Answer
 
 
@@ -71,3 +74,20 @@ def test_lists_of_pictures_in_every_form_and_of_questions_are_answered_all_of_al
         ask(model, processor, forms, ["what?", " "])
     with pytest.raises(FileNotFoundError, match=r"none\.png"):
         ask(model, processor, [forms[0], "none.png"], questions)
+
+
+def test_training_pictures_that_look_alike_stand_beside_an_answer(done):
+    """As `search` finds them in an index of train; the most alike first, each with what was asked of it."""
+    model, processor = load_model(str(done.folder / "model"))
+    train, picture = load_splits(done)["train"], load_splits(done)["test"].image(0)
+    hits = [Hit(str(i), 0.9 - i / 10, None, (train.rows[i],), partial(train.image, i)) for i in range(2)]
+    asked = []
+    answer = ask(model, processor, picture, "is there a gland?", alike=lambda one: asked.append(one) or hits)
+    assert answer.alike == hits and asked == [answer.image]
+    for several in ask(model, processor, [picture], ["what?", "where?"], alike=lambda _: hits):
+        assert several.alike == hits
+    shown = answer._repr_html_()
+    assert shown.count("<img") == 3 and "look most alike" in shown and "cosine 0.90" in shown
+    assert all(escape(f"{row['question']} {row['answer']}") in shown for row in train.rows[:2])
+    alone = ask(model, processor, picture, "is there a gland?")
+    assert not alone.alike and alone._repr_html_().count("<img") == 1

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
 from blipvqa.config.knobs import CaptionConfig, Config
 from blipvqa.data.batches import distinct_images
+from blipvqa.errors import InputError
 from blipvqa.models.tokenizer import ANSWER_START, encode, prepare_caption
 
 
-def prompt_ids(tokenizer, prompt: str) -> list[int]:
-    """A prompt's tokens, without special ones."""
-    return tokenizer(prompt.lower(), add_special_tokens=False)["input_ids"]
+def prompt_ids(tokenizer, settings: CaptionConfig, knob: Literal["max_tokens", "max_length"]) -> list[int]:
+    """A prompt's tokens, without special ones. Raises InputError where `knob` leaves no room for a caption."""
+    ids, limit = tokenizer(settings.prompt.lower(), add_special_tokens=False)["input_ids"], getattr(settings, knob)
+    if 1 + len(ids) >= limit:
+        raise InputError(
+            f"caption.{knob} {limit} leaves no room after [DEC] and the {len(ids)} tokens of the prompt "
+            f"{settings.prompt[:80]!r}: raise it, or give a shorter prompt"
+        )
+    return ids
 
 
 class CaptionCollator:
@@ -22,7 +31,7 @@ class CaptionCollator:
 
     def __init__(self, processor, settings: CaptionConfig):
         self.tokenizer, self.settings = processor.tokenizer, settings
-        self.context = 1 + len(prompt_ids(self.tokenizer, settings.prompt))  # tokens before a caption
+        self.context = 1 + len(prompt_ids(self.tokenizer, settings, "max_tokens"))  # tokens before a caption
 
     def __call__(self, items: list[dict]) -> dict[str, Tensor]:
         tokens = encode(self.tokenizer, self._texts(items), ANSWER_START, self.settings.max_tokens)

@@ -54,7 +54,7 @@ class Describer:
 
     def __init__(self, model: BlipForCaptioning, processor, settings: CaptionConfig, seed: int = 0):
         self.model, self.tokenizer, self.settings, self.seed = model, processor.tokenizer, settings, seed
-        self.prompt = prompt_ids(self.tokenizer, settings.prompt)
+        self.prompt = prompt_ids(self.tokenizer, settings, "max_length")
         pin_number_formats(model.device)
 
     def write(self, images: Tensor, image_ids: Sequence[str]) -> Tensor:

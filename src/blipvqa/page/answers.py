@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from functools import partial
 
 import torch
 from PIL import Image
@@ -20,20 +21,21 @@ from blipvqa.data.images import resize_image
 from blipvqa.pages.maps import beside_its_map
 from blipvqa.retrieval.index import Index
 from blipvqa.retrieval.search import search
-from blipvqa.vqa.asking import ask
+from blipvqa.vqa.asking import Alike, ask
 from blipvqa.vqa.explanations import explain
 from blipvqa.vqa.foreign import stored_gate
+from blipvqa.vqa.pictures import said_of
 
 SIDE = 360  # pixels of a picture that the page shows
 NEAREST, SMALL = 4, 140  # training pictures beside an answer, and their pixels
-ROWS = 3  # questions with their answers that one of them shows
 
 
 class Answers:
     """What a model answers on the page; with an `index` of the training pictures, beside the nearest of them."""
 
     def __init__(self, model, processor, settings: GenerateConfig, index: Index | None = None):
-        self.model, self.processor, self.settings, self.index = model, processor, settings, index
+        self.model, self.processor, self.settings = model, processor, settings
+        self.alike = partial(search, index, k=NEAREST) if index else None
         self.gate = stored_gate(model)
 
     def __call__(self, picture: bytes, question: str, with_map: bool) -> dict:
@@ -43,7 +45,7 @@ class Answers:
 
         Raises ImageError and InputError.
         """
-        answered = ask(self.model, self.processor, picture, question, self.settings, gate=self.gate)
+        answered = ask(self.model, self.processor, picture, question, self.settings, gate=self.gate, alike=self.alike)
         shown = answered.image.copy()
         shown.thumbnail((SIDE, SIDE))
         if with_map and not answered.withheld:
@@ -59,19 +61,16 @@ class Answers:
             "withheld": answered.withheld,
             "notes": answered.notes,
             "foreign": answered.unlike is not None and answered.unlike > 1,
-            "nearest": self._nearest(answered.image) if self.index else [],
+            "nearest": [_shown(alike) for alike in answered.alike],
             "picture": _as_link(shown),
         }
 
-    def _nearest(self, picture: Image.Image) -> list[dict]:
-        """The training pictures that look most alike: `picture`, `cosine` and what was `said` of each."""
-        nearest = []
-        for hit in search(self.index, picture, k=NEAREST):
-            image = hit.image()
-            image.thumbnail((SMALL, SMALL))
-            said = [f"{row['question']} {row['answer']}" for row in hit.rows[:ROWS]]
-            nearest.append({"picture": _as_link(image), "cosine": round(hit.score, 2), "said": said})
-        return nearest
+
+def _shown(alike: Alike) -> dict:
+    """A training picture that looks alike: `picture`, `cosine` and what was `said` of it."""
+    image = alike.image()
+    image.thumbnail((SMALL, SMALL))
+    return {"picture": _as_link(image), "cosine": round(alike.score, 2), "said": said_of(alike)}
 
 
 def _as_link(image: Image.Image) -> str:

@@ -7,10 +7,10 @@ Notable:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -33,6 +33,14 @@ from blipvqa.vqa.predictions import Answerer, Candidates
 from blipvqa.vqa.selective import threshold_in_force
 
 
+class Alike(Protocol):
+    """A training picture that looks like the asked one, as `search` finds it in an index of train."""
+
+    score: float  # the cosine
+    rows: Sequence[Mapping]  # its questions with their answers
+    image: Callable[[], Image.Image]  # opens it
+
+
 @dataclass
 class Answer:
     """What `ask` returns: the answer ("uncertain" where it was withheld), how sure the model is of what it would say
@@ -44,6 +52,7 @@ class Answer:
     image: Image.Image
     answer_set: list[str] | None = None  # candidates that hold the right answer to 90 % of questions; of runs that rank
     unlike: float | None = None  # how unlike train the picture is, above 1 is foreign; None where that was not measured
+    alike: Sequence[Alike] = ()  # the training pictures that look most alike, the most alike first
 
     def __str__(self) -> str:
         return self.answer if self.confidence is None else f"{self.answer} ({self.confidence:.0%})"
@@ -74,6 +83,7 @@ def ask(
     settings: GenerateConfig | None = None,
     calibration: Mapping | Literal["stored"] | None = "stored",
     gate: Gate | Literal["stored"] | None = "stored",
+    alike: Callable[[Image.Image], Sequence[Alike]] | None = None,
 ) -> Answer | list[Answer]:
     """Answer a question about one's own picture: a file (from the project's root), its bytes, an array or a Pillow
     picture, see `images.open_picture`. Of a list of pictures, of questions or of both it gives a list of answers, every
@@ -84,7 +94,9 @@ def ask(
     answer set, too.
     `calibration` makes the confidence one that was checked: by default what `evaluate` stored in the model's folder,
     None for the model's own probability. `gate` tells whether the picture is unlike those of training; by default it is
-    the one that `evaluate` stored, which `stored_gate` reads once for many questions.
+    the one that `evaluate` stored, which `stored_gate` reads once for many questions. `alike` finds the training
+    pictures that look like a picture, to be shown with their answers: `partial(search, make_index(run, train), k=4)`,
+    of a run of task: retrieval.
 
     Raises ImageError for a file that is no picture, FileNotFoundError, and InputError for an empty question; in a list
     for the first such, before anything is answered.
@@ -105,13 +117,14 @@ def ask(
     if gate is not None and items:
         features = picture_features(model, [item["pixels"] for item in items[:: len(questions)]])
         unlike = gate.unlike(features).tolist()
+    like = [alike(picture) if alike else () for picture in pictures]
     answers = []
     for start in range(0, len(items), settings.batch_size):
         part = items[start : start + settings.batch_size]
         answered = _answered(model, processor, part, settings, calibration)
         for item, (prediction, answer_set) in zip(part, answered, strict=True):
             said, of = (prediction["prediction"], prediction["confidence"]), item["picture"]
-            answers.append(Answer(*said, item["question"], pictures[of], answer_set, unlike[of]))
+            answers.append(Answer(*said, item["question"], pictures[of], answer_set, unlike[of], like[of]))
     return answers if any(several) else answers[0]
 
 

@@ -33,7 +33,9 @@ from blipvqa.vqa.answers import actual_answer, answered_right, question_type
 from blipvqa.vqa.explained import StoredExplanation
 
 if TYPE_CHECKING:  # a picture of an answer needs nothing of what answers
-    from blipvqa.vqa.asking import Answer
+    from blipvqa.vqa.asking import Alike, Answer
+
+SAID = 3  # questions with their answers that a training picture shows beside one's own
 
 
 def sample_grid(dataset: VQADataset, count: int = 8, columns: int = 4, seed: int = 0) -> Html:
@@ -141,13 +143,30 @@ def explanations(
     return grid(cards, columns)
 
 
+def said_of(alike: Alike) -> list[str]:
+    """Questions with their answers (or captions) of a training picture, the first SAID of them."""
+    keys = ("question", "answer", "caption")
+    return [" ".join(str(row[key]) for key in keys if row.get(key)) for row in alike.rows[:SAID]]
+
+
 def answer_card(answer: Answer) -> Html:
-    """What `ask` found."""
+    """What `ask` found, with the training pictures that look most alike where they were searched."""
     said = Html("{}<br><b style='font-size:16px'>{}</b>{}").format(
         answer.question, answer.answer, _sure(answer.confidence)
     )
     said += join(Html("<br>{}").format(note) for note in answer.notes)
-    return grid([card(answer.image, [line(said)])], 3)
+    shown = grid([card(answer.image, [line(said)])], 3)
+    if not answer.alike:
+        return shown
+    cards = [
+        card(
+            alike.image(),
+            [line(f"cosine {alike.score:.2f}"), *(line(escape(said, 160)) for said in said_of(alike))],
+            130,
+        )
+        for alike in answer.alike
+    ]
+    return join([shown, Html("<p>Training pictures that look most alike:</p>"), grid(cards, 4)])
 
 
 def unlikest(dataset: VQADataset, predictions: Sequence[Mapping], most: int = 4) -> Html:
