@@ -39,8 +39,9 @@ class Small:
         self.matched += len(pairs)
         return match(self.model, self.pictures, self.tokens, pairs)
 
-    def search(self, k, other=(1, 2, 3, 0)):
-        return search_both_ways(self.pictures.features, self.texts, self.gallery, np.array(other), k, self.match)
+    def search(self, k, other=(1, 2, 3, 0), temperature=None):
+        features = (self.pictures.features, self.texts)
+        return search_both_ways(*features, self.gallery, np.array(other), k, self.match, temperature)
 
 
 def matrix(searches, columns):
@@ -68,6 +69,16 @@ def test_cosines_are_the_authors_and_every_pair_is_matched_once():
     assert np.allclose(similarities, EXPECTED["similarities_i2t"], atol=1e-5)
     img, txt, _ = small.search(99)
     assert small.matched == 28 and img.candidates.shape == (7, 4) and txt.candidates.shape == (4, 7)
+
+
+def test_by_likelihood_both_stand_as_log_odds_and_the_cosine_weighs_as_in_training():
+    small = Small()
+    pairs = np.stack(np.divmod(np.arange(28), 7), axis=1)
+    logits, cosines = small.match(pairs).reshape(4, 7, 2), (small.pictures.features @ small.texts.T).numpy()
+    expected = logits[..., 1] - logits[..., 0] + cosines / 0.05
+    img, txt, _ = small.search(99, temperature=0.05)
+    assert np.allclose(matrix(txt, 7), expected, atol=1e-3) and np.allclose(matrix(img, 4), expected.T, atol=1e-3)
+    assert all((np.diff(searches.scores, axis=1) <= 0).all() for searches in (img, txt))
 
 
 def test_without_matching_the_order_is_that_of_the_cosines():

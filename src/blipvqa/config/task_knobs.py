@@ -39,6 +39,7 @@ class RetrievalConfig(BaseModel):
     momentum: Annotated[Number, Field(ge=0, le=1)] = 0.995  # how slowly the towers follow that fill the queue
     alpha: Annotated[Number, Field(ge=0, le=1)] = 0.4  # part of the targets that they decide; grows in epoch 1
     rerank: Annotated[Whole, Field(ge=0)] = 128  # nearest candidates that ITM scores anew; 0: similarity alone
+    rerank_by: Literal["authors", "likelihood"] = "authors"  # what is added to ITM's logit (`searches.combined`)
 
 
 class BootstrapConfig(BaseModel):

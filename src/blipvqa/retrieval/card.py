@@ -33,7 +33,9 @@ def write_card(run: Run) -> None:
         "queue": f"{settings.queue:,} pairs",
         "momentum": settings.momentum,
         "soft targets": settings.alpha,
-        "matched": f"the best {settings.rerank:,} of each search" if settings.rerank else "none",
+        "matched": f"the best {settings.rerank:,} of each search, ordered by the rule “{settings.rerank_by}”"
+        if settings.rerank
+        else "none",
     }
     cards.write_card(
         run,

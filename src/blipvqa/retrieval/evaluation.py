@@ -52,7 +52,9 @@ def _searches(
     dataset = trained.splits[trained.split]
     made_by = {
         "weights": models.digest(start),
-        "retrieval": config.retrieval.model_dump(mode="json", include={"rerank", "max_words", "max_tokens"}),
+        "retrieval": config.retrieval.model_dump(
+            mode="json", include={"rerank", "rerank_by", "max_words", "max_tokens"}
+        ),
         "seed": config.seed,
         "image_size": config.model.image_size,
         "pictures": DECODER,

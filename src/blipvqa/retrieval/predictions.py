@@ -23,7 +23,7 @@ class Near(TypedDict):
     """A candidate near the top of a search."""
 
     id: str  # of its first row
-    score: float  # ITM's logit plus the cosine; the cosine alone where nothing was matched
+    score: float  # ITM's logit plus the cosine, or both as log-odds; the cosine alone where nothing was matched
     match: float | None  # ITM's probability; None where nothing was matched
     right: bool
 
@@ -82,8 +82,14 @@ def searched(
         other,
         config.retrieval.rerank,
         lambda pairs: match(model, encoded.pictures, encoded.tokens, pairs, doing),
+        temperature_of(model, config),
     )
     return _predictions(dataset.rows, gallery, other, img, txt, matched)
+
+
+def temperature_of(model: BlipForRetrieval, config: Config) -> float | None:
+    """The temperature that cosines are divided by beside ITM's logits; None for the authors' rule."""
+    return model.temp.item() if config.retrieval.rerank_by == "likelihood" else None
 
 
 def _predictions(

@@ -22,6 +22,8 @@ from blipvqa.numbers.nearest import Cells, has_faiss, nearest
 from blipvqa.retrieval.batches import text_tokens
 from blipvqa.retrieval.encoding import EncodedPictures, encode_texts, match
 from blipvqa.retrieval.index import Index
+from blipvqa.retrieval.predictions import temperature_of
+from blipvqa.retrieval.searches import combined
 
 EXACT = 1_000_000  # candidates
 
@@ -31,7 +33,7 @@ class Hit:
     """One thing that a search brought up: a picture of the index, or a text."""
 
     name: str  # the picture's path or row, or the text
-    score: float  # the cosine, and ITM's logit added where it was matched
+    score: float  # the cosine, and what ITM adds where it was matched
     match: float | None  # ITM's probability that text and picture belong together
     rows: tuple[Mapping, ...]  # what the source says of a picture
     image: Callable[[], Image.Image] | None  # opens the picture
@@ -70,7 +72,7 @@ def search(
     if words == (of == "pictures") and matched:
         first = min(matched, len(numbers))
         logits = question.match(numbers[:first])
-        scores[:first] += logits[:, 1]
+        scores[:first] = combined(logits, scores[:first], temperature_of(index.model, index.run.config))
         probabilities = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
         order = np.argsort(-scores[:first], kind="stable")
         numbers[:first], scores[:first] = numbers[order], scores[order]

@@ -1,9 +1,8 @@
 """Every search of a gallery, both ways: the order by cosine, and the best of each search matched.
 
 Notable:
-- ITC orders the whole gallery by cosine. The first k of each search are matched (ITM) and stand in the order of ITM's
-  logit plus the cosine, as in the authors' `evaluation` (salesforce/BLIP train_retrieval.py); all others share the last
-  place. What both directions ask for is matched once.
+- ITC orders the whole gallery by cosine. The first k of each search are matched (ITM) and stand in the order of both
+  (`combined`); all others share the last place. What both directions ask for is matched once.
 - Beside the true ranks stand those with another picture in each picture's place (`exchanged`): a model that does not
   look finds as much there.
 """
@@ -23,6 +22,18 @@ from blipvqa.retrieval.gallery import Gallery
 SHOWN = 5  # the best of a search that are named, without matching too
 
 
+def combined(logits: np.ndarray, cosines: np.ndarray, temperature: float | None = None) -> np.ndarray:
+    """What matched pairs are ordered by, from ITM's logits `[…,2]` and the cosines.
+
+    Without a temperature the logit of a match plus the cosine, as in the authors' `evaluation` (salesforce/BLIP
+    train_retrieval.py): beside a logit, a cosine of 1 at most says little. With the learnt temperature both stand as
+    log-odds, ITM's and ITC's, as if each judged for itself (`retrieval.rerank_by: likelihood`).
+    """
+    if temperature is None:
+        return logits[..., 1] + cosines
+    return logits[..., 1] - logits[..., 0] + cosines / temperature
+
+
 class Matched:
     """ITM's logits of pairs of a picture's and a text's number."""
 
@@ -31,9 +42,9 @@ class Matched:
         self.codes, self.logits, self.texts = pairs[:, 0] * texts + pairs[:, 1], logits.astype(float), texts
 
     def __call__(self, pictures: np.ndarray, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The logit of a match and its probability for each pair; both arrays have one shape, or broadcast."""
-        no, yes = np.moveaxis(self.logits[np.searchsorted(self.codes, pictures * self.texts + texts)], -1, 0)
-        return yes, 1 / (1 + np.exp(no - yes))
+        """The logits `[…,2]` of each pair and the probability of a match; both arrays have one shape, or broadcast."""
+        logits = self.logits[np.searchsorted(self.codes, pictures * self.texts + texts)]
+        return logits, 1 / (1 + np.exp(logits[..., 0] - logits[..., 1]))
 
 
 @dataclass(frozen=True)
@@ -54,13 +65,14 @@ def search_both_ways(
     other: np.ndarray,
     k: int,
     match_pairs: Callable[[np.ndarray], np.ndarray],
+    temperature: float | None = None,
 ) -> tuple[Searches, Searches, Matched]:
     """Pictures by each text, texts by each picture, and what ITM says of each pair that it was asked about.
 
     `pictures [I,D]` and `texts [T,D]` are features; `other [I]` is the picture that takes each one's place in the
     exchange; `match_pairs` gives the logits `[P,2]` of pairs `[P,2]` that are sorted by picture. A `k` above the
     gallery takes all of it; 0 leaves the order by cosine. The pairs of the data, as they are and exchanged, are always
-    matched.
+    matched. `temperature`: see `combined`.
     """
     place = np.argsort(other)  # that each picture takes
     right_pictures = {"rank": gallery.pictures_of_text, "exchanged": [other[one] for one in gallery.pictures_of_text]}
@@ -78,8 +90,8 @@ def search_both_ways(
         len(texts),
     )
     matched = Matched(pairs, match_pairs(pairs), len(texts))
-    img = _reordered(by_text, right_pictures, k, len(pictures), lambda best: matched(best, text_numbers))
-    txt = _reordered(by_picture, right_texts, k, len(texts), lambda best: matched(picture_numbers, best))
+    img = _reordered(by_text, right_pictures, k, len(pictures), lambda best: matched(best, text_numbers), temperature)
+    txt = _reordered(by_picture, right_texts, k, len(texts), lambda best: matched(picture_numbers, best), temperature)
     # a picture was searched with in the place that it takes; its own place has another one's ranks
     ranks = {name: of_all[other] if name.endswith("exchanged") else of_all for name, of_all in txt.ranks.items()}
     return img, Searches(txt.candidates, txt.scores, txt.matches, ranks), matched
@@ -97,6 +109,7 @@ def _reordered(
     k: int,
     gallery: int,
     look: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    temperature: float | None,
 ) -> Searches:
     """The order by cosine with the first k of each search in their new order; `look` gives their logits and matches."""
     ranks = {f"itc_{name}": of_all for name, of_all in first.ranks.items()}
@@ -104,7 +117,7 @@ def _reordered(
         return Searches(first.candidates[:, :SHOWN], first.scores[:, :SHOWN], None, ranks | first.ranks)
     candidates = first.candidates[:, :k]
     logits, matches = look(candidates)
-    scores = logits + first.scores[:, :k]
+    scores = combined(logits, first.scores[:, :k], temperature)
     for name, of_query in right.items():
         ranks[name] = shortlist_ranks(candidates, scores, of_query, gallery)
     order = np.argsort(-scores, axis=1, kind="stable")
