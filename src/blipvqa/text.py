@@ -24,6 +24,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 SENTENCE_END = frozenset(".,;:!?")
+LOST = "\ufffd"  # Unicode's mark of a letter that could not be read
 
 _clean = BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True)
 _split = BertPreTokenizer()
@@ -64,3 +65,8 @@ def same_text(a: str, b: str) -> bool:
 def says_something(text: str) -> bool:
     """Whether a text holds a letter or a digit."""
     return any(map(str.isalnum, text))
+
+
+def encodable(text: str) -> str:
+    """Half surrogates (`"\\ud800"` is valid JSON) cannot be written anywhere: they become the mark of a lost letter."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,6 +1,7 @@
 """Only what we made and marked is ever removed, wherever the cache lies."""
 
 import io
+import json
 import os
 import time
 from pathlib import Path
@@ -10,9 +11,10 @@ from PIL import Image
 
 from blipvqa import load_splits
 from blipvqa.__main__ import main
+from blipvqa.config.knobs import ConfigError
 from blipvqa.data import cache
 from blipvqa.data.cache import MARK, TAG, clean_cache, mark
-from blipvqa.data.images import ImageStore
+from blipvqa.data.images import ImageError, ImageStore
 
 SIDE = 32
 STORED = 3 * SIDE * SIDE  # bytes of a picture in the store
@@ -29,6 +31,12 @@ def fill(folder, names, gigabytes=20.0) -> ImageStore:
     for name in names:
         store.get(name, picture, "x")
     return store
+
+
+def png(colour) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), colour).save(file, "PNG")
+    return file.getvalue()
 
 
 def contents(folder) -> dict:
@@ -158,3 +166,29 @@ def test_unfinished_files_of_killed_processes_do_not_stay(tmp_path):
     assert [path.exists() for path in left] == [False, True]  # another process may be writing the second
     clean_cache(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_was_replaced_after_loading_is_refused_and_not_stored(tiny, root):
+    """Before, the new pixels were stored under the old picture's digest, and served for it for ever."""
+    (root / "mine").mkdir()
+    rows = [{"image": f"{i}.png", "question": "what?", "answer": "yes"} for i in range(4)]
+    (root / "mine" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = {i: png((40 * i, 0, 0)) for i in range(5)}
+    for i in range(4):
+        (root / "mine" / f"{i}.png").write_bytes(files[i])
+    config = tiny(data__source="mine")
+    train = load_splits(config)["train"]
+    before = train[0]["pixels"]
+    name = train.rows[0]["id"].removeprefix("train/")
+    clean_cache(root / config.data.cache_dir)
+    (root / "mine" / f"{name}.png").write_bytes(files[4])
+    for look in (train.__getitem__, train.image):
+        with pytest.raises(ImageError, match=r"row train/\d: its picture was replaced after the data was read"):
+            look(0)
+    (root / "mine" / f"{name}.png").write_bytes(files[int(name)])
+    assert (train[0]["pixels"] == before).all()
+
+
+def test_the_whole_disk_is_no_cache(tiny):
+    with pytest.raises(ConfigError, match=r"data\.cache_dir: .*is the whole disk"):
+        tiny(data__cache_dir="/")

@@ -121,3 +121,11 @@ def test_a_missing_column_s_hint_can_be_set_as_it_stands(folder):
     hints = "column `img_name` looks like `image`: set data.columns.img_name=image; column `ans` looks like `answer`"
     assert hints in str(caught.value)
     assert len(splits_of(data__columns__img_name="image", data__columns__ans="answer")["train"]) > 4
+
+
+def test_a_filter_tells_true_from_one(folder):
+    """Python's 1 equals True: before, `data.where: {n: 1}` kept the rows whose `n` is true."""
+    jsonl(folder / "train.jsonl", [{**row, "n": i % 2 == 0} for i, row in enumerate(rows(8))])
+    with pytest.raises(SourceError, match=r"column 'n' is none of \[1\]\. It holds true or false"):
+        splits_of(data__where={"n": 1})
+    assert sum(map(len, splits_of(data__where={"n": True}).values())) == 4

@@ -8,6 +8,7 @@ import sys
 
 import openpyxl
 import pytest
+from PIL import Image
 
 from blipvqa import answer_all, load_splits
 from blipvqa.__main__ import main
@@ -164,3 +165,15 @@ def test_an_excel_file_holds_the_same_cells_and_no_formula(done, table, tmp_path
     own.save(tmp_path / "mine.xlsx")
     with pytest.raises(InputError, match="no answers of ours"):
         answer_all(done, table, tmp_path / "mine.xlsx", progress=False)
+
+
+def test_what_was_noted_of_ones_own_pictures_is_said(done, table, tmp_path, capsys):
+    """Before, files of other endings were passed over, and notes on the pictures thrown away."""
+    folder = table.parent / "pictures"
+    for name in ("0.jpx", "README", "below.png.bak"):
+        (folder / name).write_bytes(b"x")
+    Image.new("RGB", (9, 9), "grey").save(folder / "grey.png")
+    answer_all(done, folder, tmp_path / "out.csv", questions=["what is this?"], progress=False)
+    said = capsys.readouterr().out
+    assert "not read, since their names are no picture's: 0.jpx, README, below.png.bak" in said
+    assert "own: 1 picture is (almost) one colour after decoding" in said

@@ -7,8 +7,10 @@ from html import escape
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from blipvqa import ask, load_model, load_splits
+from blipvqa.data.one_colour import SHOWS_NOTHING
 from blipvqa.errors import InputError
 from blipvqa.models.folders import ModelError
 from blipvqa.retrieval.search import Hit
@@ -91,3 +93,15 @@ def test_training_pictures_that_look_alike_stand_beside_an_answer(done):
     assert all(escape(f"{row['question']} {row['answer']}") in shown for row in train.rows[:2])
     alone = ask(model, processor, picture, "is there a gland?")
     assert not alone.alike and alone._repr_html_().count("<img") == 1
+
+
+def test_a_picture_that_shows_nothing_is_said_beside_the_answer(done):
+    model, processor = load_model(str(done.folder / "model"))
+    grey, seen = Image.new("L", (20, 20), 90), load_splits(done)["test"].image(0)
+    assert SHOWS_NOTHING in ask(model, processor, grey, "what is this?").notes
+    assert SHOWS_NOTHING not in ask(model, processor, seen, "what is this?").notes
+
+
+def test_half_a_character_in_a_question_is_a_lost_letter(done):
+    model, processor = load_model(str(done.folder / "model"))
+    assert ask(model, processor, load_splits(done)["test"].image(0), "is it \ud800?").answer

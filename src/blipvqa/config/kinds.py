@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
@@ -37,6 +38,13 @@ def _window(value: list[float]) -> list[float]:
     return value
 
 
+def _dir(value: str) -> str:
+    if Path(value).is_absolute() and Path(value) == Path(value).parent:
+        raise ValueError("is the whole disk, expected a folder")
+    return value
+
+
+Dir = Annotated[str, AfterValidator(_dir)]  # to write in
 Comparable = Annotated[Any, AfterValidator(_comparable)]  # with a row's value; the same once config.yaml was read back
 Window = Annotated[list[Number], AfterValidator(_window)]  # of grey values: centre and width
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, model_validator
 from blipvqa.config.kinds import (
     CLOSED,
     Comparable,
+    Dir,
     Flag,
     Number,
     Positive,
@@ -97,7 +98,7 @@ class DataConfig(_Section):
     on_error: Literal["raise", "skip"] = "raise"  # a broken row: stop, or leave it out and count it
     max_question_tokens: Annotated[Whole, Field(ge=3, le=512)] = 35  # [ENC] and [SEP] included; the authors' 35
     max_answer_tokens: Annotated[Whole, Field(ge=3, le=512)] = 40  # [DEC] and [SEP] included
-    cache_dir: str = "outputs/cache"  # resized images and drawn data; `make clean-cache` removes it
+    cache_dir: Dir = "outputs/cache"  # resized images and drawn data; `make clean-cache` removes it
     cache_gigabytes: Annotated[Number, Field(gt=0)] = 20.0  # the oldest files go when it grows past this
     synthetic: SyntheticData = SyntheticData()
 

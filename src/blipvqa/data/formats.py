@@ -28,6 +28,7 @@ from blipvqa.data.medical_layouts import pathvqa, slake, vqa_rad
 from blipvqa.data.parquet import read_parquet
 from blipvqa.data.raw import ListedPictures, Part, RawSplit
 from blipvqa.data.saved_sets import hub_set, read_set, saved_set
+from blipvqa.data.sheets import sheet_notes
 from blipvqa.data.split_names import (
     SourceError,
     TableFile,
@@ -159,11 +160,15 @@ def read_texts(paths: list[TableFile], image: str) -> RawSplit:
     """A split of jsonl, json, csv, tsv or xlsx files, whose column `image` names pictures."""
     tables = (Table(path, read_text_table(path), "element" if is_json_list(path) else "line") for path in paths)
     raw = read_tables(tables, image)
-    western = [
-        path.name for path in paths if path.name.lower().endswith(("csv", "tsv")) and encoding_of(path) == "cp1252"
-    ]
-    raw.notes += [f"{name} is not UTF-8 and was read as cp1252" for name in western]
+    raw.notes += [note for path in paths for note in _table_notes(path)]
     return raw
+
+
+def _table_notes(path: TableFile) -> list[str]:
+    """What a person should know of how a table was read."""
+    if ending_of(path) in ("csv", "tsv") and encoding_of(path) == "cp1252":
+        return [f"{path.name} is not UTF-8 and was read as cp1252"]
+    return sheet_notes(path) if ending_of(path) == "xlsx" else []
 
 
 def read_tables(tables: Iterable[Table], image: str) -> RawSplit:

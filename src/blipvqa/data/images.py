@@ -25,15 +25,16 @@ from blipvqa.config.paths import project_path
 from blipvqa.data.cache import bytes_of, make_room, mark
 from blipvqa.data.decoding_memory import MEMORY, PLAIN_PILLOW, image_memory, resize_memory
 from blipvqa.data.depth import Refused
+from blipvqa.data.one_colour import shows_nothing
 from blipvqa.data.picture_sources import FORMATS, Source, picture_source
 from blipvqa.errors import MissingFile, UserError
 from blipvqa.runs.files import replacing
 
 DECODER = f"3-pillow-{PIL.__version__}"  # the first number grows whenever the same file gives other pixels
 LARGEST_FILE = 500_000_000  # bytes of an image file
-MAGIC = b"blipvqa2"
+MAGIC = b"blipvqa3"
 Decoded = TypeVar("Decoded")  # a picture, or its pixels
-HEADER = struct.Struct("<8sIII")  # magic, side, crc32 of the pixels, whether they are one colour
+HEADER = struct.Struct("<8sIII")  # magic, side, crc32 of the pixels, whether they show nothing
 
 
 class ImageError(UserError, ValueError):
@@ -157,7 +158,7 @@ class ImageStore:
         pixels = self._load(image_id)
         if pixels is None:
             pixels = open_pixels(read(), self.size, where)
-            self._one_colour[image_id] = bool((pixels == pixels[:, :1, :1]).all())
+            self._one_colour[image_id] = shows_nothing(pixels)
             if not self.read_only:
                 self._save(image_id, pixels)
         return pixels
@@ -176,7 +177,7 @@ class ImageStore:
         return True
 
     def is_one_colour(self, image_id: str) -> bool:
-        """Whether all pixels of an image that was decoded are the same: it shows nothing, or was read wrongly."""
+        """Whether all pixels of an image that was decoded are almost the same: see `one_colour.py`."""
         if image_id not in self._one_colour and not self.has(image_id):
             return False
         return self._one_colour[image_id]

@@ -1,10 +1,19 @@
-"""Pictures that are one colour after decoding: an empty field, a mask instead of a picture, or a file read wrongly."""
+"""Pictures that are (almost) one colour after decoding: an empty field, a mask of 0 and 1, or a file read wrongly."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 NAMED = 5  # rows that a note names
+LEAST_RANGE = 4  # of 255, between the darkest and the brightest: nobody sees less
+SHOWS_NOTHING = "the picture is (almost) one colour after decoding"
+
+
+def shows_nothing(pixels: np.ndarray) -> bool:
+    """Whether uint8 `pixels`, `[3, H, W]`, are so nearly one colour that nothing can be seen in them."""
+    return bool((np.ptp(pixels.reshape(3, -1), axis=1) < LEAST_RANGE).all())
 
 
 def one_colour_notes(splits: Mapping) -> list[str]:
@@ -18,5 +27,5 @@ def one_colour_notes(splits: Mapping) -> list[str]:
         if rows:
             count = "1 picture is" if len(rows) == 1 else f"{len(rows):,} pictures are"
             more = ", …" if len(rows) > NAMED else ""
-            notes.append(f"{name}: {count} one colour after decoding (row {', '.join(rows[:NAMED])}{more})")
+            notes.append(f"{name}: {count} (almost) one colour after decoding (row {', '.join(rows[:NAMED])}{more})")
     return notes

@@ -15,38 +15,47 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.data.formats import SourceError
 from blipvqa.data.image_files import PictureFolder
 from blipvqa.data.images import ImageStore
+from blipvqa.data.one_colour import one_colour_notes
 from blipvqa.data.raw import ListedPictures, Part, RawSplit
 from blipvqa.data.rows import check_split
+from blipvqa.data.split_names import listed
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".svs", ".ndpi")
+PICTURES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".svs", ".ndpi")
 
 
 def picture_names(folder: Path) -> list[str]:
     """Pictures of a folder and of those below it, as paths inside it, in alphabetical order. Raises SourceError where
     there is none."""
-    names = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in PICTURES and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    names = [name for name in _names_below(folder) if name.lower().endswith(PICTURES)]
     if not names:
         raise SourceError(f"'{folder.name}' holds no picture ({', '.join(PICTURES)})")
     return names
 
 
+def _names_below(folder: Path) -> list[str]:
+    """All that is not hidden, but for folders; links to folders are not followed, and listed."""
+    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    return sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
+
+
 def rows_of_pictures(folder: Path, names: Sequence[str], texts: Sequence[dict[str, str]]) -> RawSplit:
     """A row for each of `names`, with the texts that belong to it."""
     columns = ["image", *(texts[0] if texts else ())]
-    return RawSplit(list(texts), columns, ListedPictures(list(names)), [Part(folder.name, 0, list(names), "picture")])
+    part = Part(folder.name, 0, list(names), "picture")
+    others = [name for name in _names_below(folder) if not name.lower().endswith(PICTURES)]
+    notes = [f"not read, since their names are no picture's: {listed(others)}"] if others else []
+    return RawSplit(list(texts), columns, ListedPictures(list(names)), [part], notes=notes)
 
 
 def own_dataset(
     raw: RawSplit, folder: Path, config: Config, texts: Sequence[str], data: DataConfig | None = None
-) -> tuple[VQADataset, dict[str, str]]:
-    """The rows of one's own that can be used, and those left out, each with what is wrong with it."""
+) -> tuple[VQADataset, dict[str, str], list[str]]:
+    """The rows of one's own that can be used; those left out, each with what is wrong with it; notes on the others."""
     data = data or config.data
     raw.folder = PictureFolder(folder, data.image_suffix)
     plain = {"on_error": "skip", "where": {}, "group_column": None, "breakdown": None}
     store = ImageStore(project_path(data.cache_dir) / "images", config.model.image_size, data.cache_gigabytes)
-    checked, _ = check_split(raw, "own", data.model_copy(update=plain), store, tuple(texts))
-    return VQADataset(checked, "own", store, []), checked.left_out
+    checked, notes = check_split(raw, "own", data.model_copy(update=plain), store, tuple(texts))
+    dataset = VQADataset(checked, "own", store, [])
+    notes = [note for note in notes if " rows left out: " not in note]  # they are named one by one
+    return dataset, checked.left_out, notes + one_colour_notes({"own": dataset}) + store.notes

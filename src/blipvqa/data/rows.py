@@ -25,10 +25,10 @@ from blipvqa.data.medical_files import PictureFile, View, file_id, picture_id, p
 from blipvqa.data.raw import ListedPictures, Pictures, RawSplit
 from blipvqa.data.several_answers import join_answers
 from blipvqa.data.split_names import SourceError
-from blipvqa.data.values import encodable, kind_of, plain_value
-from blipvqa.text import normalize, says_something
+from blipvqa.data.texts import lost_letter_notes, text_problem
+from blipvqa.data.values import kind_of, plain_value
+from blipvqa.text import encodable
 
-LONGEST_TEXT = 20_000  # characters of a question, an answer or a caption
 TOGETHER = 64  # pictures in memory at a time
 
 
@@ -108,6 +108,7 @@ class _Check:
         }
 
     def _notes(self) -> list[str]:
+        usable = {self.raw.place(row): self.values[row] for row in self.rows if row not in self.problems}
         first: dict[str, int] = {}
         for row, problem in sorted(self.problems.items()):
             first.setdefault(_kind_of_problem(problem), row)
@@ -120,7 +121,8 @@ class _Check:
             f"{self.split}: column {name}: {count} values that are NaN or infinite became null"
             for name, count in self.nonfinite.items()
         ]
-        return [*self.raw.notes, *self.names.notes, *left_out, *nulls]
+        lost = lost_letter_notes(self.split, self.texts, usable)
+        return [*self.raw.notes, *self.names.notes, *left_out, *nulls, *lost]
 
     def _refuse(self, row: int, problem: str, kind: type = SourceError) -> None:
         if self.data.on_error == "raise":
@@ -162,7 +164,8 @@ class _Check:
             name = self.names.ours(column, "data.where")
             allowed = wanted if isinstance(wanted, list) else [wanted]
             before = self.rows
-            self.rows = [row for row in before if row in self.problems or self._value(row, name) in allowed]
+            kinds = [(kind_of(value), value) for value in allowed]  # True is no 1
+            self.rows = [row for row in before if row in self.problems or self._kind_and_value(row, name) in kinds]
             if not [row for row in self.rows if row not in self.problems]:
                 seen = Counter(str(self._value(row, name))[:40] for row in before if row not in self.problems)
                 common = ", ".join(value for value, _ in seen.most_common(5))
@@ -171,6 +174,10 @@ class _Check:
                     f"data.source '{self.data.source}', {self.split}: no row where data.where holds: column '{column}' "
                     f"is none of {allowed!r:.80}. It holds {' and '.join(sorted(kinds))}, most often {common}"
                 )
+
+    def _kind_and_value(self, row: int, name: str) -> tuple[str, Any]:
+        value = self._value(row, name)
+        return kind_of(value), value
 
     def _value(self, row: int, name: str) -> Any:
         if name == "image" and isinstance(self.raw.pictures, ListedPictures):
@@ -276,19 +283,6 @@ class _Looks:
             except ImageError as error:
                 return ImageError(str(error).removeprefix(": "))
         return None
-
-
-def text_problem(name: str, text: Any) -> str | None:
-    """What is wrong with a question, an answer or a caption; None where nothing is."""
-    if text is None:
-        return f"column {name}: there is no {name}"
-    if not isinstance(text, str):
-        return f"column {name}: found {kind_of(text)} ({text!r:.40}), expected text"
-    if len(text) > LONGEST_TEXT:
-        return f"column {name}: the text has {len(text):,} characters, at most {LONGEST_TEXT:,} are read"
-    if not says_something(text) and (name != "answer" or not normalize(text)):
-        return f"column {name}: the text is empty"
-    return None
 
 
 def _kind_of_problem(problem: str) -> str:

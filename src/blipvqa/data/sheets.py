@@ -1,15 +1,22 @@
 """The first sheet of an Excel file as rows of texts, as a csv file of it would hold them.
 
-Formulas count by the value that Excel stored. What the file asks for is read from its zip directory first.
+Notable:
+- Formulas count by the value that Excel stored, percentages as they are shown, dates in ISO form.
+- Merged cells, formulas without a value and Excel's errors (#N/A) are named: a person sees something else there than
+  the file holds. Hidden sheets are not taken for the first, and a note says which sheets were not read.
+- What the file asks for is read from its zip directory first.
 """
 
 from __future__ import annotations
 
 import datetime
 import io
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from string import ascii_uppercase
 from typing import Any
 
 from blipvqa.data.split_names import SourceError, TableFile
@@ -18,10 +25,38 @@ LARGEST = 500_000_000  # bytes of the sheets, unpacked
 LARGEST_FILE = 200_000_000  # bytes of the file
 STRANGEST_RATIO = 500  # unpacked to packed: sheets of texts pack to a tenth, of numbers to a fiftieth
 MOST_CELLS = 16_384  # of a row, Excel's own bound
+MERGED = re.compile(rb'<mergeCell [^>]*ref="([A-Z0-9:]+)"')
+VALUELESS = re.compile(  # a formula whose result is an empty text says t="str"
+    rb'<c (?![^>]*t="str")[^>]*r="([A-Z]+[0-9]+)"[^>]*>\s*'
+    rb"<f(?:[^>]*/>|[^>]*>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>"
+)
+PERCENT = re.compile(r"0(?:[.](0+))?%")  # "0%", "0.00%"
 
 
-def sheet_rows(path: TableFile) -> Iterator[tuple[int, list[str]]]:
-    """(number of the row in the sheet, its cells as texts). Raises SourceError that names the file."""
+def sheet_rows(path: TableFile) -> Iterator[tuple[int, list[str] | str]]:
+    """(number of the row in the sheet, its cells as texts, or what is wrong with it). Raises SourceError that names the
+    file."""
+    with _workbook(path) as (book, content):
+        sheet = _shown_sheets(book, path)[0]
+        valueless = _look_inside(content, sheet, path)
+        sheet.reset_dimensions()  # what the file says of its size may be wrong
+        for number, cells in enumerate(sheet.iter_rows(), 1):
+            errors = [f"cell {cell.coordinate} shows {cell.value}" for cell in cells if cell.data_type == "e"]
+            errors += valueless.get(number, [])
+            yield number, errors[0] if errors else [_text(cell) for cell in cells[:MOST_CELLS]]
+
+
+def sheet_notes(path: TableFile) -> list[str]:
+    """A line on sheets that hold something and are not read."""
+    with _workbook(path) as (book, _):
+        first = _shown_sheets(book, path)[0]
+        others = [one.title for one in book.worksheets if one is not first and _holds_something(one)]
+    return [f"{path.name}: only sheet '{first.title}' is read, not {', '.join(others)}"] if others else []
+
+
+@contextmanager
+def _workbook(path: TableFile) -> Iterator[tuple[Any, bytes]]:
+    """The workbook and the file's bytes; within, what goes wrong is a SourceError that names the file."""
     from openpyxl import load_workbook  # half a second that most sources do not need
 
     with path.open("rb") as file:
@@ -30,16 +65,39 @@ def sheet_rows(path: TableFile) -> Iterator[tuple[int, list[str]]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles that are not read
-            book = load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
-            sheet = book.worksheets[0]
-            sheet.reset_dimensions()  # what the file says of its size may be wrong
-            for number, cells in enumerate(sheet.iter_rows(values_only=True), 1):
-                yield number, [_text(cell) for cell in cells[:MOST_CELLS]]
+            yield load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False), content
     except SourceError:
         raise
     except Exception as error:  # openpyxl raises many kinds for a file that is damaged
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise SourceError(f"{path.name} does not read as xlsx: {reason}. Save it as CSV UTF-8") from None
+
+
+def _shown_sheets(book, path: TableFile) -> list:
+    sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
+    if not sheets:
+        raise SourceError(f"{path.name} has no sheet that is not hidden")
+    return sheets
+
+
+def _holds_something(sheet) -> bool:
+    return any(cell is not None for cells in sheet.iter_rows(values_only=True) for cell in cells)
+
+
+def _look_inside(content: bytes, sheet, path: TableFile) -> dict[int, list[str]]:
+    """By row, the formulas that no program has calculated; the library gives them as empty. Raises SourceError for
+    merged cells, of which it gives all but the first as empty."""
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        text = file.read(sheet._worksheet_path)
+    if merged := MERGED.search(text):
+        cells = merged[1].decode()
+        raise SourceError(f"{path.name}: cells {cells} are merged, one of them holds the value: unmerge and fill them")
+    valueless: dict[int, list[str]] = {}
+    for match in VALUELESS.finditer(text):
+        cell = match[1].decode()
+        problem = f"cell {cell} is a formula without a value: open and save the file in Excel"
+        valueless.setdefault(int(cell.lstrip(ascii_uppercase)), []).append(problem)
+    return valueless
 
 
 def _check(content: bytes, name: str) -> None:
@@ -54,16 +112,19 @@ def _check(content: bytes, name: str) -> None:
         raise SourceError(f"{name} asks for {size:,} bytes of {packed:,}: save it as CSV UTF-8")
 
 
-def _text(cell: Any) -> str:
+def _text(cell) -> str:
     """A cell as Excel writes it to csv; dates in ISO form."""
-    if cell is None:
+    value = cell.value
+    if value is None:
         return ""
-    if isinstance(cell, bool):
-        return str(cell).lower()
-    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
-        return str(int(cell))
-    if isinstance(cell, datetime.datetime) and cell.time() == datetime.time():
-        return cell.date().isoformat()
-    if isinstance(cell, datetime.date | datetime.time):
-        return cell.isoformat()
-    return str(cell)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float) and (percent := PERCENT.search(cell.number_format)):
+        return f"{value * 100:.{len(percent[1] or '')}f}%"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return str(value)

@@ -22,7 +22,8 @@ from blipvqa.data.encodings import encoding_of
 from blipvqa.data.raw import PlacedRow
 from blipvqa.data.sheets import sheet_rows
 from blipvqa.data.split_names import SourceError, TableFile, ending_of
-from blipvqa.data.values import DoubledObject, Unreadable, encodable, folded_name
+from blipvqa.data.values import DoubledObject, Unreadable, folded_name
+from blipvqa.text import encodable
 
 LONGEST_LINE = 1_000_000  # characters of a jsonl or csv line
 LARGEST_JSON = 1_000_000_000  # bytes of a json file, which is read whole
@@ -202,7 +203,11 @@ def _separator(lines: _Lines, path: TableFile) -> str:
 def _xlsx(path: TableFile) -> Iterator[PlacedRow]:
     heads, empty = None, _EmptyRows()
     for line, cells in sheet_rows(path):
-        if heads is not None:
+        if isinstance(cells, str):
+            if heads is None:
+                raise SourceError(f"{path.name} line {line}: {cells}")
+            yield from empty.before(line, cells)
+        elif heads is not None:
             yield from empty.before(line, heads.row(cells + [""] * (len(heads.columns) - len(cells))))
         elif any(cells):
             heads = _Heads(path.name, cells)

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from blipvqa.text import encodable
+
 LONGEST_VALUE = 1_000_000  # characters
 DEEPEST = 20  # lists and objects in each other
 LONGEST_HEX = 64  # bytes that are shown as hex digits
@@ -82,11 +84,6 @@ def bytes_as_text(value: bytes) -> str:
     if len(value) <= LONGEST_HEX:
         return value.hex()
     return f"{len(value):,} bytes, sha256 {hashlib.sha256(value).hexdigest()[:16]}"
-
-
-def encodable(text: str) -> str:
-    """Half surrogates (`"\\ud800"` is valid JSON) cannot be written anywhere: they become a mark."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def kind_of(value: Any) -> str:

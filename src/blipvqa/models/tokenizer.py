@@ -19,6 +19,7 @@ from transformers import BertTokenizer, BlipConfig, BlipImageProcessorPil, BlipP
 
 from blipvqa.models.folders import ModelError, called, read_json, read_text
 from blipvqa.models.towers import IMAGE_MEAN, IMAGE_STD
+from blipvqa.text import encodable
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 QUESTION_START, ANSWER_START, TEXT_START = "[ENC]", "[DEC]", "[CLS]"
@@ -37,7 +38,7 @@ def encode(
 ) -> dict[str, Tensor]:
     """`input_ids`, `attention_mask` `[texts, L]` of `start text [SEP]`, padded to the longest, cut at `limit`."""
     batch = tokenizer(
-        texts,
+        [encodable(text) for text in texts],  # half a character is a TypeError there
         padding="longest",
         truncation=limit is not None,
         max_length=limit,

@@ -130,13 +130,15 @@ def _dataset(config: Config, source: str | Path | VQADataset, skip: bool) -> tup
     path = project_path(source)
     if path.is_dir():
         names = picture_names(path)
-        dataset, left_out = own_dataset(rows_of_pictures(path, names, [{} for _ in names]), path, config, ())
+        dataset, left_out, notes = own_dataset(rows_of_pictures(path, names, [{} for _ in names]), path, config, ())
         if left_out and not skip:
             place, problem = next(iter(left_out.items()))
             raise InputError(
                 f"{len(left_out):,} of {len(names):,} pictures cannot be read, such as {place}: {problem}\nMend or "
                 "remove them, or have them left out: skip=True."
             )
+        for note in notes:
+            print(note)
         return dataset, left_out
     if Path(source).name != str(source) or str(source) not in ("train", "validation", "test"):
         raise MissingFile(f"there is no folder '{source}', and it is no split (train, validation, test)")

@@ -71,8 +71,8 @@ def answer_all(
     with lock(run.folder / partial.name):
         calibration = read_calibration(run.model_folder)
         threshold = threshold_in_force(config.generate, calibration)  # raises before anything slow
-        dataset, wrong = own_questions(source, config, questions, skip)
-        if note := left_out_note(wrong):
+        dataset, wrong, notes = own_questions(source, config, questions, skip)
+        for note in [*notes, *([left_out_note(wrong)] if wrong else [])]:
             print(note)
         splits = _splits(config)
         texts = candidate_texts(config, splits)

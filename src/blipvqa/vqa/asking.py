@@ -18,6 +18,7 @@ from PIL import Image
 
 from blipvqa.config.knobs import GenerateConfig
 from blipvqa.data.images import open_picture, resize_image
+from blipvqa.data.one_colour import SHOWS_NOTHING, shows_nothing
 from blipvqa.errors import InputError
 from blipvqa.models.folders import check_task
 from blipvqa.models.towers import picture_features
@@ -64,7 +65,8 @@ class Answer:
     def notes(self) -> list[str]:
         """What a person should see beside the answer: a warning of a foreign picture, and the answer set."""
         said = [] if self.answer_set is None else [f"90 % set: {'; '.join(self.answer_set)}"]
-        return [note for note in (foreign_note(self.unlike), *said) if note]
+        empty = SHOWS_NOTHING if shows_nothing(np.asarray(self.image).transpose(2, 0, 1)) else None
+        return [note for note in (empty, foreign_note(self.unlike), *said) if note]
 
     @property
     def withheld(self) -> bool:

@@ -29,9 +29,9 @@ TEXTS = ("question",)  # what a row needs beside its picture
 
 def own_questions(
     source: str | Path, config: Config, questions: str | Path | Sequence[str] | None = None, skip: bool = False
-) -> tuple[VQADataset, dict[str, str]]:
+) -> tuple[VQADataset, dict[str, str], list[str]]:
     """The questions of a table (columns `image`, a path from the table's folder, and `question`) or, each of
-    `questions` about each picture, of a folder; and the rows left out, each with what is wrong with it.
+    `questions` about each picture, of a folder; the rows left out, each with what is wrong with it; and notes.
 
     `questions` are a list, or a text file with one a line. With `skip` wrong rows are left out.
     Raises MissingFile, and SourceError or InputError that name the lines.
@@ -48,12 +48,12 @@ def own_questions(
         raw, folder = _of_table(path, data), path.parent
     if len(raw.rows) > MOST:
         raise SourceError(f"{path.name}: {len(raw.rows):,} questions, at most {MOST:,} are answered at once: split it")
-    dataset, left_out = own_dataset(raw, folder, config, TEXTS, data)
+    dataset, left_out, notes = own_dataset(raw, folder, config, TEXTS, data)
     if left_out and not skip:
         raise SourceError(f"{_lines(left_out)}\nMend them, or have them left out: skip=True, in a shell --skip.")
     for row in dataset.rows:
         row["answer"] = ""  # what is to be found
-    return dataset, left_out
+    return dataset, left_out, notes
 
 
 def _lines(wrong: dict[str, str]) -> str:

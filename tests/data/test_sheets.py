@@ -1,0 +1,72 @@
+"""Excel sheets in which a person sees something else than the file holds."""
+
+import openpyxl
+import pytest
+from small_sources import rows, splits_of
+
+from blipvqa.data.split_names import SourceError
+
+
+@pytest.fixture
+def sheet(folder):
+    """`sheet(change)` writes `train.xlsx` of eight rows, changed by `change(book, sheet)`, and returns its splits."""
+
+    def written(change):
+        book = openpyxl.Workbook()
+        lines = rows(8)
+        book.active.append(list(lines[0]))
+        for line in lines:
+            book.active.append(list(line.values()))
+        change(book, book.active)
+        book.save(folder / "train.xlsx")
+        return splits_of()
+
+    return written
+
+
+def set_cell(sheet, place, value, style="General"):
+    sheet[place].value, sheet[place].number_format = value, style
+
+
+def test_a_percentage_is_read_as_it_is_shown(sheet):
+    """Before, 50% was the answer "0.5"."""
+
+    def change(_, one):
+        for place, value, style in (("C2", 0.5, "0%"), ("C3", 0.256, "0.0%"), ("C4", 1 / 3, "0%"), ("C5", 0.5, "0.00")):
+            set_cell(one, place, value, style)
+
+    answers = [row["answer"] for split in sheet(change).values() for row in split.rows]
+    assert set(answers[:4]) | set(answers) >= {"50%", "25.6%", "33%", "0.5"}
+
+
+WRONG = {
+    "an error": (lambda one: set_cell(one, "C2", "#N/A"), "row train/0: line 2 of train.xlsx: cell C2 shows #N/A"),
+    "an error elsewhere": (lambda one: set_cell(one, "D3", "#DIV/0!"), "line 3 of train.xlsx: cell D3 shows #DIV/0!"),
+    "a formula": (
+        lambda one: set_cell(one, "D2", "=1+1"),
+        "line 2 of train.xlsx: cell D2 is a formula without a value",
+    ),
+    "merged": (lambda one: one.merge_cells("D2:D4"), "train.xlsx: cells D2:D4 are merged"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_the_file_does_not_hold_is_named_by_cell(sheet, name):
+    """Before, errors were answers, and the others empty cells."""
+    change, message = WRONG[name]
+    with pytest.raises(SourceError, match=message.replace("(", r"\(")):
+        sheet(lambda _, one: change(one))
+
+
+def test_a_hidden_sheet_is_not_the_first_and_what_is_not_read_is_said(sheet):
+    def change(book, one):
+        one.title, one.sheet_state = "Old", "hidden"
+        book.create_sheet("Empty")
+        shown = book.create_sheet("Data", 1)
+        for line in [list(rows(1)[0]), *([*list(line.values())[:3], "kidney"] for line in rows(6))]:
+            shown.append(line)
+        book.active = 1
+
+    splits = sheet(change)
+    assert {row["organ"] for split in splits.values() for row in split.rows} == {"kidney"}
+    assert "train.xlsx: only sheet 'Data' is read, not Old" in splits.notes
