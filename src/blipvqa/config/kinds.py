@@ -24,6 +24,8 @@ Positive = Annotated[Whole, Field(ge=1)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
 Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]
 
+Subset = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]  # part of a path in the cache
+
 
 def _comparable(value: Any) -> Any:
     for one in value if isinstance(value, list) else [value]:

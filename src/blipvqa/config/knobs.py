@@ -23,6 +23,7 @@ from blipvqa.config.kinds import (
     Revision,
     Share,
     Start,
+    Subset,
     Towers,
     Whole,
     Window,
@@ -84,6 +85,7 @@ class SyntheticData(_Section):
 class DataConfig(_Section):
     source: str = "synthetic"  # Hub id, folder or zip (tables, a known layout, save_to_disk), or "synthetic"
     revision: Revision | None = None  # of a Hub id: a commit, branch or tag; None: its main branch as it is now
+    subset: Subset | None = None  # of a Hub id with several configurations: which; None: its default
     columns: dict[str, str] = {}  # renames: {the source's name: ours}, e.g. {img_name: image}
     image_root: str | None = None  # folder or zip that pictures are named from; None: the source
     image_suffix: str = ""  # added to names of pictures that do not end with it, e.g. .jpg

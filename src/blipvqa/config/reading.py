@@ -45,6 +45,7 @@ SAFE_TO_CHANGE = (
     "caption.terms",
     "data.cache_dir",
     "data.breakdown",
+    "data.subset",  # as the next one
     "data.revision",  # rows are compared one by one
     "model.revision",  # commits are compared where weights are left as they were
 )

@@ -54,7 +54,7 @@ def open_source(config: Config) -> tuple[dict[str, RawSplit], list[str]]:
     if folder.is_file() and not is_zip(folder):
         raise SourceError(f"data.source '{data.source}' is a file, expected the folder in which it lies, or a zip")
     if not folder.exists():
-        splits, notes = _by_our_names(hub_set(data.source, data.revision, cache / "hub"), config)
+        splits, notes = _by_our_names(hub_set(data.source, data.revision, cache / "hub", data.subset), config)
     elif any((folder / name).exists() for name in ("dataset_dict.json", "state.json")):
         splits, notes = _by_our_names(saved_set(folder, data.source), config)
     else:

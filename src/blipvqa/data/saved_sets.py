@@ -65,24 +65,34 @@ def _state_files(folder: Path) -> list[Path]:
     return [folder / "state.json", *sorted(folder.glob("*/state.json"))]
 
 
-def hub_set(source: str, revision: str | None, cache: Path) -> dict[str, Dataset]:
-    """A set from the Hub at a revision (None: main); what is downloaded lies in `cache`, by its commit."""
+def hub_set(source: str, revision: str | None, cache: Path, subset: str | None = None) -> dict[str, Dataset]:
+    """A set from the Hub at a revision (None: main); what is downloaded lies in `cache`, by its commit.
+
+    Of a set with several configurations it is `subset`, and without it the one that the set calls its default.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source) or ".." in source:
         raise SourceError(
             f"data.source '{source}': no such folder, and no Hub id (owner/name). Give a folder with "
             "train.parquet, train.jsonl or train.csv, a Hub id, or 'synthetic'."
         )
     mark(cache)
+    place = cache / f"subset {subset}" if subset else cache  # so that none is taken for another
     try:
         with FileLock(cache / "hub.lock"), _quiet():
-            commit = _commit(source, revision, cache)
-            if not _cached(source, commit, cache):
-                datasets.load_dataset(source, revision=commit, cache_dir=str(cache))
+            commit = _commit(source, revision, cache, place)
+            if not _cached(source, commit, place):
+                datasets.load_dataset(source, subset, revision=commit, cache_dir=str(place))
             # The library names its locks by the absolute path of the cache. Ours keeps others out while they go.
-            for lock in cache.glob("*.lock"):
+            for lock in place.glob("*.lock"):
                 if lock.name != "hub.lock":
                     lock.unlink(missing_ok=True)
-            return _read_cached(_cached(source, commit, cache))
+            return _read_cached(_cached(source, commit, place))
+    except ValueError as error:
+        names = re.search(r"\[.*\]", str(error))
+        if names is None or "config" not in str(error).lower():  # the library has no kind of error of its own for this
+            raise SourceError(f"data.source '{source}' does not load: {refusal(error, source, revision)}") from None
+        asked = f"has no '{subset}'" if subset else "holds several sets"
+        raise SourceError(f"data.source '{source}' {asked}: set data.subset to one of {names[0]}") from None
     except Exception as error:  # no connection, no such set, gated, offline mode: each is said in its own words
         raise SourceError(
             f"data.source '{source}' is no folder, and the Hub gave none: {refusal(error, source, revision)}. Or give "
@@ -95,9 +105,9 @@ def fetched_commit(source: str, revision: str | None, cache: Path) -> str | None
     return _commits(cache).get(f"{source}@{revision or 'main'}")
 
 
-def _commit(source: str, revision: str | None, cache: Path) -> str:
+def _commit(source: str, revision: str | None, cache: Path, place: Path) -> str:
     """What the Hub says that the name means, which is kept for when it says nothing. A commit stays what it is."""
-    if revision and COMMIT.fullmatch(revision) and _cached(source, revision, cache):
+    if revision and COMMIT.fullmatch(revision) and _cached(source, revision, place):
         commit = revision
     else:
         commit = dataset_commit(source, revision) or fetched_commit(source, revision, cache)
