@@ -10,7 +10,7 @@ from blipvqa.retrieval.index import make_index
 from blipvqa.retrieval.search import search
 from blipvqa.runs.run import Run, run_config
 from blipvqa.tasks import collator_for, evaluate, fine_tune, load_model, views
-from blipvqa.training.trained import load_results
+from blipvqa.training.trained import held_out, load_results
 from blipvqa.vqa.answering import answer_all
 from blipvqa.vqa.asking import ask
 from blipvqa.vqa.batches import VQACollator
@@ -29,6 +29,7 @@ __all__ = [
     "describe",
     "evaluate",
     "fine_tune",
+    "held_out",
     "load_config",
     "load_model",
     "load_results",
