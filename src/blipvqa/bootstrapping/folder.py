@@ -14,14 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from blipvqa.bootstrapping.candidates import HUMAN, SYNTHETIC, Candidate
+from blipvqa.bootstrapping.stages import GROUP
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
 from blipvqa.pages.cards import markdown_table, plain
 from blipvqa.pages.wording import last_part
 from blipvqa.runs.files import remove, replacing_folder, write_json, write_lines, write_text
 from blipvqa.training.stored import content_digest
-
-GROUP = "group"  # the column of who a picture is of, where the source says it
 
 
 class Groups:

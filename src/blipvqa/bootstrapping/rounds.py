@@ -59,7 +59,7 @@ def bootstrap(config: Config, *, resamples: int = 1000, progress: bool = True) -
     planned = plan(config)
     noisy = load_splits(config)["train"]
     clean = load_splits(clean_config(config))
-    noisy = _without_held_out(noisy, clean)
+    noisy = _without_held_out(noisy, clean, config.data.group_column, clean_config(config).data.group_column)
     with lock(config.folder):
         sweep(config.folder)
         rounds = []
@@ -117,12 +117,15 @@ def _texts_file(config: Config, number: int) -> Path:
     return config.folder / f"texts-round{number}.jsonl"
 
 
-def _without_held_out(noisy: VQADataset, clean: Splits) -> VQADataset:
-    """Noisy rows whose picture is in no held-out split of the clean pairs."""
-    held_out = {row["image_id"] for split, data in clean.items() if split != "train" for row in data.rows}
-    rows = [i for i, row in enumerate(noisy.rows) if row["image_id"] not in held_out]
+def _without_held_out(noisy: VQADataset, clean: Splits, column: str | None, clean_column: str | None) -> VQADataset:
+    """Noisy rows whose picture, and whose patient where both sources name patients, no held-out split of the clean
+    pairs has."""
+    held_out = [row for split, data in clean.items() if split != "train" for row in data.rows]
+    pictures = {row["image_id"] for row in held_out}
+    people = {row[clean_column] for row in held_out} - {None} if column and clean_column else set()
+    rows = [i for i, row in enumerate(noisy.rows) if row["image_id"] not in pictures and row.get(column) not in people]
     if len(rows) < len(noisy):
-        print(f"{len(noisy) - len(rows)} texts are left out: the clean pairs hold their pictures out")
+        print(f"{len(noisy) - len(rows)} texts are left out: the clean pairs hold out their pictures or patients")
     if not rows:
         raise RunError("every picture of `data` is held out by bootstrap.clean: nothing is left to write and filter")
     return noisy.chosen(rows)

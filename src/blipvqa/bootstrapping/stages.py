@@ -22,6 +22,7 @@ from blipvqa.runs.run import Run, RunError
 from blipvqa.tasks import fine_tune
 
 START = "start.json"  # in a stage's run folder
+GROUP = "group"  # the column of who a picture is of, in the folder of kept texts
 NO_CLEAN_PAIRS = (
     "bootstrap.clean says nothing: captioner and filter learn from pairs that are right. Give their `data`, e.g. "
     "bootstrap.clean: {source: folder}"
@@ -104,7 +105,7 @@ def _round(config: Config, number: int, start: str, pretrained: Config | None) -
         filters,
         [_writing(config, captioner) for captioner in captioners],
         folder,
-        _stage(config, f"{before}bootstrapped", "pretrain", data=_plain(config) | {"source": folder}),
+        _stage(config, f"{before}bootstrapped", "pretrain", data=_bootstrapped(config) | {"source": folder}),
     )
 
 
@@ -131,6 +132,12 @@ def _stage(
 
 def _clean(config: Config) -> dict:
     return merge_overrides(_plain(config), config.bootstrap.clean)
+
+
+def _bootstrapped(config: Config) -> dict:
+    """How the folder of kept texts is read: with groups where one of its two sources has them."""
+    grouped = config.data.group_column or config.bootstrap.clean.get("group_column")
+    return _plain(config) | ({"group_column": GROUP} if grouped else {})
 
 
 def _plain(config: Config) -> dict:

@@ -1,0 +1,142 @@
+"""CapFilt goes on where it stopped, notices what changed, takes a stranger's data, and has the paper's variants."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from test_bootstrap import IMAGES, small
+
+from blipvqa import Run, fine_tune, load_splits
+from blipvqa.bootstrapping import candidates
+from blipvqa.bootstrapping.report import NO_TRUTH, write_report
+from blipvqa.bootstrapping.rounds import bootstrap
+from blipvqa.bootstrapping.stages import plan
+from blipvqa.runs.run import RunError
+
+WORDS = ("dense", "sparse", "silver", "pale", "gland", "vessel", "fat", "left", "right", "upper")
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """The export of a pre-trained model. Read only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BLIPVQA_ROOT", str(tmp_path_factory.mktemp("start")))
+        config = small("start", bootstrap__clean={})
+        return str(fine_tune(config).model_folder)
+
+
+def quick(start, name="tiny", **overrides):
+    return small(name, bootstrap__start=start, train__epochs=1, **overrides)
+
+
+def run(config):
+    return bootstrap(config, resamples=10, progress=False)
+
+
+def test_it_goes_on_after_a_kill_between_and_within_stages(root, start, monkeypatch):
+    """Parts that were written and judged before are not written or judged again, and the outcome is the same."""
+    monkeypatch.setattr(candidates, "PART", 5)
+    whole = run(quick(start, "whole"))
+    calls = {"predict": 0, "match_pairs": 0}
+
+    def killed_at(name, number):
+        real = getattr(candidates, name)
+
+        def call(*arguments):
+            calls[name] += 1
+            if calls[name] == number:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        monkeypatch.setattr(candidates, name, call)
+
+    killed_at("predict", 2)
+    with pytest.raises(KeyboardInterrupt):
+        run(quick(start, "parts"))
+    killed_at("match_pairs", 3)
+    with pytest.raises(KeyboardInterrupt):
+        run(quick(start, "parts"))
+    parts = run(quick(start, "parts"))
+    assert calls == {"predict": 1 + 3, "match_pairs": 1 + 3}  # three parts, and the one call that was cut short
+    assert parts.texts == whole.texts and parts.rounds[0]["scores"] == whole.rounds[0]["scores"]
+    lines = [(result.folder / "train.jsonl").read_text() for result in (whole, parts)]
+    assert lines[0] == lines[1]
+
+
+def test_a_stage_that_began_with_other_weights_is_refused_or_run_anew(root, start, tmp_path):
+    mine = tmp_path / "start"
+    shutil.copytree(start, mine)
+    run(quick(str(mine)))
+    other = fine_tune(small("other", bootstrap__clean={}, seed=3)).model_folder
+    shutil.rmtree(mine)
+    shutil.copytree(other, mine)
+    with pytest.raises(RunError, match="run 'tiny-captioner' began with other weights"):
+        run(quick(str(mine)))
+    assert run(quick(str(mine), fresh=True)).texts
+    assert len(list((root / "outputs").glob("tiny-captioner.*"))) == 1
+    assert run(quick(str(mine))).texts  # and is then as it should be
+
+
+@pytest.fixture
+def own(root):
+    """Folders of a person's own, `noisy` and `clean`: two pictures are the same, and patients are named in the files."""
+    for name, first in (("noisy", 0), ("clean", 10)):
+        (root / name).mkdir()
+        rows = []
+        for i in range(first, first + 12):  # clean holds out 10 to 13, of patients 5, 6 and 0
+            info = PngInfo()
+            info.add_text("PatientName", "DOE^JANE")
+            noise = np.random.default_rng(i).integers(0, 255, (24, 24, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(root / name / f"DOE_JANE_{i}.png", pnginfo=info)
+            text = f"{WORDS[i % 10]} tissue {WORDS[(3 * i) % 10]}"
+            rows.append({"image": f"DOE_JANE_{i}.png", "caption": text, "patient": f"doe-{0 if i == 13 else i // 2}", "match": 1})
+        cut = 8 if name == "clean" else 12
+        for split, of_split in (("train", rows[-cut:]), ("validation", rows[:-cut])):
+            if of_split:
+                (root / name / f"{split}.jsonl").write_text("\n".join(map(json.dumps, of_split)))
+    return root
+
+
+def test_a_stranger_s_data_goes_without_names_and_without_what_is_held_out(own, start, capsys):
+    settings = {"data__source": "noisy", "data__group_column": "patient", "train__batch_size": 4}
+    clean = {"source": "clean", "group_column": "patient"}
+    result = run(quick(start, **settings, bootstrap__clean=clean))
+    held_out = {row["image_id"] for row in load_splits(plan(result.config)[0].filters[0])["validation"].rows}
+    assert len(held_out) == 4 and not held_out & {text["image_id"] for text in result.texts}
+    assert {text["patient"] for text in result.texts} <= {f"doe-{number}" for number in (1, 2, 3, 4)}
+    assert "texts are left out: the clean pairs hold out their pictures or patients" in capsys.readouterr().out
+    files = [path for path in result.folder.rglob("*") if path.is_file()]
+    assert not any(b"DOE" in path.read_bytes() or "DOE" in path.name for path in files)
+    rows = [json.loads(line) for line in (result.folder / "train.jsonl").read_text().splitlines()]
+    assert all(row.keys() == {"image", "caption", "origin", "match", "group"} for row in rows)
+    assert not any("doe" in row["group"] for row in rows)
+    assert result.run.config.data.group_column == "group"
+    assert "filter" not in result.rounds[0]["scores"] and NO_TRUTH in write_report(result).read_text()
+
+
+@pytest.mark.slow
+def test_the_paper_s_variants(root, start):
+    """Shared, by beams, in two rounds, of several members and texts, by a wish: each keeps what it should."""
+    shared = run(quick(start, "shared", bootstrap__shared=True))
+    assert Run(root / "outputs" / "shared-filter").config.task == "pretrain"
+    assert not (root / "outputs" / "shared-captioner").exists() and shared.texts
+    beam = run(quick(start, "beam", bootstrap__write="beam", bootstrap__rounds=2))
+    assert len(beam.rounds) == 2 and beam.folder.name == "bootstrapped-2"
+    assert Run(root / "outputs" / "beam-round2-filter").config.model.name == "outputs/beam-bootstrapped/model"
+    assert beam.run.name == "beam-round2-bootstrapped"
+    several = run(quick(start, "several", bootstrap__captioners=2, bootstrap__filters=2, bootstrap__captions=3))
+    written = [text for text in several.texts if text["origin"] == "synthetic"]
+    assert IMAGES["train"] < len(written) <= 6 * IMAGES["train"]
+    assert len({(text["image_id"], text["caption"]) for text in written}) == len(written)
+    one = run(quick(start, "one"))
+    web = [[text["match"] for text in result.texts if text["origin"] == "web"] for result in (several, one)]
+    assert web[0] != web[1]  # the mean of two filters
+    wished = run(quick(start, "wished", bootstrap__wished_precision=0.3))
+    assert wished.rounds[0]["threshold"] == pytest.approx(min(t["match"] for t in wished.texts), abs=0.5)
+    with pytest.raises(RunError, match=r"bootstrap\.wished_precision 1\.0: no threshold"):
+        run(quick(start, "too-much", bootstrap__wished_precision=1.0))
+    with pytest.raises(RunError, match="the filter keeps none"):
+        run(quick(start, "one", bootstrap__threshold=1.0))
