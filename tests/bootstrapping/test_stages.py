@@ -92,7 +92,14 @@ def own(root):
             noise = np.random.default_rng(i).integers(0, 255, (24, 24, 3), dtype=np.uint8)
             Image.fromarray(noise).save(root / name / f"DOE_JANE_{i}.png", pnginfo=info)
             text = f"{WORDS[i % 10]} tissue {WORDS[(3 * i) % 10]}"
-            rows.append({"image": f"DOE_JANE_{i}.png", "caption": text, "patient": f"doe-{0 if i == 13 else i // 2}", "match": 1})
+            rows.append(
+                {
+                    "image": f"DOE_JANE_{i}.png",
+                    "caption": text,
+                    "patient": f"doe-{0 if i == 13 else i // 2}",
+                    "match": 1,
+                }
+            )
         cut = 8 if name == "clean" else 12
         for split, of_split in (("train", rows[-cut:]), ("validation", rows[:-cut])):
             if of_split:
