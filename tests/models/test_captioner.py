@@ -62,7 +62,7 @@ def test_losses_equal_the_authors_per_token_per_caption_and_in_the_mean(model, b
 
 
 def test_without_smoothing_and_with_the_prompt_counted_the_losses_are_the_authors_too(model, batch):
-    images = model.encode_images(batch["pixel_values"])
+    images = model.picture_states(batch["pixel_values"])
     ids, real = batch["input_ids"], batch["attention_mask"].bool()
     plain, logits = model.caption_losses(images, ids, real, batch["labels"], batch["image_index"], smoothing=0.0)
     assert plain.sum().item() / len(logits) == pytest.approx(EXPECTED["loss_without_smoothing"], abs=1e-5)
@@ -166,7 +166,7 @@ def test_an_export_gives_the_same_loss_in_plain_transformers(model, batch, tmp_p
 
 
 def test_word_maps_are_probabilities_over_the_picture(model, batch):
-    images = model.encode_images(batch["pixel_values"])[batch["image_index"]]
+    images = model.picture_states(batch["pixel_values"])[batch["image_index"]]
     maps = model.word_maps(images, batch["input_ids"], batch["attention_mask"].bool())
     assert len(maps) == model.config.text_config.num_hidden_layers
     for row, length in enumerate(batch["attention_mask"].sum(1).tolist()):

@@ -23,7 +23,12 @@ from blipvqa.training.interrupts import Stopped
 
 
 @pytest.mark.parametrize(
-    "settings", [{"train__augment": "light", "model__text_dropout": 0.1}, {"model__lora": {"rank": 4}}]
+    "settings",
+    [
+        {"train__augment": "light", "model__text_dropout": 0.1},
+        {"model__lora": {"rank": 4}},
+        {"model__freeze": ["vision_model"]},
+    ],
 )
 def test_a_run_stopped_by_a_signal_ends_as_if_it_had_not_been(tiny, monkeypatch, settings):
     whole = fine_tune(tiny("whole", **settings))

@@ -118,7 +118,7 @@ def predict(
             disable=not progress,
             leave=False,
         ):
-            images = model.encode_images(batch["pixel_values"].to(device, non_blocking=True))
+            images = model.picture_states(batch["pixel_values"].to(device, non_blocking=True))
             written += describer(images, [dataset.rows[i]["image_id"] for i in firsts])
     return [described(dataset.rows, rows, caption) for rows, caption in zip(pictures, written, strict=True)]
 
@@ -173,7 +173,7 @@ def describe(
     pixels = torch.from_numpy(resize_image(picture, processor.image_processor.size["height"]))[None]
     describer = Describer(model.eval(), processor, settings, seed)
     with torch.no_grad():
-        images = model.encode_images(pixels.to(model.device))
+        images = model.picture_states(pixels.to(model.device))
         (caption,) = describer(images, ["own"])
         looks = word_looks(describer, images, ["own"])[0]
     return Caption(caption["prediction"], caption["confidence"], picture, looks)

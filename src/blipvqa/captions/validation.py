@@ -70,7 +70,7 @@ class Validation:
     def _batch(self, model: BlipForCaptioning, describer: Describer, rows: list[int], batch: dict) -> list[tuple]:
         """(image id, its caption, summed loss, scored tokens and number of its captions here); encoded once for all."""
         batch = {key: value.to(model.device, non_blocking=True) for key, value in batch.items()}
-        images = model.encode_images(batch["pixel_values"])
+        images = model.picture_states(batch["pixel_values"])
         losses, _ = model.caption_losses(
             images,
             batch["input_ids"],

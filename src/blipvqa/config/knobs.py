@@ -134,13 +134,16 @@ class ScratchModel(_Section):
         return self
 
 
+Tower = Literal["vision_model", "text_encoder", "text_decoder"]
+
+
 class LoraConfig(_Section):
     """Low-rank adapters through peft; rank 0 trains every weight."""
 
     rank: Annotated[Whole, Field(ge=0)] = 0
     alpha: Annotated[Number, Field(gt=0)] = 32.0
     dropout: Share = 0.05
-    towers: list[Literal["vision_model", "text_encoder", "text_decoder"]] = ["text_encoder", "text_decoder"]
+    towers: list[Tower] = ["text_encoder", "text_decoder"]
 
 
 class ModelConfig(_Section):
@@ -149,7 +152,14 @@ class ModelConfig(_Section):
     image_size: Positive = 384  # pixels a side, a multiple of the patch; the position table is interpolated to it
     text_dropout: Share | None = None  # None: as the checkpoint says (published: 0.0; the authors trained with 0.1)
     lora: LoraConfig = LoraConfig()
+    freeze: list[Tower] = []  # towers that stay as they are; a frozen vision tower sees each picture once
     scratch: ScratchModel = ScratchModel()
+
+    @model_validator(mode="after")
+    def _frozen_once(self):
+        if self.freeze and self.lora.rank:
+            raise ValueError("freeze is for training without adapters: with lora.rank every tower is frozen already")
+        return self
 
     @model_validator(mode="after")
     def _a_revision_of_one_model(self):

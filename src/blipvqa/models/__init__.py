@@ -8,6 +8,7 @@
 - `processes`: values of all processes that train together
 - `decoding`: answers and captions written by greedy, beam and nucleus search, by the authors' rules
 - `language`: the loss of a text
+- `pictures`: pictures to states, kept where no training changes them
 - `towers`: how BLIP's towers are wired, over tokens without padding
 - `attention`: one function for every attention
 - `tokenizer`: words to numbers, and with which token a text begins

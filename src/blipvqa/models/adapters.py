@@ -1,4 +1,4 @@
-"""Low-rank adapters (Hu et al. 2021, "LoRA"): a few trained weights beside many frozen ones.
+"""Which weights are trained: towers that stay frozen, and low-rank adapters (Hu et al. 2021, "LoRA") beside them.
 
 Notable:
 - They are peft's own layers, so `save_adapter` writes what `PeftModel.from_pretrained` puts onto the base model.
@@ -32,8 +32,7 @@ def add_lora(model: PreTrainedModel, lora: LoraConfig) -> None:
     if not lora.rank:
         return
     if not any(hasattr(model, tower) for tower in lora.towers):
-        there = ", ".join(tower for tower in ADAPTED if hasattr(model, tower))
-        raise ConfigError(f"model.lora.towers: this model has no {', '.join(lora.towers)}, only {there}")
+        raise ConfigError(f"model.lora.towers: this model has no {', '.join(lora.towers)}, only {_towers_of(model)}")
     from peft import LoraConfig as PeftConfig
     from peft import inject_adapter_in_model
 
@@ -47,6 +46,20 @@ def add_lora(model: PreTrainedModel, lora: LoraConfig) -> None:
         inject_adapter_in_model(settings, model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
+
+
+def freeze(model: PreTrainedModel, towers: list[str]) -> None:
+    """Have training leave `towers` of `model` as they are. Raises ConfigError for a tower that it does not have."""
+    for tower in towers:
+        if not hasattr(model, tower):
+            raise ConfigError(f"model.freeze: this model has no {tower}, only {_towers_of(model)}")
+        model.get_submodule(tower).requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError("model.freeze: nothing is left to train")
+
+
+def _towers_of(model: PreTrainedModel) -> str:
+    return ", ".join(tower for tower in ADAPTED if hasattr(model, tower))
 
 
 def merged(model: PreTrainedModel) -> PreTrainedModel:

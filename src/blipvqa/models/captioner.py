@@ -23,7 +23,8 @@ from transformers.utils import ModelOutput
 from blipvqa.models.cpu import speed_up
 from blipvqa.models.decoding import Rules, Writer, drawn_by, write
 from blipvqa.models.language import text_losses
-from blipvqa.models.towers import Grid, Memory, image_states, normalized, text_states
+from blipvqa.models.pictures import SeesPictures
+from blipvqa.models.towers import Grid, Memory, text_states
 
 
 @dataclass
@@ -35,7 +36,7 @@ class CaptionOutput(ModelOutput):
     logits: Tensor | None = None
 
 
-class BlipForCaptioning(BlipForConditionalGeneration):
+class BlipForCaptioning(SeesPictures, BlipForConditionalGeneration):
     """BLIP for captions; see the module's head for what differs from its parent.
 
     Keywords everywhere. Shapes: `input_ids`, `attention_mask`, `labels` `[Q,L]`; `pixel_values [I,3,H,W]` (uint8, or
@@ -43,7 +44,6 @@ class BlipForCaptioning(BlipForConditionalGeneration):
     """
 
     task, architecture, purpose = "caption", "BlipForConditionalGeneration", "captions"
-    _compiled_image_states = staticmethod(image_states)  # until `compile_vision`
     accepts_loss_kwargs = False  # our loss is a mean over tokens: Trainer divides it by accumulation steps
 
     def __init__(self, config):
@@ -70,16 +70,9 @@ class BlipForCaptioning(BlipForConditionalGeneration):
         if labels is None:
             raise ValueError("BlipForCaptioning.forward needs labels [Q,L]; to write captions call generate_captions")
         real = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
-        images = self.encode_images(pixel_values)
+        images = self.picture_states(pixel_values)
         sums, logits = self.caption_losses(images, input_ids, real, labels, image_index)
         return CaptionOutput(loss=sums.sum() / max(len(logits), 1), loss_per_caption=sums, logits=logits)
-
-    def encode_images(self, pixel_values: Tensor, maps: list | None = None) -> Tensor:
-        """States `[I,N,D]` of pictures; `maps` collects each vision layer's attention to itself `[I,H,N,N]`."""
-        pixels = normalized(pixel_values)
-        if maps is None:
-            return self._compiled_image_states(self.vision_model, pixels)
-        return image_states(self.vision_model, pixels, maps)
 
     def caption_losses(
         self,
@@ -149,7 +142,7 @@ class BlipForCaptioning(BlipForConditionalGeneration):
         `rule` says how beams are compared: "authors", or "library" for what transformers' `generate` does. `images`
         `[I,N,D]` saves encoding what is encoded already.
         """
-        images = self.encode_images(pixel_values) if images is None else images
+        images = self.picture_states(pixel_values) if images is None else images
         text = self.config.text_config
         start = torch.tensor([self.decoder_start_token_id, *prompt], device=images.device)
         if len(start) >= max_length:
@@ -186,7 +179,3 @@ class BlipForCaptioning(BlipForConditionalGeneration):
         if "max_new_tokens" in settings:
             settings["max_length"] = 1 + len(prompt) + settings.pop("max_new_tokens")
         return self.generate_captions(pixel_values, prompt, **settings)
-
-    def compile_vision(self) -> None:
-        """Compile the vision tower, most of the arithmetic; packed text of ever new lengths stays eager."""
-        self._compiled_image_states = torch.compile(image_states, dynamic=True)

@@ -33,8 +33,9 @@ from blipvqa.models.contrast import (
     soft_targets,
 )
 from blipvqa.models.cpu import speed_up
+from blipvqa.models.pictures import SeesPictures
 from blipvqa.models.processes import gathered, own_rows, sizes_of_all
-from blipvqa.models.towers import Grid, Memory, image_states, normalized, text_states
+from blipvqa.models.towers import Grid, Memory, normalized, text_states
 
 TEMPERATURE = 0.07  # before training
 
@@ -71,7 +72,7 @@ class Features:
         return Features(*gathered(mine, rows).chunk(4, dim=1))
 
 
-class BlipForRetrieval(BlipForImageTextRetrieval):
+class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
     """BLIP for retrieval; see the module's head for what differs from its parent.
 
     Keywords everywhere. Shapes: `input_ids`, `attention_mask` `[Q,L]`, which begin with [CLS]; `pixel_values
@@ -81,7 +82,6 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
     """
 
     task, architecture, purpose = "retrieval", "BlipForImageTextRetrieval", "retrieval"
-    _compiled_image_states = staticmethod(image_states)  # until `compile_vision`
     _keys_to_ignore_on_save = ["temp"]  # noqa: RUF012  # transformers' attribute; config.json holds it
     _keys_to_ignore_on_load_missing = ["temp"]  # noqa: RUF012
     accepts_loss_kwargs = False
@@ -110,13 +110,6 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
         return super().save_pretrained(*arguments, **settings)
 
     # ------------------------------------------------------------------------------------------------ features
-
-    def picture_states(self, pixel_values: Tensor, maps: list | None = None) -> Tensor:
-        """States `[I,N,H]` of pictures; `maps` collects each vision layer's attention to itself `[I,heads,N,N]`."""
-        pixels = normalized(pixel_values)
-        if maps is None:
-            return self._compiled_image_states(self.vision_model, pixels)
-        return image_states(self.vision_model, pixels, maps)
 
     def picture_features(self, states: Tensor) -> Tensor:
         """`[I,D]`, of length 1: what a picture's class token says. Cosines with `text_features` are ITC's scores."""
@@ -239,7 +232,7 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
     ) -> Features:
         slow = self.contrast.towers.copies
         with torch.no_grad():
-            slow_states = self._compiled_image_states(slow["vision_model"], normalized(pixel_values))
+            slow_states = self.encode_pixels(slow["vision_model"], normalized(pixel_values))
             slow_pictures = _features(slow_states[:, 0], slow["vision_proj"])
             slow_texts = _text_features(slow["text_encoder"], slow["text_proj"], input_ids, real)
         pictures = self.picture_features(states)
@@ -275,10 +268,6 @@ class BlipForRetrieval(BlipForImageTextRetrieval):
         image_rows, text_rows = torch.cat([here, partners[0], here]), torch.cat([here, here, partners[1]])
         used, place = index[image_rows].unique(return_inverse=True)
         return self.match_logits(states[used], texts[0][text_rows], texts[1][text_rows], place)
-
-    def compile_vision(self) -> None:
-        """Compile the vision tower, most of the arithmetic; packed text of ever new lengths stays eager."""
-        self._compiled_image_states = torch.compile(image_states, dynamic=True)
 
 
 def _real(input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:

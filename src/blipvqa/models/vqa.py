@@ -23,7 +23,8 @@ from transformers.utils import ModelOutput
 from blipvqa.models.cpu import speed_up
 from blipvqa.models.decoding import Rules, Writer, write
 from blipvqa.models.language import text_losses
-from blipvqa.models.towers import Grid, Memory, image_states, normalized, text_states
+from blipvqa.models.pictures import SeesPictures
+from blipvqa.models.towers import Grid, Memory, text_states
 
 RANK_SMOOTHING = 0.1  # the authors' decoder scores candidates with its training loss, smoothing included (med.py)
 ANSWERS_AT_ONCE = 512  # scored together when ranking: their logits, [tokens, 30524] in fp32, are what fills memory
@@ -58,7 +59,7 @@ class Questions:
         return Questions(self.states[is_chosen], Grid(row, column, lengths))
 
 
-class BlipForVQA(BlipForQuestionAnswering):
+class BlipForVQA(SeesPictures, BlipForQuestionAnswering):
     """BLIP for visual question answering; see the module's head for what differs from its parent.
 
     Keywords everywhere. Shapes: `input_ids`, `attention_mask` `[Q,Lq]`; `pixel_values [I,3,H,W]` (uint8, or float
@@ -66,7 +67,6 @@ class BlipForVQA(BlipForQuestionAnswering):
     """
 
     task, architecture, purpose = "vqa", "BlipForQuestionAnswering", "question answering"
-    _compiled_image_states = staticmethod(image_states)  # until `compile_vision`
     accepts_loss_kwargs = False  # our loss is a mean over questions: Trainer divides it by accumulation steps
 
     def __init__(self, config):
@@ -131,12 +131,8 @@ class BlipForVQA(BlipForQuestionAnswering):
         `maps` collects attention: each vision layer's to itself `[I,H,N,N]`, then each question layer's to the image
         `[I,H,tokens,N]`.
         """
-        pixels = normalized(pixel_values)
-        if maps is None:
-            images = self._compiled_image_states(self.vision_model, pixels)  # [I, N, D]
-        else:
-            images = image_states(self.vision_model, pixels, maps)
-        return self.encode_questions(input_ids, attention_mask, images, image_index, maps)
+        states = self.picture_states(pixel_values, maps)
+        return self.encode_questions(input_ids, attention_mask, states, image_index, maps)
 
     def encode_questions(
         self,
@@ -266,7 +262,3 @@ class BlipForVQA(BlipForQuestionAnswering):
         memory = Memory(questions.states, grid, questions.grid)
         start = torch.full((count,), self.decoder_start_token_id, device=device)
         return self.text_decoder.cls(text_states(self.text_decoder.bert, start, grid, memory, causal=True)).float()
-
-    def compile_vision(self) -> None:
-        """Compile the vision tower, three quarters of the arithmetic; packed text of ever new lengths stays eager."""
-        self._compiled_image_states = torch.compile(image_states, dynamic=True)

@@ -65,6 +65,7 @@ def settings_part(run: Run, unit: str, own: Mapping[str, object]) -> str:
         "weight decay": train.weight_decay,
         "label smoothing": train.label_smoothing,
         "LoRA rank": model.lora.rank or "none: every weight",
+        "frozen towers": "all, beside the adapters" if model.lora.rank else ", ".join(model.freeze) or "none",
         "augmentation": train.augment,
         **own,
         "seed": run.config.seed,

@@ -25,7 +25,7 @@ from blipvqa.data.batches import batch_loader, epoch_order, epoch_plan, loader_d
 from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.data.fingerprint import fingerprint
 from blipvqa.errors import DivergedError
-from blipvqa.models.adapters import add_lora
+from blipvqa.models.adapters import add_lora, freeze
 from blipvqa.models.int8 import refuse_int8
 from blipvqa.models.loading import load_model
 from blipvqa.models.towers import recompute_activations
@@ -99,6 +99,9 @@ class FineTuning:
         refuse_int8(self.model)
         torch.manual_seed(config.seed)  # adapters on published weights are drawn, and no seed was set before
         add_lora(self.model, config.model.lora)
+        freeze(self.model, config.model.freeze)
+        if config.train.augment == "none" and self.model.sees_the_same():  # else each epoch's pixels are others
+            self.model.keep_states(run.folder, int(config.data.cache_gigabytes * 1e9))
         if config.train.gradient_checkpointing:
             recompute_activations(self.model)
         if config.train.compile:

@@ -122,9 +122,10 @@ class Record:
         return {"data": commit, "model": commit_of(getattr(self.model, "folder", None))}
 
     def _check_base(self) -> None:
-        """Raises RunError where adapters would go on upon another commit of their base."""
+        """Raises RunError where trained weights would go on beside frozen ones of another commit of their base."""
         before, now = (self.run.environment.get("revisions") or {}).get("model"), self._revisions()["model"]
-        if has_adapters(self.model) and before and before != now:
+        frozen = has_adapters(self.model) or self.config.model.freeze
+        if frozen and before and before != now:
             raise RunError(
                 f"run '{self.run.name}' was begun on {self.config.model.name} at {before}, which is {now} now: go on "
                 f"with model.revision={before}, or give another name"
