@@ -48,7 +48,11 @@ def test_beyond_the_limit_or_on_a_full_disk_pictures_are_encoded_as_ever(model, 
     usual = model.picture_states(pixels)
     states, encode = KeptStates(tmp_path, 1000), model.requires_grad_(False).picture_states
     assert torch.allclose(states.of(pixels, encode), usual, atol=1e-5)
-    assert states.note == "the limit is reached" and states.bytes == 0
+    assert states.bytes == 0
+    assert str(states) == (
+        "states of 0 pictures are kept, 0.0 GB on the disk; data.cache_gigabytes is reached, so the others are encoded "
+        "every time"
+    )
     monkeypatch.setattr(pictures, "_allocate", full)
     states = KeptStates(tmp_path, 10**9)
     for _ in range(2):

@@ -1,11 +1,15 @@
-"""What a run's config changes in a model: dropout, label smoothing, and the size of the pictures it takes."""
+"""What a run's config changes in a model: dropout, label smoothing, the size of its pictures, and what is trained."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 from transformers import BlipConfig, PreTrainedModel
 
 from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.models.adapters import add_lora, freeze
+from blipvqa.models.towers import recompute_activations
 
 
 def apply_settings(model_config: BlipConfig, config: Config) -> None:
@@ -43,3 +47,17 @@ def resize_position_table(model: PreTrainedModel, image_size: int) -> None:
     embeddings.position_embedding = torch.nn.Parameter(table.clone())
     embeddings.image_size = vision.image_size = image_size
     embeddings.num_positions, embeddings.num_patches = positions, positions - 1
+
+
+def ready_to_train(model: PreTrainedModel, config: Config, folder: Path) -> None:
+    """Choose what is trained, and how the rest is computed; the states of a frozen vision tower go to the disk of
+    `folder`."""
+    torch.manual_seed(config.seed)  # adapters on published weights are drawn, and no seed was set before
+    add_lora(model, config.model.lora)
+    freeze(model, config.model.freeze)
+    if config.train.gradient_checkpointing:
+        recompute_activations(model)
+    if config.train.compile:
+        model.compile_vision()
+    if config.train.augment == "none" and model.sees_the_same():  # else each epoch's pixels are others
+        model.keep_states(folder, int(config.data.cache_gigabytes * 1e9))

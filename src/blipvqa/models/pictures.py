@@ -79,6 +79,10 @@ class KeptStates:
                 self._keep(key, parts[-1])
         return torch.stack(parts)
 
+    def __str__(self) -> str:
+        kept = f"states of {len(self.places):,} pictures are kept, {self.bytes / 1e9:.1f} GB on the disk"
+        return f"{kept}; {self.note}, so the others are encoded every time" if self.note else kept
+
     def __deepcopy__(self, memo: dict) -> KeptStates:
         return self  # a copy of the model sees the same
 
@@ -93,7 +97,7 @@ class KeptStates:
         """One more file; False where the limit is reached or the disk is full."""
         size = SHARD * states.numel() * states.element_size()
         if self.note or self.bytes + size > self.limit:
-            self.note = self.note or "the limit is reached"
+            self.note = self.note or "data.cache_gigabytes is reached"
             return False
         try:
             with tempfile.TemporaryFile(dir=self.folder) as file:

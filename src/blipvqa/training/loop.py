@@ -25,10 +25,9 @@ from blipvqa.data.batches import batch_loader, epoch_order, epoch_plan, loader_d
 from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.data.fingerprint import fingerprint
 from blipvqa.errors import DivergedError
-from blipvqa.models.adapters import add_lora, freeze
+from blipvqa.models.adjust import ready_to_train
 from blipvqa.models.int8 import refuse_int8
 from blipvqa.models.loading import load_model
-from blipvqa.models.towers import recompute_activations
 from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError, has_other_settings, open_run
@@ -97,15 +96,7 @@ class FineTuning:
         self.splits, self.data = splits, splits["train"]
         self.model, self.processor = load_model(config.model.name, config, self.data.texts)
         refuse_int8(self.model)
-        torch.manual_seed(config.seed)  # adapters on published weights are drawn, and no seed was set before
-        add_lora(self.model, config.model.lora)
-        freeze(self.model, config.model.freeze)
-        if config.train.augment == "none" and self.model.sees_the_same():  # else each epoch's pixels are others
-            self.model.keep_states(run.folder, int(config.data.cache_gigabytes * 1e9))
-        if config.train.gradient_checkpointing:
-            recompute_activations(self.model)
-        if config.train.compile:
-            self.model.compile_vision()
+        ready_to_train(self.model, config, run.folder)
         self.collator = task.collator(self.processor, config)
         self.optimizer = make_optimizer(self.model, config.train)
         self.progress = Progress(micro_batch_size=config.train.micro_batch_size)
@@ -276,6 +267,8 @@ class FineTuning:
             self.record.export()
         if progress.step:
             self.record.checkpoint(progress, self.steps)
+        if progress.epoch == 1 and self.model.kept:
+            self.accelerator.print(f"{self.run.name}: {self.model.kept}")
 
     def _pause(self, stop: Stop, reason: str) -> None:
         exported = self.run.model_folder.exists()  # asked before the barrier: every process must answer alike
