@@ -85,11 +85,11 @@ def test_a_page_says_what_other_seeds_would_change(copied, root):
         copied(f"b{seed}", value + 0.3, seed=seed, train__learning_rate=0.5)
     a, b = (Run(root / "outputs" / name) for name in ("a0", "b0"))
     page = write_comparison(a, b).read_text(encoding="utf-8")
-    assert "Two runs of the recipe of a0 lie up to 0.608 apart by their seeds alone" in page
+    assert "95 of 100 pairs of runs of the recipe of a0 lie up to 0.608 apart by their seeds alone" in page
     assert "over seeds b0 minus a0 is +0.300 (+0.073 to +0.527, Welch)" in page
     assert "Both trainings" in page and "loss and validation score of both runs" in page
     page = write_comparison(a, Run(a.folder.with_name("a1"))).read_text(encoding="utf-8")
-    assert "These two are seeds of one recipe" in page
+    assert "These two are seeds of one recipe" in page and "Welch" not in page
     alone = copied("alone", seed=9, train__learning_rate=0.25)
     page = write_comparison(alone, copied("too", seed=9, train__learning_rate=0.125)).read_text(encoding="utf-8")
     assert "Of alone and too no other seed lies in outputs/, so its spread is not known" in page

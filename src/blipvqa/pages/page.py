@@ -21,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from blipvqa.pages.html import Html, attribute, bullets, join, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
+LANDSCAPE = "@page{size:A4 landscape}"  # on paper a table of many columns has no room upright
 _environment = Environment(
     loader=FileSystemLoader(TEMPLATES),
     autoescape=True,
@@ -64,7 +65,7 @@ def write_page(
         subtitle=subtitle,
         warnings=bullets(warnings) if warnings else "",
         sections=sections,
-        style=Html(_file("page.css")),
+        style=Html(_file("page.css") + LANDSCAPE * sortable),
         script=Html(script),
         policy=Html(f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"),
     )

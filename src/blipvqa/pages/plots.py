@@ -248,5 +248,6 @@ def plot_difference(differences: Mapping[str, Mapping], names: tuple[str, str]) 
     axes.axvline(0, color="#444", lw=1)
     axes.set_yticks(range(len(differences)), list(differences))
     axes.set_ylim(len(differences) - 0.5, -0.5)
-    heading(axes, f"{label(names[1])} minus {label(names[0])}; grey: may be chance")
+    heading(axes, f"{label(names[1], 20)} minus {label(names[0], 20)}")
+    axes.set_xlabel("grey: may be chance")
     return figure
