@@ -23,6 +23,7 @@ from blipvqa.data.deep_png import deep_png
 from blipvqa.data.deep_tiff import deep_tiff
 from blipvqa.data.depth import DeepFile, DeepPicture, Refused, rows_of, spans, strip_memory
 from blipvqa.data.dicom import dicom_picture, is_dicom
+from blipvqa.data.jpeg_ends import ends_early
 from blipvqa.data.medical_files import REGION, PictureFile, whole_number
 from blipvqa.data.slides import is_slide, slide_picture
 
@@ -145,7 +146,8 @@ def _decoder_memory(image: Image.Image) -> int:
     if image.format == "WEBP":
         return memory + 3 * 4 * width * height  # two canvases, and a frame's bytes
     if image.format in ("JPEG", "MPO") and image.info.get("progressive"):
-        return memory + 2 * len(image.getbands()) * width * height  # all coefficients, before the first pixel
+        halves = 3 * image_memory(image.mode, width // 2 + 1, height // 2 + 1)  # to see whether it is whole
+        return memory + halves + 2 * len(image.getbands()) * width * height  # all coefficients, before the first pixel
     if image.format == "TIFF":
         tags = image.tag_v2
         rows = tags.get(323) or min(tags.get(278) or height, height)
@@ -199,11 +201,17 @@ def _of_opened(image: Image.Image) -> Source:
 
 
 def _deep_unread(image: ImageFile.ImageFile) -> DeepFile | None:
+    data = _unread(image)
+    return deep_png(data) or deep_tiff(data)
+
+
+def _unread(image: ImageFile.ImageFile) -> bytes:
+    """The file of a picture that was opened and not read yet."""
     place = image.fp.tell()
     image.fp.seek(0)
     data = image.fp.read()
     image.fp.seek(place)
-    return deep_png(data) or deep_tiff(data)
+    return data
 
 
 def _deep_behind(image: ImageFile.ImageFile) -> DeepFile | None:
@@ -223,7 +231,10 @@ def _deep_behind(image: ImageFile.ImageFile) -> DeepFile | None:
 
 def _of_pillow(image: Image.Image, memory: int) -> Source:
     def unpack() -> tuple[int, Iterable[Image.Image]]:
+        jpeg = _unread(image) if image.format in ("JPEG", "MPO") and getattr(image, "tile", None) else None
         image.load()
+        if jpeg and ends_early(jpeg, image):
+            raise Refused("the file ends before its picture does: what is missing would be grey")
         orientation = image.getexif().get(274, 1)  # after loading: a PNG may have it behind its pixels
         return orientation, _deep_grey(image).strips() if deep else _rgb_strips(image)
 
