@@ -80,6 +80,18 @@ def test_a_stage_that_began_with_other_weights_is_refused_or_run_anew(root, star
     assert run(quick(str(mine))).texts  # and is then as it should be
 
 
+def test_another_threshold_takes_no_data_from_the_run_that_was_trained_on_it(root, start):
+    before = run(quick(start))
+    text = (before.folder / "train.jsonl").read_text()
+    middle = float(np.median([text["match"] for text in before.texts]))
+    with pytest.raises(RunError, match="other texts are kept now than run 'tiny-bootstrapped'"):
+        run(quick(start, bootstrap__threshold=middle))
+    assert (before.folder / "train.jsonl").read_text() == text
+    after = run(quick(start, bootstrap__threshold=middle, fresh=True))
+    assert 0 < sum(text["kept"] for text in after.texts) < len(before.texts)
+    assert (before.folder / "train.jsonl").read_text() != text and after.run.finished
+
+
 @pytest.fixture
 def own(root):
     """Folders of a person's own, `noisy` and `clean`: two pictures are the same, and patients are named in the files."""

@@ -20,6 +20,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.pages.cards import markdown_table, plain
 from blipvqa.pages.wording import last_part
 from blipvqa.runs.files import remove, replacing_folder, write_json, write_lines, write_text
+from blipvqa.runs.run import Run, RunError
 from blipvqa.training.stored import content_digest
 
 
@@ -45,8 +46,12 @@ def write_folder(
     config: Config,
     clean_config: Config,
     card: str,
+    trained: Run | None = None,
 ) -> None:
-    """Write `folder`: train of the kept `texts` and the clean pairs, the other splits of the clean pairs alone."""
+    """Write `folder`: train of the kept `texts` and the clean pairs, the other splits of the clean pairs alone.
+
+    Raises RunError where it holds other texts, which the run `trained` was pre-trained on, unless `config.fresh`.
+    """
     groups = Groups()
     lines = {
         split: [
@@ -66,6 +71,11 @@ def write_folder(
     made_of, beside = {"lines": content_digest([*map(_written, lines.values())]), "card": card}, folder.name + ".json"
     if folder.is_dir() and _read(folder.with_name(beside)) == made_of:
         return
+    if folder.is_dir() and trained is not None and trained.started and not config.fresh:
+        raise RunError(
+            f"other texts are kept now than run '{trained.name}' was pre-trained on, since settings or models changed: "
+            "give another name, or fresh: true, which moves that run aside and pre-trains anew."
+        )
     remove(folder.with_name(beside))
     with replacing_folder(folder) as place:
         (place / "images").mkdir()

@@ -16,7 +16,7 @@ MARK = "SYNTHETIC, written by a model"
 def text_line(text: Candidate) -> Html:
     """One text with what the filter says of it, where it comes from, and what is wrong with it where that is known."""
     verdict = "✓ kept" if text["kept"] else "✗ dropped"
-    origin = MARK if text["origin"] == SYNTHETIC else "of the source"
+    origin = Html("<b>{}</b>").format(MARK) if text["origin"] == SYNTHETIC else "of the source"
     truth = ""
     if "right" in text:
         truth = " · in truth right" if text["right"] else f" · in truth wrong: {text['fault']}"

@@ -101,9 +101,9 @@ def _round(one: Round, config: Config, noisy: VQADataset, clean: Splits, resampl
             f"'{config.name}': the filter keeps none of {len(texts):,} texts at a threshold of {threshold:.3g}: lower "
             "bootstrap.threshold, or train the filter longer."
         )
+    card, trained = card_of(config, texts, len(clean["train"]), threshold), Run(one.anew.folder)
+    write_folder(project_path(one.folder), texts, noisy, clean, config, clean_config(config), card, trained)
     write_lines(_texts_file(config, one.number), texts)
-    card = card_of(config, texts, len(clean["train"]), threshold)
-    write_folder(project_path(one.folder), texts, noisy, clean, config, clean_config(config), card)
     run_stage(one.anew)
     scores = score(texts, load_terms(config), Bootstrap(config.data.group, resamples, config.seed))
     return {"threshold": threshold, "folder": one.folder, "run": one.anew.name, "scores": scores}

@@ -91,8 +91,8 @@ def _round(config: Config, number: int, start: str, pretrained: Config | None) -
         ]
 
     if settings.shared:
-        filters = members("filter", "pretrain", settings.filters, settings.filter)
-        captioners = filters[: settings.captioners]
+        both = members("filter", "pretrain", max(settings.captioners, settings.filters), settings.filter)
+        captioners, filters = both[: settings.captioners], both[: settings.filters]
     else:
         captioners = members("captioner", "caption", settings.captioners, settings.captioner)
         filters = members("filter", "retrieval", settings.filters, settings.filter)

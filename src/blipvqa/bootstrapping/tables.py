@@ -23,9 +23,10 @@ SAID = {
     "terms_recalled": "things recalled",
     "terms_invented": "things invented",
     "distinct_captions": "distinct texts",
-    "distinct_2": "distinct pairs of words",
+    "distinct_2": "distinct word pairs",
     "words": "words",
 }
+WITH_INTERVAL = ("right", "terms_recalled", "terms_invented")
 
 
 def kept_table(scores: Scores) -> Html:
@@ -65,7 +66,7 @@ def said_table(scores: Scores) -> Html:
     """What the texts say: how many are right, which things they name, how varied they are."""
     names = [name for name in SAID if any(name in entries for entries in scores["said"].values())]
     rows = [
-        (group, _texts(entries), *(_with_interval(entries.get(name)) for name in names))
+        (group, _texts(entries), *(_cell(name, entries.get(name)) for name in names))
         for group, entries in scores["said"].items()
     ]
     return table(["texts", "number (pictures)", *(SAID[name] for name in names)], rows)
@@ -75,5 +76,7 @@ def _texts(entries: Mapping) -> str:
     return count(entries["words"]) if entries else "0"
 
 
-def _with_interval(entry: Mapping | None) -> str:
-    return NOTHING if not entry else f"{number(entry)} [{interval(entry).replace(' to ', ', ')}]"
+def _cell(name: str, entry: Mapping | None) -> str:
+    if not entry:
+        return NOTHING
+    return f"{number(entry)} [{interval(entry).replace(' to ', ', ')}]" if name in WITH_INTERVAL else number(entry)

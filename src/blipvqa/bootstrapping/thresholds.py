@@ -19,7 +19,7 @@ from blipvqa.models.devices import pick_device
 from blipvqa.numbers.thresholds import accuracy_frontier, threshold_for
 from blipvqa.retrieval.encoding import EncodedSplit
 from blipvqa.runs.run import RunError
-from blipvqa.training.stored import stored
+from blipvqa.training.stored import content_digest, stored
 
 
 def threshold_of(config: Config, filters: list[Member], validation: VQADataset, folder: Path, prefix: str) -> float:
@@ -42,7 +42,8 @@ def threshold_of(config: Config, filters: list[Member], validation: VQADataset, 
 
 
 def _judged(one: Member, validation: VQADataset, folder: Path, name: str) -> list[dict]:
-    made_by = one.made_by(validation) | {"captions": [row["caption"] for row in validation.rows]}
+    captions = content_digest([row["caption"] for row in validation.rows])
+    made_by = one.made_by(validation) | {"captions": captions, "seed": one.config.seed}
 
     def judge() -> list[dict]:
         pairs, right = _pairs(one, validation)
