@@ -1,6 +1,7 @@
 """The quick form of `make bench`: every contender runs, answers agree, and what is counted is what it should be."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -55,3 +56,12 @@ def test_operations_are_counted_as_torch_counts_them(benchmarks):
     with FlopCounterMode(display=False, custom_mapping=onednn) as counter, torch.no_grad():
         model(**our_batch(data, list(range(6))))
     assert step_operations(config, [group]) / 3 == pytest.approx(counter.get_total_flops(), rel=0.05)
+
+
+def test_the_bench_of_frozen_states_runs_and_its_losses_agree(benchmarks, root):
+    done = subprocess.run(
+        [sys.executable, str(benchmarks / "frozen.py"), "--quick", "--rounds", "1"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    apart = [float(number) for number in re.findall(r"losses (\S+) apart", done.stdout)]
+    assert len(apart) == 2 and max(apart) < 1e-5
