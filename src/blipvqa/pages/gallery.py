@@ -92,7 +92,7 @@ def progress_table(
         ]
         for row_id, samples in by_row.items()
     ]
-    head = ["", *facts, *(f"epoch {epoch}" if epoch else "before" for epoch in shown)]
+    head = ["picture", *facts, *(f"epoch {epoch}" if epoch else "before" for epoch in shown)]
     return table(head, rows, left=len(head))
 
 
