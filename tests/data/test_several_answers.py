@@ -50,7 +50,7 @@ def test_a_separator_splits_cells_and_only_where_it_is_set(folder):
     assert row["answer"] == "heart; the heart ;" and "answers" not in row
 
 
-@pytest.mark.parametrize("answers", [3, [3], {"a": 1}, [["a"]], "[broken"])
+@pytest.mark.parametrize("answers", [3, [3], {"a": 1}, [["a"]], "[broken", '[{"answer": "a", "answer": "b"}]'])
 def test_what_is_no_list_of_texts_is_named_by_row(folder, answers):
     jsonl(folder / "train.jsonl", [*lines(["x"]), *lines(answers)[:1]])
     with pytest.raises(SourceError, match=r"line 9 of train.jsonl: column answers: "):
@@ -77,3 +77,12 @@ def test_an_epoch_draws_one_answer_of_each_and_every_start_the_same(folder):
 def test_rows_of_one_answer_are_left_as_they_are(tiny):
     data = load_splits(tiny())["train"]
     assert data.with_drawn_answers(0, 1) is data
+
+
+def test_each_of_several_answers_is_checked_as_a_single_one_is(folder):
+    """Before, only column `answer` was: a text of 30,000 characters passed among the others."""
+    jsonl(folder / "train.jsonl", [*lines(["x"]), *lines(["x", "p" * 30_000])[:1]])
+    with pytest.raises(SourceError, match=r"line 9 of train.jsonl: column answer: the text has 30,000 characters"):
+        splits_of()
+    jsonl(folder / "train.jsonl", lines(["x", "half \ud800"]))
+    assert any("column answer: 8 texts have lost letters" in note for note in splits_of().notes)

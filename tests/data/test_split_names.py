@@ -34,9 +34,11 @@ def test_other_layouts_and_folders_of_parts_are_said(folder):
     jsonl(folder / "train.jsonl", rows(12))
     (folder / "validation").mkdir()
     jsonl(folder / "validation" / "part-0.jsonl", rows(4))
+    (folder / "old").mkdir()
+    jsonl(folder / "old" / "train.jsonl", rows(4))
     (folder / "test.parquet").mkdir()  # as Spark writes it
     notes = [note for note in splits_of().notes if note.startswith("not read")]
-    assert len(notes) == 1 and notes[0].endswith(": validation/part-0.jsonl, test.parquet")
+    assert len(notes) == 1 and notes[0].endswith(": old/train.jsonl, validation/part-0.jsonl, test.parquet")
 
 
 def test_a_file_in_a_folder_s_place_is_said(folder):

@@ -58,3 +58,18 @@ def test_near_duplicates_are_looked_for_when_every_answer_is_saved(tiny, monkeyp
     assert {"test", "validation", "test-start", "test-blank", "test-shuffled"} <= set(complete)
     monkeypatch.setattr("blipvqa.vqa.stored_answers.predict", lambda *_, **__: pytest.fail("asked again"))
     assert evaluate(config, progress=False, resamples=20).metrics("test")["data"]["leaks"] is not None
+
+
+def test_questions_that_are_answered_in_two_ways_are_counted(tiny, root):
+    rows = [
+        (1, "what is it?", "fat"),
+        (1, "What is it?", "Fat."),
+        (1, "where is it?", "here"),
+        (2, "what is it?", "pus"),
+    ]
+    write(root, "train", [*rows, (3, "what is it?", "fat")])
+    write(root, "validation", [(4, "what is it?", "fat"), (4, "what is it ?", "pus"), (5, "what is it?", "fat")])
+    notes = all_notes(load_splits(tiny(data__source="mine")))["answers"]
+    contradicted = [note for note in notes if note.startswith("contradicted")]
+    first = "rows validation/0 and validation/1"
+    assert contradicted == [f"contradicted: 1 questions of validation have two answers or more (first: {first})"]

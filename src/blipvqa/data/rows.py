@@ -188,10 +188,13 @@ class _Check:
         for row in self.rows:
             if row in self.problems:
                 continue
-            for name in self.texts:
-                if problem := text_problem(name, self.values[row].get(name)):
-                    self._refuse(row, problem)
-                    break
+            values = self.values[row]
+            texts = [(name, values.get(name)) for name in self.texts]
+            if "answer" in self.texts:
+                texts += [("answer", one) for one in values.get("answers") or ()]
+            problems = (problem for name, text in texts if (problem := text_problem(name, text)))
+            if problem := next(problems, None):
+                self._refuse(row, problem)
 
     def _check_kinds(self) -> None:
         """The further values of a column are of one kind, the most frequent one, or nothing."""

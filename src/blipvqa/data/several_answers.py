@@ -6,11 +6,11 @@ them where one is needed: the source's own, or the commonest.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 
-from blipvqa.data.values import kind_of
+from blipvqa.data.text_tables import PARSER
+from blipvqa.data.values import DoubledObject, kind_of
 from blipvqa.text import normalize
 
 MOST_ANSWERS = 1_000  # of one question
@@ -41,6 +41,8 @@ def _listed(value: Any, separator: str | None) -> list[str]:
         value = _of_text(value, separator)
     if not isinstance(value, list):
         raise ValueError(f"found {kind_of(value)} ({value!r:.40}), expected a list of texts")
+    if any(isinstance(one, DoubledObject) for one in value):
+        raise ValueError("a key stands twice in one of them")
     texts = [one.get("answer") if isinstance(one, dict) else one for one in value]
     wrong = [one for one in texts if not isinstance(one, str)]
     if wrong:
@@ -54,7 +56,7 @@ def _of_text(text: str, separator: str | None) -> Any:
     """A list as a csv file holds one: as JSON, or with the separator."""
     if text.lstrip().startswith("["):
         try:
-            return json.loads(text)
+            return PARSER.decode(text.strip())
         except (ValueError, RecursionError):
             raise ValueError(f"{text!r:.40} is no list in JSON") from None
     return _parts(text, separator) if separator else [text]

@@ -78,8 +78,7 @@ def find_split_files(tables: dict[str, TableFile]) -> SplitFiles:
     for name, path in tables.items():
         *folders, _ = name.split("/")
         if folders not in ([], ["data"]):
-            if len(folders) == 1 and split_of(folders[0]):  # a layout that is not read
-                deeper.append(name)
+            deeper.append(name)  # a layout that is not read, or something else
             continue
         match = FILE_NAME.fullmatch(path.name)
         split = split_of(match["name"]) if match and match["ending"].lower() in READ else None

@@ -29,7 +29,11 @@ def lost_letter_notes(split: str, texts: Sequence[str], rows: Mapping[str, Mappi
     place; `rows` by where a person finds them."""
     notes = []
     for name in texts:
-        places = [place for place, row in rows.items() if LOST in row[name]]
+        places = [
+            place
+            for place, row in rows.items()
+            if any(LOST in text for text in (row[name], *((row.get("answers") or ()) if name == "answer" else ())))
+        ]
         if places:
             notes.append(f"{split}: column {name}: {len(places)} texts have lost letters ({LOST}, first: {places[0]})")
     return notes

@@ -3,6 +3,7 @@
 shared       images or groups in two splits, rows left out (`sources`, `splitting`)
 look alike   near-duplicates across splits (`duplicates`)
 imbalance    how far answers that never look get
+contradicted questions about one picture that are answered in two ways
 laterality   questions that a mirrored picture would make wrong
 """
 
@@ -48,6 +49,25 @@ def answer_notes(train: VQADataset) -> list[str]:
     return notes
 
 
+def contradiction_notes(data: VQADataset) -> list[str]:
+    """A line on questions that stand in a split twice, about one picture, with answers that differ.
+
+    Where a question has several right answers (`answers`), none contradicts another.
+    """
+    answers: dict[tuple[str, str], dict[str, str]] = {}
+    for row in data.rows:
+        if not row.get("answers"):
+            same = answers.setdefault((row["image_id"], normalize(row["question"])), {})
+            same.setdefault(normalize(row["answer"]), row["id"])
+    contradicted = [list(rows.values()) for rows in answers.values() if len(rows) > 1]
+    if not contradicted:
+        return []
+    first = " and ".join(contradicted[0][:2])
+    return [
+        f"contradicted: {len(contradicted):,} questions of {data.split} have two answers or more (first: rows {first})"
+    ]
+
+
 def _names_a_side(row: dict) -> bool:
     return not SIDES.isdisjoint([*words(row["question"]), *words(row["answer"])])
 
@@ -59,7 +79,8 @@ def all_notes(splits: Splits) -> dict:
     return {
         "leaks": splits.notes + duplicate_notes(pairs),
         "look_alikes": pairs.counts,
-        "answers": answer_notes(splits["train"]),
+        "answers": answer_notes(splits["train"])
+        + [note for data in splits.values() for note in contradiction_notes(data)],
     }
 
 
