@@ -227,11 +227,16 @@ def picture(results: dict, path: Path) -> None:
 
 
 def table(results: dict) -> str:
+    """What was measured, a line a contender."""
     lines = [f"{'':44}{'a second':>10}{'spread':>18}{'times':>8}{'GiB':>7}{'of matmul':>11}{'of oneDNN':>11}"]
-    parts = [("train", TRAIN, results["train"], "questions"), ("predict", PREDICT, results["predict"], "questions")]
-    parts += [(f"captions {what}", CAPTIONS[what], found, "captions") for what, found in results["captions"].items()]
-    parts += [(f"retrieval {what}", RETRIEVALS[what], found, "pairs") for what, found in results["retrieval"].items()]
-    parts += [("data", {name: name for name in results["data"]}, results["data"], "images")]
+    contenders = {"train": TRAIN, "predict": PREDICT, "data": {name: name for name in results.get("data", {})}}
+    parts = [
+        (part, names, results[part], "images" if part == "data" else "questions")
+        for part, names in contenders.items()
+        if part in results
+    ]
+    for kind, of_kind, unit in (("captions", CAPTIONS, "captions"), ("retrieval", RETRIEVALS, "pairs")):
+        parts += [(f"{kind} {what}", of_kind[what], found, unit) for what, found in results.get(kind, {}).items()]
     for part, names, measured_part, unit in parts:
         key = f"{unit}_per_second"
         first = measured_part[next(iter(names))][key]
@@ -243,10 +248,12 @@ def table(results: dict) -> str:
             lines.append(
                 f"{part + ': ' + name:44}{figures(found[key]):>10}{spread:>18}{found[key] / first:8.1f}{memory:>7}{shares}"
             )
-    hours = {
-        name: PATHVQA_QUESTIONS / results["train"][who]["questions_per_second"] / 3600 for who, name in TRAIN.items()
-    }
-    lines.append("an epoch of PathVQA's size: " + ", ".join(f"{name} {figures(h)} h" for name, h in hours.items()))
+    if "train" in results:
+        hours = {
+            name: PATHVQA_QUESTIONS / results["train"][who]["questions_per_second"] / 3600
+            for who, name in TRAIN.items()
+        }
+        lines.append("an epoch of PathVQA's size: " + ", ".join(f"{name} {figures(h)} h" for name, h in hours.items()))
     return "\n".join(lines)
 
 
@@ -275,10 +282,11 @@ def main() -> None:
     results = json.loads(file.read_text()) if given.only and file.exists() else {}
     results |= {"device": describe_device(pick_device()), "quick": given.quick}
     for part, measure in parts.items():
-        if given.only in (None, part) or part not in results:
+        if given.only in (None, part):
             results[part] = measure()
             write_json(file, results)
-    picture(results, folder / ("quick.png" if given.quick else "speed.png"))
+    if parts.keys() <= results.keys():
+        picture(results, folder / ("quick.png" if given.quick else "speed.png"))
     print(table(results))
 
 
