@@ -23,13 +23,14 @@ from blipvqa.data.columns import column_called, image_and_texts
 from blipvqa.data.encodings import encoding_of
 from blipvqa.data.general_layouts import imagefolder, llava, vqa_v2
 from blipvqa.data.image_files import PictureFolder
-from blipvqa.data.layouts import Source, Table
+from blipvqa.data.layouts import Source, Table, split_in
 from blipvqa.data.medical_layouts import pathvqa, slake, vqa_rad
 from blipvqa.data.parquet import read_parquet
 from blipvqa.data.raw import ListedPictures, Part, RawSplit
 from blipvqa.data.saved_sets import hub_set, read_set, saved_set
 from blipvqa.data.sheets import sheet_notes
 from blipvqa.data.split_names import (
+    READ,
     SourceError,
     TableFile,
     ending_of,
@@ -136,11 +137,30 @@ def _open_folder(folder: Path, config: Config) -> tuple[dict[str, RawSplit], lis
         raise SourceError(
             f"data.source '{data.source}' holds no <split>.parquet, <split>.jsonl, <split>.json, <split>.csv, "
             f"<split>.tsv or <split>.xlsx, is in no layout that is recognised, and was not written by save_to_disk; "
-            f"found: {_listing(folder, packed)}. Name files by split: train, validation, test."
+            f"found: {_listing(folder, packed)}. {_what_to_do(folder, tables, data.source)}"
         )
     for raw in splits.values():
         raw.folder = pictures
     return splits, notes
+
+
+def _what_to_do(folder: Path, tables: dict[str, TableFile], source: str) -> str:
+    """What leads on, made of what is there: a table of another name, or tables in a folder below."""
+    names = sorted(name for name, path in tables.items() if "/" not in name and ending_of(path) in READ)
+    for name in names:
+        if split := split_in(name.lower().replace("data", " ")):
+            return f"'{name}' looks like the split {split}: name it {split}.{ending_of(tables[name])}."
+    if names:
+        return f"If '{names[0]}' holds the rows, name it train.{ending_of(tables[names[0]])}."
+    below = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    for place in below:
+        if not split_of(place.name) and find_split_files(tables_in(place)).files:
+            return f"Tables lie in '{place.name}': set data.source={source}/{place.name}."
+    for place in below:
+        if split_of(place.name) and (table := next(place.rglob("*.csv"), None)):
+            name = table.relative_to(folder).as_posix()
+            return f"Put tables such as {name} into '{folder.name}' itself, as train.csv, validation.csv, test.csv."
+    return "Name files by split: train, validation, test."
 
 
 def _read_files(files: list[TableFile], image: str, texts: tuple[str, ...], split: str) -> RawSplit:

@@ -79,6 +79,7 @@ class PictureFolder:
     def _prepare(self) -> None:
         self._lock = threading.Lock()
         self._names: dict[str, list[str]] | None = None  # by what they have in common, once the folder was listed
+        self._stems: dict[str, str] | None = None  # a file by its name without folder and ending, once one was missing
 
     def __getstate__(self) -> dict:
         """For loader processes, which list the folder themselves where they need it."""
@@ -103,7 +104,7 @@ class PictureFolder:
                 raise ValueError(f"image {name!r:.80} may be {' or '.join(sorted(alike)[:3])}: write it as the file is")
             if alike:
                 return alike[0]
-        raise NoSuchFile(f"image {name!r:.80}: No such file or directory")
+        raise NoSuchFile(f"image {name!r:.80}: No such file or directory{self._elsewhere(name)}")
 
     def _is_there(self, path: str) -> bool:
         """Raises ValueError for a path that is there and leads elsewhere."""
@@ -121,6 +122,14 @@ class PictureFolder:
                 for name in self.zip.members if self.zip else _files_below(self.root):
                     self._names.setdefault(folded(name), []).append(name)
         return self._names.get(folded(path), [])
+
+    def _elsewhere(self, path: str) -> str:
+        """Where a file of this name lies with another ending or in another folder: "" where there is none."""
+        with self._lock:
+            if self._stems is None:
+                self._stems = {Path(key).stem: names[0] for key, names in (self._names or {}).items()}
+        there = self._stems.get(Path(folded(path)).stem)
+        return f", but '{there}' is there: see data.image_root and data.image_suffix" if there else ""
 
     def names_in(self, folder: str) -> list[str]:
         """The names of what lies in a folder inside; none where there is no such folder."""
