@@ -83,6 +83,22 @@ def test_the_plan_for_contributors_is_the_plan_that_is_tested():
     assert shown == {room: floor for room, floor in FLOORS.items() if room in standing}
 
 
+def missing_tests(cell: str) -> list[tuple[str, str]] | None:
+    """The tests that a cell of a table names (files, or files::functions) and that are not there; None if it names none."""
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", cell)
+    texts = [(ROOT / file).read_text(encoding="utf-8") if (ROOT / file).is_file() else "" for file, _ in named]
+    gone = [test for test, text in zip(named, texts, strict=True) if f"def {test[1]}" not in text]
+    return gone if named else None
+
+
+def test_every_mend_of_the_measures_names_a_test_that_exists():
+    page = (ROOT / "docs" / "measures.md").read_text(encoding="utf-8")
+    section = page.split("## What was misleading, before and now")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][2:]
+    assert [len(row) for row in rows] == [5] * 11
+    assert {row[0]: missing_tests(row[-1]) for row in rows if missing_tests(row[-1]) != []} == {}
+
+
 def test_every_fault_of_the_table_names_tests_that_exist():
     """`docs/reliability.md` is one table; a row's last cell names files or functions of `tests/`."""
     rows = [
@@ -94,8 +110,6 @@ def test_every_fault_of_the_table_names_tests_that_exist():
     assert [row[0] for row in rows if len(row) != 5] == []
     missing = []
     for fault, *_, tests in rows[2:]:
-        named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", tests)
-        texts = [(ROOT / file).read_text(encoding="utf-8") if (ROOT / file).is_file() else "" for file, _ in named]
-        gone = [test for test, text in zip(named, texts, strict=True) if f"def {test[1]}" not in text]
-        missing += [(fault, gone)] if gone or not named else []
+        gone = missing_tests(tests)
+        missing += [(fault, gone)] if gone != [] else []
     assert missing == []
