@@ -11,7 +11,8 @@ from hypothesis import settings
 from PIL import Image
 from stand_in_hub import Hub
 
-from blipvqa import evaluate, fine_tune, load_config
+from blipvqa import Run, evaluate, fine_tune, load_config
+from blipvqa.training.trained import write_results
 
 settings.register_profile("any machine", deadline=None)  # a busy machine is slow, which is no failure
 settings.load_profile("any machine")
@@ -43,6 +44,12 @@ TINY = {
 def text_of(section) -> str:
     """What stands in a section of a page, as markup."""
     return "".join(map(str, section.parts))
+
+
+def write_forged(run: Run, scores: dict, predictions: list[dict] | None = None) -> None:
+    """Scores and predictions of a run as if `evaluate` had written them."""
+    predictions = run.predictions("test") if predictions is None else predictions
+    write_results(run, scores | {"split": "test"}, predictions, run.config, None)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import yaml
+from conftest import write_forged
 
 from blipvqa import Run, load_splits
 from blipvqa.__main__ import main
@@ -33,15 +34,15 @@ def copied(finished, outputs):
             finished[0] / "outputs" / "tiny", folder, ignore=shutil.ignore_patterns("model", "checkpoints", "answers")
         )
         (folder / "model").mkdir()
+        scores = Run(folder).metrics("test")
         config = yaml.safe_load((folder / "config.yaml").read_text()) | {"name": "copied"}
         for key, setting in settings.items():
             section, _, last = key.rpartition("__")
             (config[section] if section else config)[last] = setting
         (folder / "config.yaml").write_text(write_yaml(config))
         if value is not None:
-            scores = json.loads((folder / "metrics-test.json").read_text())
             scores["overall"]["exact_match"]["value"] = value
-            (folder / "metrics-test.json").write_text(json.dumps(scores))
+            write_forged(Run(folder), scores)
         return Run(folder)
 
     return copy
@@ -55,13 +56,13 @@ def not_evaluated(run):
 
 def captions_of(run):
     """Make a folder look like a run on captions."""
+    scores = run.metrics("test")
     config = yaml.safe_load((run.folder / "config.yaml").read_text())
     config["task"], config["train"]["metric"] = "caption", "cider_d"
     (run.folder / "config.yaml").write_text(write_yaml(config))
-    scores = json.loads((run.folder / "metrics-test.json").read_text())
     entry = scores["overall"]["exact_match"]
     scores["overall"] = {name: entry | {"value": 0.25} for name in MEASURES}
-    (run.folder / "metrics-test.json").write_text(json.dumps(scores))
+    write_forged(run, scores)
 
 
 def board_of(outputs):
@@ -95,7 +96,7 @@ def test_seeds_of_one_recipe_are_pooled_and_nothing_else(copied, outputs):
     new_data = copied("scored-as-new-data", 0.1, seed=6)
     scores = new_data.metrics("test")
     scores["data"]["changes"] = ["1 row added to test"]
-    (new_data.folder / "metrics-test.json").write_text(json.dumps(scores))
+    write_forged(new_data, scores)
     rows, broken = read_runs(outputs)
     assert broken == {}
     (pool,) = pools_of(rows)
@@ -160,7 +161,7 @@ def test_an_undefined_number_is_a_dash_and_names_of_folders_are_text(copied, out
     (run.folder / "report.html").touch()
     scores = run.metrics("test")
     scores["overall"]["open_exact_match"] |= {"value": None, "n": 0, "low": None, "high": None}
-    (run.folder / "metrics-test.json").write_text(json.dumps(scores))
+    write_forged(run, scores)
     page = board_of(outputs)
     assert "<b>–</b> <small>–</small>" in page
     assert '<a href="a%26b%20%3Ci%3E/report.html">a&amp;b &lt;i&gt;</a>' in page

@@ -5,13 +5,13 @@ import shutil
 
 import pytest
 import yaml
+from conftest import write_forged
 
 from blipvqa import Run
 from blipvqa.__main__ import main
 from blipvqa.comparison import write_comparison
 from blipvqa.config.plain_yaml import write_yaml
 from blipvqa.numbers.spread import by_seed_alone, shift
-from blipvqa.runs.files import write_lines
 from blipvqa.tasks import CAPTION, PRETRAIN, RETRIEVAL, VQA
 from blipvqa.training.comparison import compare_predictions
 
@@ -71,9 +71,9 @@ def copied(finished, root):
             (config[section] if section else config)[last] = setting
         (folder / "config.yaml").write_text(write_yaml(config))
         if value is not None:
-            scores = json.loads((folder / "metrics-test.json").read_text())
+            scores = Run(folder).metrics("test")
             scores["overall"]["exact_match"]["value"] = value
-            (folder / "metrics-test.json").write_text(json.dumps(scores))
+            write_forged(Run(folder), scores)
         return Run(folder)
 
     return copy
@@ -98,7 +98,7 @@ def test_a_page_says_what_other_seeds_would_change(copied, root):
 def test_pictures_on_which_two_disagree_are_shown_or_it_is_said_why_not(copied):
     a, b = copied("a"), copied("b")
     rows = b.predictions("test")
-    write_lines(b.folder / "predictions-test.jsonl", [{**row, "prediction": row["answer"]} for row in rows])
+    write_forged(b, b.metrics("test"), [{**row, "prediction": row["answer"]} for row in rows])
     page = write_comparison(a, b).read_text(encoding="utf-8")
     assert "data:image/jpeg" in page.split("Better in b: ")[1] and "as a table" in page
     config = yaml.safe_load((a.folder / "config.yaml").read_text())

@@ -189,6 +189,7 @@ def _others(options: argparse.Namespace) -> int:
         print(f"{run.name}: open {(run.folder / 'report.html').relative_to(project_root())}")
         return 0
     run = Run(project_path("outputs") / options.name)
+    run.check_task("vqa")
     path = write_others(run.predictions(evaluated_split(run)), options.output, options.form)
     print(f"{run.name}: wrote {path.name}")
     return 0

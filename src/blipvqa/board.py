@@ -79,7 +79,7 @@ def _row(run: Run) -> Row:
         run,
         task.name,
         {name: task.measures[name] for name in shown},
-        result_settings(config),
+        result_settings(run.scored_config(evaluated.split) if evaluated else config),
         _status(run, evaluated),
         str(run.environment.get("started", "")),
         evaluated,

@@ -48,7 +48,7 @@ def write_comparison(a: Run, b: Run) -> Path:
     names, over = (a.name, b.name), "images" if a.config.data.group_column is None else "groups"
     rows = {row["id"]: row for row in before}, {row["id"]: row for row in after}
     sections = [
-        _settings(a, b),
+        _settings(a, b, split),
         _headline(compared, how, names, over),
         seeds_of_two(a, b, how.headline, _title(how.measures, how.headline)),
         _others(compared, how, names),
@@ -72,8 +72,8 @@ def _title(measures: Measures, name: str) -> str:
     return title[:1].upper() + title[1:]
 
 
-def _settings(a: Run, b: Run) -> Section:
-    differences = every_difference(a.config.as_dict(), b.config.as_dict())
+def _settings(a: Run, b: Run, split: str) -> Section:
+    differences = every_difference(a.scored_config(split).as_dict(), b.scored_config(split).as_dict())
     differences = {key: values for key, values in differences.items() if key not in ALWAYS_DIFFERENT}
     if not differences:
         return section("Settings that differ", paragraph("None: what differs is chance, or data or code behind them."))

@@ -22,5 +22,9 @@ class MissingFile(UserError, FileNotFoundError):
     """A file that a person named is not there."""
 
 
+class DamagedFile(UserError, ValueError):
+    """A file of ours that holds something else than what was written."""
+
+
 class DivergedError(UserError, FloatingPointError):
     """A loss or gradient that is no number."""

@@ -23,6 +23,8 @@ from blipvqa.models.loading import load_model
 from blipvqa.models.weights import read_weights
 from blipvqa.runs.files import replacing_folder
 from blipvqa.runs.run import Run, RunError
+from blipvqa.training.trained import check_weights
+from blipvqa.vqa.calibration import read_calibration
 
 FILES = (*READ, CALIBRATION, "README.md", "generation_config.json", "special_tokens_map.json")  # of a model, no more
 STAY = {FOREIGN: "the pictures", ANSWER_SETS: "the answers"}  # of train, of which these are made
@@ -41,7 +43,7 @@ model, processor = load_model("this-folder")
 
 def export_int8(run: Run) -> Path:
     """Write `model-int8/` of a run beside its `model/`, and return it. Raises RunError without a model."""
-    run.check_model()
+    check_weights(run)
     model, _ = load_model(str(run.model_folder))
     weights = read_weights(run.model_folder, model.config, type(model))
     folder = run.folder / "model-int8"
@@ -63,7 +65,7 @@ def push(run: Run, repository: str, send: bool = False) -> list[str]:
     """
     if not HUB_ID.fullmatch(repository):
         raise InputError(f"repository '{repository}' is no Hub id: give owner/name")
-    run.check_model()
+    check_weights(run)
     if not run.finished:
         raise RunError(f"run '{run.name}' is not finished: start it again, and it goes on")
     files = sorted(path for path in run.model_folder.iterdir() if path.name not in STAY)
@@ -74,6 +76,7 @@ def push(run: Run, repository: str, send: bool = False) -> list[str]:
             "model and may hold data: move it elsewhere. Nothing was sent."
         )
     load_model(str(run.model_folder))  # weights by name, shape and value: what is called so is a model
+    read_calibration(run.model_folder)
     lines = [f"{repository}: {path.name}, {path.stat().st_size / 1e6:,.2f} MB" for path in files]
     lines += [
         f"{name} stays here: it is made of {what} of train."

@@ -1,9 +1,9 @@
 """What people look at: galleries, tables, figures and the report, with text from data that means no good."""
 
-import json
 import re
 
 import pytest
+from conftest import write_forged
 from matplotlib.figure import Figure
 
 from blipvqa import Run, evaluate, load_splits
@@ -11,8 +11,8 @@ from blipvqa.comparison import write_comparison
 from blipvqa.config.knobs import ConfigError
 from blipvqa.pages import certainty, html, plots
 from blipvqa.pages.tables import settings_table
-from blipvqa.runs.files import read_lines, write_lines
 from blipvqa.runs.run import RunError
+from blipvqa.runs.seals import read_sealed_text
 from blipvqa.tasks import write_report
 from blipvqa.vqa import figures, pictures
 
@@ -135,12 +135,12 @@ def test_a_reference_curve_is_drawn_or_refused(parts, done, request):
 
 def test_the_report_is_one_safe_file(parts, done):
     run, splits, _ = parts
-    predictions = read_lines(run.folder / "predictions-test.jsonl")
-    write_lines(run.folder / "predictions-test.jsonl", [{**predictions[0], "question": HOSTILE}, *predictions[1:]])
+    scores, predictions = run.metrics("test"), run.predictions("test")
+    write_forged(run, scores, [{**predictions[0], "question": HOSTILE}, *predictions[1:]])
     try:
         page = write_report(run, splits).read_text()
     finally:
-        write_lines(run.folder / "predictions-test.jsonl", predictions)
+        write_forged(run, scores, predictions)
     assert "<script>alert" not in page
     assert page.count("<script>") == 1  # beside the rows, which are data
     assert not re.search(r"""<\w+ [^<>]*(src|href)=["']?(?!data:)\w""", page)  # nothing to load
@@ -167,11 +167,10 @@ def test_two_runs_are_compared(done):
     run = Run(done.folder)
     other = Run(run.folder.with_name("other"))
     other.folder.mkdir(exist_ok=True)
-    settings = (run.folder / "config.yaml").read_text()
+    settings = read_sealed_text(run.folder / "config.yaml")
     (other.folder / "config.yaml").write_text(settings.replace("num_beams: 1", "num_beams: 3"))
     predictions = run.predictions("test")
-    write_lines(other.folder / "predictions-test.jsonl", [{**p, "prediction": p["answer"]} for p in predictions])
-    (other.folder / "metrics-test.json").write_text(json.dumps(run.metrics("test")))
+    write_forged(other, run.metrics("test"), [{**p, "prediction": p["answer"]} for p in predictions])
     page = write_comparison(run, other).read_text()
     assert "Better in tiny: 0" in page and "Better in other: " in page
     assert "Another seed" in page and "Both trainings" in page and "its spread is not known" in page
@@ -179,7 +178,7 @@ def test_two_runs_are_compared(done):
     assert "The difference is real (p" in page and "generate.num_beams" in page and "train.epochs" not in page
     assert "further measures" in page and "By slice" in page
     assert page.count("<script") == 1  # the page's own
-    write_lines(other.folder / "predictions-test.jsonl", predictions[1:])
+    write_forged(other, run.metrics("test"), predictions[1:])
     with pytest.raises(ValueError, match="id"):
         write_comparison(run, other)
 

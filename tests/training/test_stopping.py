@@ -18,7 +18,7 @@ from blipvqa import Run, fine_tune
 from blipvqa.runs.files import read_lines
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import RunError
-from blipvqa.training.checkpoints import digest
+from blipvqa.runs.seals import digest_of_file
 from blipvqa.training.interrupts import Stopped
 
 
@@ -163,7 +163,7 @@ def test_two_processes_train_as_one(root, tiny):
     epochs = [[row for row in run.history if row["type"] == "epoch"] for run in (one, two)]
     assert [row["loss"] for row in epochs[0]] == pytest.approx([row["loss"] for row in epochs[1]], rel=1e-3)
     assert len(read_lines(two.folder / "samples.jsonl")) == len(one.samples)
-    assert digest(two.model_folder / "model.safetensors")
+    assert digest_of_file(two.model_folder / "model.safetensors")
 
 
 def test_two_processes_pause_together_when_the_clock_of_one_is_over(root, tiny):

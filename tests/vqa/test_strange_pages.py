@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
+from conftest import write_forged
 from matplotlib.text import Text
 from matplotlib.ticker import Locator
 
@@ -19,7 +20,6 @@ from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.pages import certainty, html, plots
 from blipvqa.pages.figures import new_figure
 from blipvqa.pages.tables import confidence_table
-from blipvqa.runs.files import write_json, write_lines
 from blipvqa.tasks import write_report
 from blipvqa.vqa import figures, pictures, tables
 from blipvqa.vqa.card import write_card
@@ -177,10 +177,9 @@ def copied(done, tmp_path):
 
     def make(predictions, name="copy"):
         run = Run(shutil.copytree(done.folder, tmp_path / name))
-        write_lines(run.folder / "predictions-test.jsonl", predictions)
         scores = scores_of(predictions)
         scores["data"] = run.metrics("test")["data"] | scores["data"]  # with the digest of the data
-        write_json(run.folder / "metrics-test.json", scores)
+        write_forged(run, scores, predictions)
         return run, load_splits(done)
 
     return make

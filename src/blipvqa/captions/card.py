@@ -27,21 +27,21 @@ KIND = Kind(
 
 def write_card(run: Run) -> None:
     """Write the card of `run`'s export."""
-    caption = run.config.caption
-    own = {
-        "prompt": plain(caption.prompt),
-        "written with": f"{caption.num_beams} beams, {caption.min_length} to {caption.max_length} tokens",
-    }
-    cards.write_card(
-        run,
-        KIND,
-        lambda scores: [
+
+    def parts(scores: Mapping | None) -> list[str]:
+        caption = (run.scored_config(scores["split"]) if scores else run.config).caption
+        own = {
+            "prompt": plain(caption.prompt),
+            "written with": f"{caption.num_beams} beams, {caption.min_length} to {caption.max_length} tokens",
+        }
+        return [
             settings_part(run, "captions", own),
             _numbers(scores) if scores else not_evaluated(run),
             _use(caption),
             limits_part(LIMITS, scores["warnings"] if scores else []),
-        ],
-    )
+        ]
+
+    cards.write_card(run, KIND, parts)
 
 
 def _numbers(scores: Mapping) -> str:

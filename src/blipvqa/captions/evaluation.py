@@ -54,7 +54,7 @@ def evaluate(
         if start:
             began = _captions(config, trained, models, progress, start=True)
             scores["start"] = score(began, terms=terms, bootstrap=bootstrap)["overall"]
-        write_scores(trained, scores, predictions)
+        write_scores(trained, scores, predictions, config, models.digest())
         write_card(trained.run)
         return trained.run
 

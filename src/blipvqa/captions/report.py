@@ -8,6 +8,7 @@ from blipvqa.captions import figures, tables
 from blipvqa.captions.pictures import mistakes, nothing_wrong, prediction_card, sample_progress, worst_first
 from blipvqa.captions.terms import Finder, load_terms
 from blipvqa.captions.titles import HEADLINE
+from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.pages.html import bullets, drawing
 from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, search_rows, section, wide
@@ -27,7 +28,7 @@ def report(results: Results) -> str:
     run, scores, splits = results.run, results.scores, results.splits
     sections = [
         _numbers(scores),
-        *_gallery(run, splits[results.split], results.predictions),
+        *_gallery(run.scored_config(results.split), splits[results.split], results.predictions),
         _training(run, splits),
         _looking(scores),
         section("Known of the data", bullets([*scores["data"]["leaks"], *scores["data"]["changes"]])),
@@ -67,9 +68,9 @@ def _looking(scores: Mapping) -> Section:
     return section("Does it look at the picture?", paragraph(text), *([paragraph(searched)] if searched else []))
 
 
-def _gallery(run: Run, dataset: VQADataset, predictions: Sequence[Mapping]) -> tuple[Section, Section]:
+def _gallery(config: Config, dataset: VQADataset, predictions: Sequence[Mapping]) -> tuple[Section, Section]:
     """The pictures of the worst captions first, and a table of every caption."""
-    finder = Finder(load_terms(run.config))
+    finder = Finder(load_terms(config))
     worst = worst_first(predictions, finder)
     shown = worst[:PICTURES]
     first, *buttons = WITH_TERMS if finder.patterns else WITHOUT_TERMS

@@ -25,6 +25,7 @@ from blipvqa.page.answers import Answers
 from blipvqa.page.application import make_application
 from blipvqa.retrieval.index import make_index
 from blipvqa.runs.run import Run
+from blipvqa.training.trained import check_weights
 from blipvqa.vqa.calibration import read_calibration, stored_calibration
 from blipvqa.vqa.selective import threshold_in_force
 
@@ -43,7 +44,7 @@ def serve(config: Config, host: str = "127.0.0.1", port: int = 7860, nearest: Ru
     """
     password = _password(host)
     run = Run(config.folder)
-    run.check_model("vqa")
+    check_weights(run, "vqa")
     if threshold_in_force(config.generate, read_calibration(run.model_folder)) is None:
         print(f"{run.name}: no threshold reaches generate.wished_accuracy on validation: every answer is withheld")
     with _listening(host, port) as listener:

@@ -19,6 +19,7 @@ from blipvqa.page.answers import Answers
 from blipvqa.pages.html import Html, join
 from blipvqa.retrieval.index import make_index
 from blipvqa.runs.run import Run
+from blipvqa.training.trained import check_weights
 
 SHOWN = Html(
     '<div style="margin:10px 0;line-height:1.4;color:var(--jp-ui-font-color1,inherit)">'
@@ -41,7 +42,7 @@ class AskWidget(widgets.VBox):
     most alike. Raises RunError where a run has no model."""
 
     def __init__(self, run: Run, nearest: Run | None = None):
-        run.check_model("vqa")
+        check_weights(run, "vqa")
         model, processor = load_model(str(run.model_folder), run.config)
         index = make_index(nearest, load_splits(run.config)["train"]) if nearest else None
         self.answers = Answers(model.to(pick_device()), processor, run.config.generate, index)

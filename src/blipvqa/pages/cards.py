@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -10,9 +11,10 @@ from huggingface_hub import EvalResult, ModelCardData
 from blipvqa.config.kinds import names_of
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
+from blipvqa.errors import DamagedFile
 from blipvqa.pages.wording import last_part
 from blipvqa.runs.files import write_text
-from blipvqa.runs.run import Run
+from blipvqa.runs.run import Run, RunError
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,17 @@ def write_card(run: Run, kind: Kind, parts: Callable[[Mapping | None], Sequence[
 
     Paths are cut to their last part: a card travels.
     """
-    splits = [split for split in ("test", "validation") if (run.folder / f"metrics-{split}.json").exists()]
-    scores = run.metrics(splits[0]) if splits else None
+    scores = _scores(run)
     text = "\n\n".join([_head(run.config, kind, scores), *parts(scores)])
     write_text(run.model_folder / "README.md", text + "\n")
+
+
+def _scores(run: Run) -> Mapping | None:
+    """Those of test or of validation; None before a run is evaluated, and where it was trained further since."""
+    for split in ("test", "validation"):
+        with suppress(RunError, DamagedFile):
+            return run.metrics(split)
+    return None
 
 
 def _head(config: Config, kind: Kind, scores: Mapping | None) -> str:

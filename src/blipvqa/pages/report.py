@@ -30,7 +30,7 @@ def report_page(
     subtitle = f"{_facts(run)}. No medical device: for research on methods only. {verdict}"
     return write_page(
         f"{run.name}: {title}",
-        [part for part in [numbers, seeds_section(run, headline), *others, _settings(run)] if part],
+        [part for part in [numbers, seeds_section(run, headline), *others, _settings(run, scores["split"])] if part],
         heading=run.name,
         subtitle=subtitle.rstrip(),
         warnings=scores["warnings"],
@@ -59,11 +59,11 @@ def _facts(run: Run) -> str:
     return " · ".join(filter(None, facts))
 
 
-def _settings(run: Run) -> Section:
+def _settings(run: Run, split: str) -> Section:
     environment = run.environment
     versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
     return section(
         "Settings",
         remark(f"{versions}; commit {environment.get('git_commit')}"),
-        folded("every setting", wide(settings_table(run.config.as_dict()))),
+        folded("every setting", wide(settings_table(run.scored_config(split).as_dict()))),
     )

@@ -41,7 +41,7 @@ def evaluate(
         if start:
             began = _searches(config, trained, models, progress, start=True)
             scores["start"] = score(began, bootstrap=bootstrap)["overall"]
-        write_scores(trained, scores, predictions)
+        write_scores(trained, scores, predictions, config, models.digest())
         write_card(trained.run)
         return trained.run
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from blipvqa.bars import progress_bar
-from blipvqa.runs.files import make_folder, remove, replacing, write_json
+from blipvqa.runs.files import make_folder, read_json, remove, replacing, write_json
 from blipvqa.runs.run import RunError
 
 PART = 1024  # features of a part
@@ -35,7 +35,7 @@ def refuse_other_weights(folder: Path, made_by: dict) -> None:
             remove(part)
         write_json(note, made_by)
         return
-    before = json.loads(note.read_text(encoding="utf-8"))
+    before = read_json(note)
     changed = [key for key in made_by if before.get(key) != made_by[key]]
     if changed:
         raise RunError(

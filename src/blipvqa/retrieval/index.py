@@ -37,6 +37,7 @@ from blipvqa.runs.files import remove, sweep, write_lines
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
 from blipvqa.text import normalize
+from blipvqa.training.trained import check_weights
 
 FOLDER = "index"  # in the run folder
 
@@ -113,7 +114,7 @@ def make_index(
 
 
 def _retrieval_config(run: Run) -> Config:
-    run.check_model()
+    check_weights(run)
     config = run.config
     if config.task not in ("retrieval", "pretrain"):
         raise RunError(

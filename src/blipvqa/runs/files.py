@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from blipvqa.errors import DamagedFile
+
 # Tests set this: it is called before every flush, rename, append and removal, with the operation's name and its path
 before_operation: Callable[[str, Path], None] | None = None
 
@@ -225,10 +227,38 @@ def cut_log(path: Path, rows: int) -> None:
         beside.write_bytes(b"".join(lines))
 
 
-def read_lines(path: str | Path) -> list[dict]:
-    """The objects of a `.jsonl` file; a last line without its end was torn by a kill and is left out."""
+def read_lines(path: str | Path, keys: Iterable[str] = ()) -> list[dict]:
+    """The objects of a `.jsonl` file; a last line without its end was torn by a kill and is left out.
+
+    Raises DamagedFile, naming the line, for what is no JSON object with `keys`.
+    """
     path = Path(path)
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    lines = path.read_bytes().split(b"\n")[:-1]
+    return [_object(path, line, keys, f" in line {number}") for number, line in enumerate(lines, 1)]
+
+
+def read_json(path: str | Path, keys: Iterable[str] = ()) -> dict:
+    """The object of a `.json` file. Raises DamagedFile for anything but an object with `keys`."""
+    return _object(Path(path), Path(path).read_bytes(), keys)
+
+
+def _object(path: Path, text: bytes, keys: Iterable[str], place: str = "") -> dict:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, f"no JSON{place} ({error!s:.80})") from None
+    if not isinstance(content, dict):
+        raise damaged(path, f"a {type(content).__name__}{place}, expected an object")
+    if missing := [key for key in keys if key not in content]:
+        raise damaged(path, f"no {', '.join(missing)}{place}")
+    return content
+
+
+def damaged(path: Path, what: str) -> DamagedFile:
+    """The error to raise for a file of ours that holds `what`."""
+    return DamagedFile(
+        f"'{path.parent.name}/{path.name}' is damaged: it holds {what}. Put back a copy of it, or remove it and do "
+        "again what wrote it."
+    )

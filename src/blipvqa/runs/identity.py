@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from blipvqa.runs.files import write_json
+from blipvqa.runs.files import damaged, read_json, write_json
 
 FILE = "data.json"
 Rows = Mapping[str, Mapping[str, str]]  # {split: {row's id: digest of its content}}, in the rows' order
@@ -28,7 +28,12 @@ def write_rows(folder: Path, rows: Rows) -> None:
 def read_rows(folder: Path) -> Rows | None:
     """The rows of the run in `folder`; None where an older version made it, which kept none."""
     file = folder / FILE
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    if not file.exists():
+        return None
+    rows = read_json(file)
+    if not all(isinstance(split, dict) and all(isinstance(d, str) for d in split.values()) for split in rows.values()):
+        raise damaged(file, "no digests of rows")
+    return rows
 
 
 def rows_digest(rows: Rows) -> str:

@@ -5,9 +5,9 @@ Notebooks, the report and other machines read the same thing.
 
 from __future__ import annotations
 
-import json
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,8 +17,9 @@ from blipvqa.config.paths import project_path
 from blipvqa.config.plain_yaml import write_yaml
 from blipvqa.config.reading import load_config, read_yaml, settings_difference, with_overrides
 from blipvqa.errors import UserError
-from blipvqa.runs.files import flush_folder, move, read_lines, sweep, write_text
+from blipvqa.runs.files import flush_folder, move, read_json, read_lines, sweep
 from blipvqa.runs.identity import Rows, read_rows, row_changes, write_rows
+from blipvqa.runs.seals import digest_of_file, read_sealed, read_sealed_text, write_sealed_text
 
 NEW_NAME = "Give another name, or fresh: true, which moves the old folder aside."
 
@@ -74,7 +75,7 @@ class Run:
             raise RunError(
                 f"there is no run '{self.name}' yet: run notebook 02_finetune, then 03_evaluate, or all by make run."
             )
-        settings = read_yaml(file.read_text(encoding="utf-8"), f"{self.name}/config.yaml")
+        settings = read_yaml(read_sealed_text(file), f"{self.name}/config.yaml")
         try:
             return Config.model_validate(settings)
         except ValidationError as error:
@@ -92,17 +93,17 @@ class Run:
     @property
     def state(self) -> dict:
         """How far training came: finished, epochs, the best epoch and its numbers."""
-        return self._json("state.json")
+        return self._json("state.json", read_sealed)
 
     @property
     def history(self) -> list[dict]:
         """One dict a log step (`type: step`) and one an epoch (`type: epoch`)."""
-        return read_lines(self.folder / "history.jsonl")
+        return read_lines(self.folder / "history.jsonl", ("type", "step"))
 
     @property
     def samples(self) -> list[dict]:
         """The fixed validation samples, answered before training (epoch 0) and after each epoch."""
-        return read_lines(self.folder / "samples.jsonl")
+        return read_lines(self.folder / "samples.jsonl", ("epoch",))
 
     @property
     def model_folder(self) -> Path:
@@ -113,7 +114,12 @@ class Run:
         """Raise RunError unless the run has a model, and is of `task` where one is named."""
         if not (self.model_folder / "config.json").exists():
             raise RunError(f"run '{self.name}' has no model yet: run notebook 02_finetune first")
-        if task is not None and self.config.task != task:
+        if task is not None:
+            self.check_task(task)
+
+    def check_task(self, task: str) -> None:
+        """Raise RunError unless the run is of `task`."""
+        if self.config.task != task:
             use = f"; {USE[self.config.task]} with this one" if self.config.task in USE else ""
             raise RunError(
                 f"run '{self.name}' is of task {self.config.task}, expected {task}: name a run whose config says "
@@ -137,21 +143,41 @@ class Run:
         return (self.folder / f"predictions-{split}.jsonl").exists()
 
     def predictions(self, split: str) -> list[dict]:
-        """Raises RunError, naming what to run, where there are none."""
+        """Raises RunError, naming what to run, where there are none, or where they are not those that were scored."""
         if not self.has_predictions(split):
             raise RunError(f"run '{self.name}' has no predictions on {split}: run notebook 03_evaluate first")
-        return read_lines(self.folder / f"predictions-{split}.jsonl")
+        if (self.folder / f"metrics-{split}.json").exists():
+            self.metrics(split)
+        return read_lines(self.folder / f"predictions-{split}.jsonl", ("id", "image_id"))
 
     def metrics(self, split: str) -> dict:
-        """Raises RunError, naming what to run, where there are none."""
+        """Raises RunError, naming what to run, where there are none, or where they are of other weights or predictions
+        than the run has."""
         file = self.folder / f"metrics-{split}.json"
         if not file.exists():
             raise RunError(f"run '{self.name}' has no metrics on {split}: run notebook 03_evaluate first")
-        return json.loads(file.read_text(encoding="utf-8"))
+        scores = read_sealed(file, ("overall", "by", "warnings"))
+        made_by, weights = scores.get("made_by", {}), self.state.get("weights")  # neither: of an older version
+        predictions = self.folder / f"predictions-{split}.jsonl"
+        if weights and (made_by.get("weights") or weights) != weights:
+            raise RunError(
+                f"run '{self.name}' was scored on {split} with other weights than it has now: evaluate again"
+            )
+        if made_by and predictions.exists() and made_by["predictions"] != digest_of_file(predictions):
+            raise RunError(
+                f"'{self.name}/{predictions.name}' is not what {file.name} was computed from: evaluate again, which "
+                "writes both"
+            )
+        return scores
 
-    def _json(self, name: str) -> dict:
+    def scored_config(self, split: str) -> Config:
+        """The settings that `split` was scored with: the run's own, but for what is safe to change."""
+        made_by = self.metrics(split).get("made_by", {})
+        return with_overrides(self.config.as_dict(), made_by.get("settings", {}))
+
+    def _json(self, name: str, read: Callable[[Path], dict] = read_json) -> dict:
         file = self.folder / name
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        return read(file) if file.exists() else {}
 
 
 def open_run(config: Config, rows: Rows) -> Run:
@@ -171,7 +197,7 @@ def open_run(config: Config, rows: Rows) -> Run:
         print(f"{run.name}: an older version made this run and did not keep its rows; the data is not compared")
     else:
         write_rows(run.folder, rows)
-    write_text(run.folder / "config.yaml", write_yaml(config.as_dict()))
+    write_sealed_text(run.folder / "config.yaml", write_yaml(config.as_dict()))
     return run
 
 

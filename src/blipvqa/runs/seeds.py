@@ -42,7 +42,7 @@ def scored(run: Run) -> Scored | None:
             scores = run.metrics(split)
             entries = scores["overall"].values()
             [(entry["value"], entry["n"]) for entry in entries]  # else it is no file of ours
-            return Scored(run, split, scores, _data(run, split, scores), recipe(run.config))
+            return Scored(run, split, scores, _data(run, split, scores), recipe(run.scored_config(split)))
     return None
 
 

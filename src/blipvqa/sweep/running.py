@@ -132,8 +132,7 @@ def is_finished(config: Config) -> bool:
     """Whether a run was trained to its end and evaluated with these settings, and has its report."""
     run = Run(config.folder)
     try:
-        evaluated_split(run)
-        same = result_settings(run.config) == result_settings(config)
+        same = result_settings(run.scored_config(evaluated_split(run))) == result_settings(config)
     except RunError:
         return False
     return run.finished and same and (run.folder / "report.html").exists()

@@ -8,7 +8,6 @@ Notable:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from blipvqa.runs.files import remove, replacing, write_json
 from blipvqa.runs.run import RunError
+from blipvqa.runs.seals import digest_of_file
 
 
 def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -48,7 +48,7 @@ def save_checkpoint(
     path = folder / f"step-{step:08d}.safetensors"
     with replacing(path) as beside:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside)
-    write_json(path.with_suffix(".json"), {"step": step, "sha256": digest(path), "state": state})
+    write_json(path.with_suffix(".json"), {"step": step, "sha256": digest_of_file(path), "state": state})
     _prune(folder, step, keep)
 
 
@@ -61,7 +61,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict, list[str]]:
     for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
         try:
             described = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-            if digest(path) != described["sha256"]:
+            if digest_of_file(path) != described["sha256"]:
                 raise ValueError("its content is not what was written")
             return load_file(path), described["state"], notes
         except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -103,12 +103,6 @@ def restore(
             optimizer.state[parameter] = {
                 slot: t.clone() if slot == "step" and not fused else t.to(parameter.device) for slot, t in slots.items()
             }
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_space(folder: Path, model: torch.nn.Module, keep: int, remembered: dict[str, Tensor] | None = None) -> None:

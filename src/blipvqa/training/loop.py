@@ -41,17 +41,16 @@ from blipvqa.training.settings import check_settings
 from blipvqa.training.step import Stepper, StepTaken
 from blipvqa.training.stopping import Stop, Stopping
 from blipvqa.training.task import Place, Task
+from blipvqa.training.trained import check_weights
 
 
 def fine_tune(config: Config, task: Task, processes: int = 1) -> Run:
     """Train `task` as `config` says and return the run folder, with the best weights exported to `model/`.
 
-    The same settings again: an unfinished run is resumed from its last checkpoint, a finished one is returned as it
-    is. `processes` starts that many on this machine from a notebook (accelerate's `notebook_launcher`); in a shell
-    use `accelerate launch -m blipvqa train CONFIG`.
-
-    Raises ConfigError, SourceError, ImageError or RunError before anything slow begins; Stopped (a
-    KeyboardInterrupt) after a signal, with a checkpoint written; DivergedError on a loss that is no number.
+    The same settings again: an unfinished run is resumed from its last checkpoint, a finished one is returned as it is.
+    `processes` starts that many from a notebook; in a shell use `accelerate launch -m blipvqa train CONFIG`. Raises
+    ConfigError, SourceError, ImageError or RunError before anything slow begins; Stopped (a KeyboardInterrupt) after a
+    signal, with a checkpoint written; DivergedError on a loss that is no number.
     """
     if processes > 1:
         notebook_launcher(_fine_tune, (config, task), num_processes=processes)
@@ -73,6 +72,7 @@ def _fine_tune(config: Config, task: Task) -> Run:
         run = Run(config.folder)
         if run.finished and not _more_epochs(run, config):
             if accelerator.is_main_process:
+                check_weights(run)
                 remove_orphans(run.folder / "checkpoints")
                 if not (run.model_folder / "README.md").exists():
                     task.write_card(run)

@@ -21,9 +21,11 @@ from blipvqa.hub import commit_of
 from blipvqa.models.adapters import has_adapters, merged, save_adapter
 from blipvqa.models.devices import describe_device, pick_precision
 from blipvqa.models.loading import save_model
+from blipvqa.models.weights import weights_digest
 from blipvqa.runs.environment import describe_environment
 from blipvqa.runs.files import append_lines, cut_log, flush_logs, replacing_folder, write_json
 from blipvqa.runs.run import Run, RunError
+from blipvqa.runs.seals import write_sealed
 from blipvqa.training.checkpoints import (
     check_space,
     load_checkpoint,
@@ -52,6 +54,7 @@ class Record:
     ):
         self.config, self.task, self.accelerator, self.run = config, task, accelerator, run
         self.model, self.processor, self.optimizer, self.remembered = model, processor, optimizer, remembered
+        self.weights: str | None = run.state.get("weights")  # the digest of the export
         if self.main:
             check_space(run.folder, model, config.train.keep_checkpoints, remembered)
 
@@ -154,6 +157,7 @@ class Record:
                     save_adapter(self.model, self.processor, self.config, beside)
             with replacing_folder(self.run.model_folder) as beside:
                 save_model(merged(self.model), self.processor, beside)
+            self.weights = weights_digest(self.run.model_folder)
         self.accelerator.wait_for_everyone()
 
     def checkpoint(self, progress: Progress, steps: int) -> None:
@@ -177,7 +181,7 @@ class Record:
         """state.json: how far training came."""
         if self.main:
             flush_logs(*(self.run.folder / name for name in LOGS))
-            write_json(
+            write_sealed(
                 self.run.folder / "state.json",
                 {
                     "finished": finished,
@@ -186,6 +190,7 @@ class Record:
                     "step": progress.step,
                     "steps": steps,
                     "best": progress.best,
+                    "weights": self.weights,
                 },
             )
 

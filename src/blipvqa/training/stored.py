@@ -8,15 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from blipvqa.config.kinds import Towers
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits
+from blipvqa.errors import DamagedFile
 from blipvqa.models.loading import load_model
 from blipvqa.models.weights import weights_digest
-from blipvqa.runs.files import flush_folder, read_lines, remove, write_json, write_lines
+from blipvqa.runs.files import flush_folder, read_json, read_lines, remove, write_json, write_lines
 from blipvqa.runs.run import Run
+from blipvqa.runs.seals import digest_of_file
+
+CONTENT = "content"  # the digest of the rows: what was edited is made again
 
 
 class ModelsOfRun:
@@ -48,14 +53,15 @@ def stored(folder: Path, name: str, made_of: Mapping, make: Callable[[], list[di
     which are then kept."""
     file, made_by = folder / f"{name}.jsonl", folder / f"{name}.json"
     made_of = json.loads(json.dumps(made_of, default=str))
-    if made_by.exists() and file.exists() and json.loads(made_by.read_text(encoding="utf-8")) == made_of:
-        return read_lines(file)
+    with suppress(DamagedFile):
+        if made_by.exists() and file.exists() and read_json(made_by) == made_of | {CONTENT: digest_of_file(file)}:
+            return read_lines(file)
     if made_by.exists():
         remove(made_by)
         flush_folder(made_by.parent)  # else a power cut brings it back, beside rows that it did not make
     rows = make()
     write_lines(file, rows)
-    write_json(made_by, made_of)
+    write_json(made_by, made_of | {CONTENT: digest_of_file(file)})
     return rows
 
 

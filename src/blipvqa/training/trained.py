@@ -12,13 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from blipvqa.config.knobs import Config
+from blipvqa.config.reading import SAFE_TO_CHANGE
+from blipvqa.config.recipes import result_settings
 from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.data.duplicates import duplicate_notes, near_duplicates
 from blipvqa.data.fingerprint import fingerprint
-from blipvqa.runs.files import sweep, write_json, write_lines
+from blipvqa.models.weights import weights_digest
+from blipvqa.runs.files import sweep, write_lines
 from blipvqa.runs.identity import rows_digest
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError, indented, refuse_other_settings
+from blipvqa.runs.seals import digest_of_file, write_sealed
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,17 @@ class Results:
 
 
 @contextmanager
-def trained_run(config: Config, split: str | None = None, new_data: bool = False) -> Iterator[Trained]:
+def trained_run(
+    config: Config, split: str | None = None, new_data: bool = False, task: str | None = None
+) -> Iterator[Trained]:
     """The run of `config` to answer `split` (None: the held-out one), held by its lock: nobody trains it meanwhile.
 
-    Raises RunError where there is no model or no such split, where another process writes to the run, and where the
-    data is not as it was in training, unless `new_data`; ConfigError where the settings differ.
+    Raises RunError where there is no model, or one of another task than `task`, or no such split, where another
+    process writes to the run, and where the data is not as it was in training, unless `new_data`; ConfigError where the
+    settings differ.
     """
     run = Run(config.folder)
-    run.check_model()
+    check_weights(run, task)
     refuse_other_settings(config)
     with lock(run.folder):
         sweep(run.folder)
@@ -76,8 +83,21 @@ def trained_run(config: Config, split: str | None = None, new_data: bool = False
         yield Trained(run, splits, split, changes, rows_digest(rows))
 
 
-def write_scores(trained: Trained, scores: dict, predictions: list[dict]) -> None:
-    """Write predictions and metrics of a split, with what is known of its data, whose warnings come first."""
+def check_weights(run: Run, task: str | None = None) -> None:
+    """Raises RunError unless a run has a model, of `task` where one is named, and of a finished run the one that
+    training exported; an older version did not keep what that was."""
+    run.check_model(task)
+    exported = run.state.get("weights")
+    if run.finished and exported and exported != weights_digest(run.model_folder):
+        raise RunError(
+            f"'{run.name}/model' is not what training wrote there: a file in it was changed. Put it back, or use it "
+            "by itself: load_model takes a folder, and so does model.name of a config"
+        )
+
+
+def write_scores(trained: Trained, scores: dict, predictions: list[dict], config: Config, weights: str) -> None:
+    """Write predictions and metrics of a split, with what is known of its data, whose warnings come first, and by which
+    settings and weights they were made."""
     look_alikes = near_duplicates(trained.splits)
     leaks = trained.splits.notes + duplicate_notes(look_alikes)
     about_data = {
@@ -87,9 +107,17 @@ def write_scores(trained: Trained, scores: dict, predictions: list[dict]) -> Non
         "changes": trained.changes,
     }
     warnings = trained.warnings + leaks + scores["warnings"]
-    folder, split = trained.run.folder, trained.split
-    write_lines(folder / f"predictions-{split}.jsonl", predictions)
-    write_json(folder / f"metrics-{split}.json", scores | {"data": about_data, "warnings": warnings, "split": split})
+    scores = scores | {"data": about_data, "warnings": warnings, "split": trained.split}
+    write_results(trained.run, scores, predictions, config, weights)
+
+
+def write_results(run: Run, scores: dict, predictions: list[dict], config: Config, weights: str | None) -> None:
+    """Write `predictions-<split>.jsonl`, and `metrics-<split>.json`, which says what its numbers were computed from."""
+    file = run.folder / f"predictions-{scores['split']}.jsonl"
+    write_lines(file, predictions)
+    settings = {key: value for key, value in result_settings(config).items() if key.startswith(SAFE_TO_CHANGE)}
+    made_by = {"settings": settings, "weights": weights, "predictions": digest_of_file(file)}
+    write_sealed(run.folder / f"metrics-{scores['split']}.json", scores | {"made_by": made_by})
 
 
 def held_out(splits: Splits) -> str:

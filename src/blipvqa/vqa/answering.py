@@ -30,7 +30,7 @@ from blipvqa.pages.spreadsheets import write_sheet, write_workbook
 from blipvqa.runs.files import append_lines, make_folder, read_lines, write_lines
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run
-from blipvqa.training.trained import trained_run
+from blipvqa.training.trained import check_weights, trained_run
 from blipvqa.vqa.calibration import read_calibration
 from blipvqa.vqa.confidence import abstain
 from blipvqa.vqa.conformal import sets_for, without_candidates
@@ -64,7 +64,7 @@ def answer_all(
     asked; with `skip` they are left out and named.
     """
     run, output = Run(config.folder), project_path(output)
-    run.check_model("vqa")
+    check_weights(run, "vqa")
     _refuse_output(output, project_path(source))
     make_folder(output.parent)
     partial = output.with_name(f"{output.name}.partial")

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from blipvqa.models.folders import CALIBRATION, ModelError, called, read_json
-from blipvqa.runs.files import write_json
+from blipvqa.runs.seals import unbroken, write_sealed
 
 KINDS = ("yes_no", "sequence")
 
 
 def store_calibration(folder: Path, calibration: Mapping) -> None:
     """Write what `fit_temperature` returned, with the thresholds of `selective.choose`, beside the weights."""
-    write_json(folder / CALIBRATION, dict(calibration))
+    write_sealed(folder / CALIBRATION, calibration)
 
 
 def stored_calibration(model) -> dict | None:
@@ -33,6 +33,7 @@ def read_calibration(folder: Path) -> dict | None:
     if not (folder / CALIBRATION).exists():
         return None
     content = read_json(folder, CALIBRATION)
+    refuse_broken(folder, CALIBRATION, content)
     for kind in KINDS:
         fitted = content.get(kind)
         numbers = [fitted.get(key) for key in ("temperature", "offset")] if isinstance(fitted, dict) else [None]
@@ -45,6 +46,12 @@ def read_calibration(folder: Path) -> dict | None:
     if thresholds is not None and not (isinstance(thresholds, list) and all(map(_is_threshold, thresholds))):
         raise ModelError(f"{called(folder)}: {CALIBRATION} holds no thresholds. Evaluate again, which writes it")
     return content
+
+
+def refuse_broken(folder: Path, name: str, content: Mapping) -> None:
+    """Raises ModelError where `content` of a file beside the weights is not what was written."""
+    if not unbroken(content):
+        raise ModelError(f"{called(folder)}: {name} was changed after it was written. Evaluate again, which writes it")
 
 
 def _is_threshold(pair: object) -> bool:

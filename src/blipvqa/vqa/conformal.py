@@ -21,9 +21,10 @@ from blipvqa.config.knobs import GenerateConfig
 from blipvqa.models.folders import ANSWER_SETS, ModelError, called, read_json
 from blipvqa.numbers.bootstrap import Bootstrap, Estimate, estimate_mean
 from blipvqa.numbers.conformal import conformal_threshold, fewest_groups
-from blipvqa.runs.files import write_json
+from blipvqa.runs.seals import write_sealed
 from blipvqa.text import normalize
 from blipvqa.vqa.answers import Prediction
+from blipvqa.vqa.calibration import refuse_broken
 from blipvqa.vqa.slices import axes
 
 LEVELS = (0.8, 0.9, 0.95)
@@ -130,7 +131,7 @@ def store_answer_sets(folder: Path, calibration: Mapping, candidates: Sequence[s
     """Write thresholds, candidates and how they were ranked beside the weights in `folder`; a new export of the weights
     replaces the folder."""
     ranking = {name: getattr(settings, name) for name in RANKING}
-    write_json(folder / ANSWER_SETS, {**calibration, "candidates": list(candidates), **ranking})
+    write_sealed(folder / ANSWER_SETS, {**calibration, "candidates": list(candidates), **ranking})
 
 
 def sets_for(folder: Path, candidates: Sequence[str] | None, settings: GenerateConfig) -> dict | None:
@@ -145,6 +146,7 @@ def read_answer_sets(folder: Path) -> dict | None:
     if not (folder / ANSWER_SETS).exists():
         return None
     content = read_json(folder, ANSWER_SETS)
+    refuse_broken(folder, ANSWER_SETS, content)
     levels, candidates = content.get("levels"), content.get("candidates")
     fitted = [levels.get(f"{level:g}") if isinstance(levels, dict) else None for level in LEVELS]
     thresholds = [each.get("threshold", "") if isinstance(each, dict) else "" for each in fitted]

@@ -14,9 +14,8 @@ from functools import partial
 from blipvqa.config.knobs import Config
 from blipvqa.models.loading import load_processor
 from blipvqa.numbers.bootstrap import Bootstrap
-from blipvqa.runs.files import write_json, write_lines
 from blipvqa.runs.run import Run
-from blipvqa.training.trained import Trained, trained_run
+from blipvqa.training.trained import Trained, trained_run, write_results
 from blipvqa.vqa.all_predictions import write_all_predictions
 from blipvqa.vqa.calibration import store_calibration
 from blipvqa.vqa.card import write_card
@@ -115,12 +114,11 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     first = trained.warnings + verdict_warnings(scores) + ranked + answering_warnings(scores["answering"])
     first += foreign_warnings(scores["foreign"], split)
     scores["warnings"] = first + scores["data"]["leaks"] + scores["warnings"]
-    write_lines(run.folder / f"predictions-{split}.jsonl", predictions)
     answered = {split: predictions}
     if calibration_rows:
         answered["validation"] = without_candidates(with_confidence(calibration_rows, threshold, calibration), sets)
     write_all_predictions(run.folder, splits, answered)
-    write_json(run.folder / f"metrics-{split}.json", scores)
+    write_results(run, scores, predictions, config, stored.models.digest())
     if calibration:
         store_calibration(run.model_folder, calibration)
     if sets:

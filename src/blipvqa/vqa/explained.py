@@ -7,7 +7,6 @@ Notable:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from blipvqa.data.dataset import VQADataset
 from blipvqa.numbers.bootstrap import Bootstrap
-from blipvqa.runs.files import write_json
+from blipvqa.runs.files import read_json, write_json
 from blipvqa.runs.run import Run
 from blipvqa.vqa.answers import answered_right, question_type
 
@@ -77,7 +76,7 @@ def store_explanations(stored: StoredAnswers, split: str, predictions: Sequence[
     indices = worth_explaining(predictions)
     fingerprint = stored.fingerprint(split, "") | {"explained": [list(_explained(predictions[i])) for i in indices]}
     file = _file(stored.run, split)
-    if file.exists() and json.loads(file.read_text(encoding="utf-8"))["made_by"] == fingerprint:
+    if file.exists() and read_json(file)["made_by"] == fingerprint:
         return
     model, processor = stored.models.load()
     explanations = explain_predictions(model, processor, stored.splits[split], predictions, indices)
@@ -113,7 +112,7 @@ def stored_explanations(run: Run, split: str) -> list[StoredExplanation]:
     file = _file(run, split)
     if not file.exists():
         return []
-    rows = json.loads(file.read_text(encoding="utf-8"))["explanations"]
+    rows = read_json(file)["explanations"]
     return [StoredExplanation(**row | {"map": torch.tensor(row["map"])}) for row in rows]
 
 

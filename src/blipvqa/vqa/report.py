@@ -7,7 +7,6 @@ Notable:
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 
@@ -22,6 +21,7 @@ from blipvqa.pages.report import report_page, training_section
 from blipvqa.pages.tables import confidence_table, table
 from blipvqa.pages.wording import count, interval, number, share
 from blipvqa.runs.run import Run
+from blipvqa.runs.seals import read_sealed
 from blipvqa.training.trained import Results
 from blipvqa.vqa import figures, tables
 from blipvqa.vqa import sections as sections_of
@@ -201,8 +201,10 @@ def _stress(run: Run, split: str) -> Section | None:
     file = run.folder / f"stress-{split}.json"
     if not file.exists():
         return None
-    figure = figures.plot_stress(json.loads(file.read_text(encoding="utf-8")))
-    return section("Corrupted pictures", drawing(figure, "score against corruption"))
+    scores, title = read_sealed(file), "Corrupted pictures"
+    if scores.get("weights") != run.state.get("weights"):
+        return section(title, paragraph("Notebook 05 was run with weights that the run no longer has: run it again."))
+    return section(title, drawing(figures.plot_stress(scores), "score against corruption"))
 
 
 def _gallery(dataset: VQADataset, predictions: Sequence[Mapping]) -> tuple[Section, dict[str, int]]:

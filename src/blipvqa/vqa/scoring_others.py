@@ -12,11 +12,12 @@ from blipvqa.data.dataset import load_splits
 from blipvqa.data.fingerprint import fingerprint
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.pages.reporting import write_reporting
-from blipvqa.runs.files import write_json, write_lines, write_text
+from blipvqa.runs.files import write_json, write_text
 from blipvqa.runs.identity import rows_digest, write_rows
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
-from blipvqa.training.trained import Results, held_out
+from blipvqa.runs.seals import write_sealed, write_sealed_text
+from blipvqa.training.trained import Results, held_out, write_results
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.notes import all_notes
 from blipvqa.vqa.others import read_others
@@ -55,13 +56,12 @@ def score_others(config: Config, path: str | Path, split: str | None = None, res
     scores["warnings"] = [said, *scores["data"]["leaks"], *scores["warnings"]]
     own = with_overrides(config.as_dict(), {"model.name": f"{MARK}{Path(path).name}"})
     with lock(run.folder):
-        write_text(run.folder / "config.yaml", write_yaml(own.as_dict()))
+        write_sealed_text(run.folder / "config.yaml", write_yaml(own.as_dict()))
         write_rows(run.folder, rows)
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         write_json(run.folder / "environment.json", {"started": started, "notes": [said]})
-        write_json(run.folder / "state.json", {"finished": True, "epoch": 0, "why": "predictions of others"})
-        write_lines(run.folder / f"predictions-{split}.jsonl", predictions)
-        write_json(run.folder / f"metrics-{split}.json", scores)
+        write_sealed(run.folder / "state.json", {"finished": True, "epoch": 0, "why": "predictions of others"})
+        write_results(run, scores, predictions, config, None)
         page = report(Results(run, splits, split, scores, predictions))
         write_text(run.folder / "report.html", page)
         write_reporting(run, splits, scores, {name: MEASURES.title(name) for name in MEASURES})

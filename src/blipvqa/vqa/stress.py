@@ -9,7 +9,7 @@ from blipvqa.data.corruptions import CORRUPTIONS, corrupt
 from blipvqa.errors import InputError
 from blipvqa.models.loading import load_model
 from blipvqa.numbers.bootstrap import Bootstrap
-from blipvqa.runs.files import write_json
+from blipvqa.runs.seals import write_sealed
 from blipvqa.training.trained import Trained, trained_run
 from blipvqa.vqa.predictions import load_candidates, predict
 from blipvqa.vqa.scores import score
@@ -34,7 +34,7 @@ def stress(
     unknown = sorted(set(kinds or ()) - set(CORRUPTIONS))
     if unknown:
         raise InputError(f"corruptions: {', '.join(unknown)} is none of {', '.join(CORRUPTIONS)}")
-    with trained_run(config) as trained:
+    with trained_run(config, task="vqa") as trained:
         return _stress(config, trained, kinds, strengths, questions, progress)
 
 
@@ -68,5 +68,6 @@ def _stress(
             str(strength): exact_match(data.altered(partial(corrupt, kind=kind, strength=strength, seed=config.seed)))
             for strength in strengths
         }
-    write_json(run.folder / f"stress-{split}.json", stress_scores)
+    stress_scores["weights"] = run.state.get("weights")
+    write_sealed(run.folder / f"stress-{split}.json", stress_scores)
     return stress_scores
