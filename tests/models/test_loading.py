@@ -11,6 +11,7 @@ from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering, Bl
 from blipvqa import load_config, load_model, load_splits, save_model
 from blipvqa.config.knobs import ConfigError
 from blipvqa.models.adjust import resize_position_table
+from blipvqa.models.classes import MODELS
 from blipvqa.models.tokenizer import make_processor
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.vqa.batches import collator_for, prepare_question
@@ -60,6 +61,26 @@ def test_saving_and_loading_changes_no_weight(tiny, root):
     again, _ = load_model(str(save_model(model, processor, root / "export")), config)
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("model_class", MODELS, ids=lambda each: each.task)
+def test_a_weight_that_loading_changed_is_an_error(tiny, root, monkeypatch, model_class):
+    """As some versions of transformers drew the embeddings anew that two towers share."""
+    config = tiny(task=model_class.task)
+    folder = save_model(*load_model("scratch", config), root / "saved")
+    load_model(str(folder), config)
+    whole = model_class.from_pretrained
+
+    def drawn_anew(*arguments, **options):
+        model = whole(*arguments, **options)
+        torch.nn.init.normal_(model.vision_model.embeddings.class_embedding)
+        return model
+
+    monkeypatch.setattr(model_class, "from_pretrained", drawn_anew)
+    with pytest.raises(
+        RuntimeError, match=r"changed 1 weights while loading, vision_model\.embeddings\.class_embedding"
+    ):
+        load_model(str(folder), config)
 
 
 def test_a_model_from_scratch_can_learn_to_see(tiny):
