@@ -131,7 +131,7 @@ def test_scores_of_weights_that_were_trained_further_are_no_scores_of_the_run(ti
     if run.state["best"]["epoch"] == 1:
         pytest.skip("the first epoch stayed the best")
     assert "Not evaluated on a held-out split yet" in (run.model_folder / "README.md").read_text()
-    with pytest.raises(RunError, match="with weights that it no longer has"):
+    with pytest.raises(RunError, match="with other weights than it has now"):
         load_results(longer)
     evaluate(longer, progress=False, resamples=10)
     page = write_report(run, load_splits(longer)).read_text()

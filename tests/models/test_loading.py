@@ -73,7 +73,8 @@ def test_a_weight_that_loading_changed_is_an_error(tiny, root, monkeypatch, mode
 
     def drawn_anew(*arguments, **options):
         model = whole(*arguments, **options)
-        torch.nn.init.normal_(model.vision_model.embeddings.class_embedding)
+        read = model.vision_model.embeddings.class_embedding
+        model.vision_model.embeddings.class_embedding = torch.nn.Parameter(torch.randn_like(read))
         return model
 
     monkeypatch.setattr(model_class, "from_pretrained", drawn_anew)
