@@ -55,7 +55,8 @@ def stand_in(project, points):
             "config.yaml": write_yaml(point.config.as_dict()),
             "data.json": rows,
             "state.json": json.dumps({"finished": point.config.seed != 14}),
-            **dict.fromkeys(("metrics-test.json", "predictions-test.jsonl", "report.html"), "{}"),
+            "metrics-test.json": json.dumps({"overall": {}, "by": {}, "warnings": []}),
+            **dict.fromkeys(("predictions-test.jsonl", "report.html"), "{}"),
         }
         for point in points
     }

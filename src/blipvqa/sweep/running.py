@@ -22,6 +22,7 @@ from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.config.recipes import result_settings
 from blipvqa.data.dataset import load_splits
 from blipvqa.data.fingerprint import fingerprint
+from blipvqa.errors import DamagedFile
 from blipvqa.runs.run import Run, RunError, indented
 from blipvqa.sweep.grid import Point
 from blipvqa.training.trained import evaluated_split
@@ -133,6 +134,6 @@ def is_finished(config: Config) -> bool:
     run = Run(config.folder)
     try:
         same = result_settings(run.scored_config(evaluated_split(run))) == result_settings(config)
-    except RunError:
+    except (RunError, DamagedFile):  # evaluated anew, or refused by name, when its turn comes
         return False
     return run.finished and same and (run.folder / "report.html").exists()
