@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from test_bootstrap import IMAGES, small
+from test_capfilt import IMAGES, small
 
 from blipvqa import Run, fine_tune, load_splits
 from blipvqa.bootstrapping import candidates
