@@ -1,5 +1,6 @@
 """A tiny run by notebook 07 as papermill runs it: what it measures, shows and searches."""
 
+import io
 import json
 import shutil
 
@@ -10,7 +11,7 @@ import torch
 from conftest import TINY
 from PIL import Image
 
-from blipvqa import Run, evaluate, load_config, load_splits, make_index, search
+from blipvqa import Run, evaluate, load_config, load_model, load_splits, make_index, search
 from blipvqa.data.formats import SourceError
 from blipvqa.errors import InputError
 from blipvqa.numbers import nearest
@@ -221,10 +222,15 @@ def test_pictures_of_another_size_are_searched_at_the_model_s_own(run):
 
 
 def test_beside_an_answer_stand_the_nearest_training_pictures_with_their_answers(run):
-    train = load_splits(load_config(None, TINY, "questions"))["train"]
+    config = load_config(None, TINY, "questions")
+    train = load_splits(config)["train"]
     index = make_index(run, train, progress=False)
     assert not index.texts and len(index.pictures) == 24
-    nearest = Answers(None, None, None, index)._nearest(train.image(0))
-    assert len(nearest) == NEAREST and nearest[0]["cosine"] == 1.0
-    assert nearest[0]["said"][0] == f"{train.rows[0]['question']} {train.rows[0]['answer']}"
-    assert nearest[0]["picture"].startswith("data:image/jpeg")
+    model, processor = load_model("scratch", config, train.texts)
+    picture = io.BytesIO()
+    train.image(0).save(picture, "PNG")
+    answered = Answers(model, processor, config.generate, index)(picture.getvalue(), "is there fat?", with_map=False)
+    alike = answered["nearest"]
+    assert len(alike) == NEAREST and alike[0]["cosine"] == 1.0
+    assert alike[0]["said"][0] == f"{train.rows[0]['question']} {train.rows[0]['answer']}"
+    assert alike[0]["picture"].startswith("data:image/jpeg")

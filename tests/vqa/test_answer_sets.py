@@ -10,6 +10,7 @@ from blipvqa.config.reading import with_overrides
 from blipvqa.models.folders import ModelError
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.run import Run
+from blipvqa.runs.seals import write_sealed
 from blipvqa.tasks import write_report
 from blipvqa.vqa.conformal import answer_set, calibrate_sets, score_sets
 from blipvqa.vqa.set_aside import rows_aside
@@ -67,7 +68,7 @@ def test_ask_and_the_sheet_give_the_set_of_the_stored_threshold(ranked, tmp_path
     file = run.model_folder / "answer_sets.json"
     stored = json.loads(file.read_text(encoding="utf-8"))
     stored["levels"]["0.9"] = {"threshold": 0.98, "reason": ""}
-    file.write_text(json.dumps(stored))
+    write_sealed(file, stored)
     data, (model, processor) = load_splits(config)["test"], load_model(str(run.model_folder))
     data.image(0).save(tmp_path / "0.png")
     answer = ask(model, processor, data.image(0), data.rows[0]["question"], config.generate)

@@ -1,7 +1,6 @@
 """Heat maps, corruptions and near-duplicates: shapes, determinism, and that they tell what they claim to."""
 
 import io
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +14,7 @@ from blipvqa.data.duplicates import MOST_BITS, duplicate_notes, near_duplicates,
 from blipvqa.data.images import decode_image, resize_image
 from blipvqa.pages.maps import spread_over
 from blipvqa.runs.run import RunError
+from blipvqa.runs.seals import read_sealed
 from blipvqa.vqa.explanations import METHODS, explain, peak, pointing_game, pointing_rows, with_random_decoder
 from blipvqa.vqa.stress import stress
 from blipvqa.vqa.titles import CONTROLS
@@ -161,7 +161,7 @@ def test_corruptions_grow_with_strength_and_repeat(parts, kind):
 def test_the_stress_test_is_stored_and_the_clean_score_is_the_run_s(done):
     scores = stress(done, ["noise", "JPEG"], (5,), progress=False)
     run = Run(done.folder)
-    assert scores == json.loads((run.folder / "stress-test.json").read_text())
+    assert scores == read_sealed(run.folder / "stress-test.json")
     assert scores["clean"]["value"] == run.metrics("test")["overall"]["exact_match"]["value"]
     assert set(scores["scores"]) == {"noise", "JPEG"}
     few = stress(done, ["noise"], (1,), questions=10, progress=False)

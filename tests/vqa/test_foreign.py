@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import warnings
 
 import numpy as np
@@ -62,6 +63,8 @@ def test_a_gate_of_other_weights_is_ignored_with_a_warning_and_a_damaged_one_ref
     run = evaluate(config, progress=False, resamples=10)
     assert "Pictures unlike those of training" in write_report(run, load_splits(config)).read_text(encoding="utf-8")
     folder, file = run.model_folder, run.model_folder / "foreign.safetensors"
+    kept = run.folder / "kept.safetensors"
+    shutil.copyfile(folder / "model.safetensors", kept)
     tensors = load_file(folder / "model.safetensors")
     name = next(name for name in tensors if name.startswith("vision_model") and name.endswith("weight"))
     tensors[name][0] += 0.1
@@ -77,6 +80,7 @@ def test_a_gate_of_other_weights_is_ignored_with_a_warning_and_a_damaged_one_ref
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert ask(model, processor, foreign, QUESTION).notes == []
+    shutil.copyfile(kept, folder / "model.safetensors")  # evaluating others is refused
     assert evaluate(config, progress=False, resamples=10).metrics("test")["foreign"]["of"] == 6
     assert stored_gate(load_model(str(folder))[0]) is not None
 

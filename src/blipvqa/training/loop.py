@@ -264,7 +264,7 @@ class FineTuning:
         self.record.write("samples.jsonl", [{"epoch": progress.epoch, **sample} for sample in samples], progress)
         progress.position, progress.loss_sum, progress.questions = 0, 0.0, 0
         if row["best"]:
-            self.record.export()
+            self.record.export(self.progress)
         if progress.step:
             self.record.checkpoint(progress, self.steps)
         if progress.epoch == 1 and self.model.kept:
@@ -282,11 +282,11 @@ class FineTuning:
             raise Stopped(message)
         self.accelerator.print(message)
         if not exported:
-            self.record.export()
+            self.record.export(self.progress)
 
     def _finish(self) -> None:
         if self.progress.best is None:  # no epoch was trained: what there is
-            self.record.export()
+            self.record.export(self.progress)
         done = self.progress.epoch >= self.config.train.epochs
         self.record.state(self.progress, self.steps)  # the card names the best epoch, which a kill kept from being said
         if self.accelerator.is_main_process:

@@ -54,7 +54,6 @@ class Record:
     ):
         self.config, self.task, self.accelerator, self.run = config, task, accelerator, run
         self.model, self.processor, self.optimizer, self.remembered = model, processor, optimizer, remembered
-        self.weights: str | None = run.state.get("weights")  # the digest of the export
         if self.main:
             check_space(run.folder, model, config.train.keep_checkpoints, remembered)
 
@@ -149,7 +148,7 @@ class Record:
         """Whether the weights that adapters stand on lie in one folder: not where this run drew or joined them."""
         return isinstance(self.config.model.name, str) and self.config.model.name != "scratch"
 
-    def export(self) -> None:
+    def export(self, progress: Progress) -> None:
         """The weights as they are now, to `model/`; adapters by themselves to `adapter/` too."""
         if self.main:
             if has_adapters(self.model) and self._base_is_somewhere:  # of others nobody has that base
@@ -157,7 +156,7 @@ class Record:
                     save_adapter(self.model, self.processor, self.config, beside)
             with replacing_folder(self.run.model_folder) as beside:
                 save_model(merged(self.model), self.processor, beside)
-            self.weights = weights_digest(self.run.model_folder)
+            progress.weights = weights_digest(self.run.model_folder)
         self.accelerator.wait_for_everyone()
 
     def checkpoint(self, progress: Progress, steps: int) -> None:
@@ -190,7 +189,7 @@ class Record:
                     "step": progress.step,
                     "steps": steps,
                     "best": progress.best,
-                    "weights": self.weights,
+                    "weights": progress.weights,
                 },
             )
 
