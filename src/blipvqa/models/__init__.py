@@ -4,6 +4,7 @@
 - `captioner`: images to captions; loss, and what each word looked at
 - `retriever`: pictures by words and words by pictures; features, matching, and both losses
 - `pretraining`: the mixture of encoder and decoder, with three losses at once
+- `pairs`: whether a statement is true of two pictures
 - `contrast`: those losses as functions, and what training keeps beside the weights
 - `processes`: values of all processes that train together
 - `decoding`: answers and captions written by greedy, beam and nucleus search, by the authors' rules

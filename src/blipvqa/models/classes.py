@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from blipvqa.models.captioner import BlipForCaptioning
 from blipvqa.models.folders import read_json
+from blipvqa.models.pairs import BlipForPairs
 from blipvqa.models.pretraining import BlipForPretraining
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.models.vqa import BlipForVQA
@@ -24,4 +25,4 @@ def class_of_folder(folder: Path) -> type[PreTrainedModel]:
     """What its config.json says it is; questions and answers where it says nothing that is read here."""
     architectures = read_json(folder, "config.json").get("architectures")
     names = architectures if isinstance(architectures, list) else []
-    return next((each for each in MODELS if each.architecture in names), BlipForVQA)
+    return next((each for each in (*MODELS, BlipForPairs) if each.architecture in names), BlipForVQA)

@@ -13,7 +13,7 @@ Reference: salesforce/BLIP `models/med.py` and `models/vit.py`; `tests/models/te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -181,12 +181,16 @@ def embed_tokens(embeddings, ids: Tensor, positions: Tensor) -> Tensor:
     return embeddings.dropout(embeddings.LayerNorm(x))
 
 
+Memories = Memory | Sequence[Memory] | None
+
+
 def text_states(
-    bert, ids: Tensor, grid: Grid, memory: Memory | None = None, causal: bool = False, maps: list | None = None
+    bert, ids: Tensor, grid: Grid, memory: Memories = None, causal: bool = False, maps: list | None = None
 ) -> Tensor:
     """A text tower (`BlipTextModel`) over packed tokens `ids [T]` → their last states `[T, D]`.
 
-    Without a memory it reads the text alone: its cross-attention is left out.
+    Without a memory it reads the text alone: its cross-attention is left out. With two of them each layer has two
+    cross-attentions (`pairs`), and `maps` collects the looks of both, one after the other.
     Causal towers (the answer decoder) need no padding mask: padding stands after every real token.
     """
     x = embed_tokens(bert.embeddings, ids, grid.column)
@@ -198,7 +202,7 @@ def text_states(
 
 
 def _text_layer(
-    layer, x: Tensor, grid: Grid, own_mask: Tensor | None, memory: Memory | None, causal: bool, maps: list | None
+    layer, x: Tensor, grid: Grid, own_mask: Tensor | None, memory: Memories, causal: bool, maps: list | None
 ) -> Tensor:
     attention = layer.attention.self
     heads, dropout = attention.num_attention_heads, attention.dropout.p if layer.training else 0.0
@@ -208,9 +212,18 @@ def _text_layer(
     if memory is None:
         return layer.feed_forward_chunk(x)
 
-    cross = layer.crossattention.self
+    cross = layer.crossattention
+    if isinstance(memory, Memory):
+        looks = [_look(cross.self, x, memory, maps)]
+    else:
+        looks = [_look(*both, maps) for both in zip((cross.self0, cross.self1), (x, x), memory, strict=True)]
+    x = cross.output(*looks, x)
+    return layer.feed_forward_chunk(x)
+
+
+def _look(cross, x: Tensor, memory: Memory, maps: list | None) -> Tensor:
+    heads, dropout = cross.num_attention_heads, cross.dropout.p if cross.training else 0.0
     query = memory.queries.spread(cross.query(x), heads)  # [M, H, tokens a row, d]
     key, value = (memory.spread(part(memory.states), heads) for part in (cross.key, cross.value))
-    y = memory.queries.collect(attend(query, key, value, memory.mask, False, dropout, maps, memory.queries.lengths))
-    x = layer.crossattention.output(y, x)
-    return layer.feed_forward_chunk(x)
+    y = attend(query, key, value, memory.mask, False, dropout, maps, memory.queries.lengths)
+    return memory.queries.collect(y)
