@@ -16,13 +16,16 @@ from blipvqa.data.images import resize_image
 
 
 class Split:
-    """What `near_duplicates` needs of a data set: rows with an `image_id`, and pixels uint8 `[3, 32, 32]`."""
+    """What `near_duplicates` needs of a data set: the row of each picture, and pixels uint8 `[3, 32, 32]`."""
 
     def __init__(self, name, pictures):
         self.pictures = pictures
         self.rows = [{"id": f"{name}/{i}", "image_id": f"{name}{i}"} for i in range(len(pictures))]
 
-    def pixels(self, i):
+    def row_of_picture(self):
+        return {row["image_id"]: (i, 0) for i, row in enumerate(self.rows)}
+
+    def pixels(self, i, place):
         return torch.from_numpy(self.pictures[i])
 
 

@@ -39,7 +39,7 @@ def nearest_captions(config: Config, trained: Trained, models: ModelsOfRun) -> d
         model, _ = models.load()
         model.to(pick_device()).eval()
         candidates, queries = (
-            picture_features(model, (dataset.pixels(i) for i in of_pictures.values()))
+            picture_features(model, (dataset.pixels(*place) for place in of_pictures.values()))
             for dataset, of_pictures in ((train, rows_of_train), (data, rows))
         )
         return [
@@ -50,7 +50,7 @@ def nearest_captions(config: Config, trained: Trained, models: ModelsOfRun) -> d
         ]
 
     neighbours = stored(trained.run.folder / "answers", f"{trained.split}-nearest", made_of, search)
-    captions = {image_id: train.rows[row]["caption"] for image_id, row in rows_of_train.items()}
+    captions = {image_id: train.rows[row]["caption"] for image_id, (row, _) in rows_of_train.items()}
     return {row["image_id"]: captions.get(row["nearest"], "") for row in neighbours}
 
 

@@ -153,6 +153,7 @@ class ModelConfig(_Section):
     text_dropout: Share | None = None  # None: as the checkpoint says (published: 0.0; the authors trained with 0.1)
     lora: LoraConfig = LoraConfig()
     freeze: list[Tower] = []  # towers that stay as they are; a frozen vision tower sees each picture once
+    picture_places: Flag = False  # rows of several pictures: a learnt vector tells the first from the second
     scratch: ScratchModel = ScratchModel()
 
     @model_validator(mode="after")
@@ -262,6 +263,8 @@ class Config(_Section):
             problems.append(f"train.batch_size {batch} is not a multiple of train.micro_batch_size {micro}")
         if self.train.answers == "weigh" and self.train.loss == "token_mean":
             problems.append("train.answers weigh is of the authors' loss: set train.loss: answer_sum")
+        if self.model.picture_places and (self.task != "vqa" or self.model.lora.rank):
+            problems.append("model.picture_places is of task: vqa, without lora.rank: adapters do not hold it")
         if self.bootstrap.clean and self.task != "pretrain":
             problems.append(f"bootstrap.clean needs task: pretrain, found {self.task}")
         if problems:

@@ -8,6 +8,7 @@ Notable:
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -67,7 +68,8 @@ def check_schema(schema: pa.Schema, image: str, texts: tuple[str, ...], where: s
     for column in schema:
         kind = column.type.storage_type if isinstance(column.type, pa.BaseExtensionType) else column.type
         if column.name == image:
-            if not (holds_one_file(kind) or _has_bytes(kind) or is_text(kind)):
+            one = kind.value_type if _is_list(kind) else kind
+            if not (holds_one_file(one) or _has_bytes(one) or is_text(one)):
                 raise SourceError(f"{where}: column {image} holds {kind}, expected pictures, their bytes, or paths")
         elif column.name in texts and not is_text(kind):
             raise SourceError(f"{where}: column {column.name} holds {kind}, expected text")
@@ -77,6 +79,10 @@ def check_schema(schema: pa.Schema, image: str, texts: tuple[str, ...], where: s
             columns.append(column.name)
     notes = [f"{where}: further columns that hold files are left out, undecoded: {', '.join(files)}"] if files else []
     return columns, notes
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def holds_one_file(kind: pa.DataType) -> bool:
@@ -140,13 +146,13 @@ def _unpacked_bytes(array: pa.Array) -> int:
         return len(array) * 8
     if pa.types.is_struct(kind):
         return sum(map(_unpacked_bytes, array.flatten()))
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    if _is_list(kind):
         return _unpacked_bytes(array.flatten())
     return array.nbytes
 
 
 def picture_cells(array: pa.Array) -> list[Any]:
-    """The cells of column `image`: a buffer of bytes, a path, or None. No bytes are copied."""
+    """The cells of column `image`: a buffer of bytes, a path, or None; or a list of these. No bytes are copied."""
     kind = array.type
     if isinstance(array, pa.ExtensionArray):
         return picture_cells(array.storage)
@@ -157,6 +163,9 @@ def picture_cells(array: pa.Array) -> list[Any]:
         fields = dict(zip([kind.field(i).name for i in range(kind.num_fields)], array.flatten(), strict=True))
         contents, paths = picture_cells(fields["bytes"]), _chunk_values(fields["path"])
         return [path if content is None else content for content, path in zip(contents, paths, strict=True)]
+    if _is_list(kind):
+        cells, lengths = iter(picture_cells(array.flatten())), pc.list_value_length(array).to_pylist()
+        return [None if length is None else list(islice(cells, length)) for length in lengths]
     if _has_bytes(kind):
         return [memoryview(value.as_buffer()) if value.is_valid else None for value in array]
     return array.to_pylist()

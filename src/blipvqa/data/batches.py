@@ -19,21 +19,30 @@ from torch.utils.data import DataLoader
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
+from blipvqa.data.several_pictures import pictures_of
 from blipvqa.errors import InputError
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.runs.run import RunError
 
 
 def distinct_images(items: list[dict]) -> dict[str, Tensor]:
-    """`pixel_values [I, 3, S, S]`, each picture of the batch once, and `image_index [Q]`, each row's among them."""
+    """`pixel_values [I, 3, S, S]`, each picture of the batch once, and `image_index [Q]`, each row's among them.
+
+    Where a row shows several, the index is `[Q, P]`, -1 where a row has fewer than P.
+    """
     place: dict[str, int] = {}
-    pixels = []
+    pixels, index = [], []
     for item in items:
-        if item["image_id"] not in place:
-            place[item["image_id"]] = len(pixels)
-            pixels.append(item["pixels"])
-    index = torch.tensor([place[item["image_id"]] for item in items])
-    return {"pixel_values": torch.stack(pixels), "image_index": index}
+        several = isinstance(item["pixels"], list)
+        image_ids = pictures_of(item)
+        for image_id, picture in zip(image_ids, item["pixels"] if several else [item["pixels"]], strict=True):
+            if image_id not in place:
+                place[image_id] = len(pixels)
+                pixels.append(picture)
+        index.append([place[image_id] for image_id in image_ids])
+    most = max(map(len, index))
+    padded = torch.tensor([of_row + [-1] * (most - len(of_row)) for of_row in index])
+    return {"pixel_values": torch.stack(pixels), "image_index": padded[:, 0] if most == 1 else padded}
 
 
 def epoch_order(

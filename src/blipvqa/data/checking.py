@@ -14,7 +14,8 @@ from blipvqa.data.groups import group_ids, group_notes
 from blipvqa.data.images import ImageStore
 from blipvqa.data.raw import RawSplit
 from blipvqa.data.rows import CheckedSplit, check_split
-from blipvqa.data.splitting import Tables, cut_validation, part_notes, regroup, shared_notes
+from blipvqa.data.several_pictures import pictures_of
+from blipvqa.data.splitting import Tables, cut_validation, overlap_notes, part_notes, regroup, shared_notes
 
 
 def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSplit], list[str] | None, list[str]]:
@@ -40,7 +41,8 @@ def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSpl
     if "test" not in tables:
         notes.append("there is no test split: scores are on validation, which also chose the best weights")
     tables = {split: _limited(table, data.limit.get(split)) for split, table in tables.items()}
-    return tables, breakdown, notes + shared_notes(tables, data.group) + part_notes(tables)
+    notes += shared_notes(tables, data.group) + overlap_notes(tables, data.group) + part_notes(tables)
+    return tables, breakdown, notes
 
 
 def _limited(table: CheckedSplit, most: int | None) -> CheckedSplit:
@@ -97,7 +99,8 @@ def _add_group_ids(tables: Tables, columns: dict[str, str], data: DataConfig) ->
     rows = [row for table in tables.values() for row in table.rows]
     cells = [cell for split in tables for cell in values[split]]
     files = {image_id: file for table in tables.values() for image_id, file in table.files.items()}
-    ids = group_ids(zip(cells, (files.get(row["image_id"], row["image_id"]) for row in rows), strict=True))
+    files_of = ([files.get(image_id, image_id) for image_id in pictures_of(row)] for row in rows)
+    ids = group_ids(zip(cells, files_of, strict=True))
     for row, group_id in zip(rows, ids, strict=True):
         row["group_id"] = group_id
     return group_notes(data.group_column, values, ids)

@@ -18,6 +18,7 @@ from blipvqa.data.values import folded_name
 OURS = (  # what rows and predictions hold beside the source's columns
     "id",
     "image_id",
+    "image_ids",
     "group_id",
     "split",
     "pixels",

@@ -8,12 +8,14 @@ Notable:
 from __future__ import annotations
 
 import copy
+import json
 import random
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -24,7 +26,9 @@ from blipvqa.data.images import ImageError, ImageStore, open_picture
 from blipvqa.data.medical_files import PictureFile, View, picture_id, picture_of
 from blipvqa.data.one_colour import one_colour_notes
 from blipvqa.data.rows import CheckedSplit
-from blipvqa.numbers.grouping import rows_by
+from blipvqa.data.several_pictures import cells_of, pictures_of, sheet
+
+IDS = ("image_id", "image_ids")  # what a row says of which pictures it shows
 
 
 class Splits(dict):
@@ -40,7 +44,7 @@ class VQADataset(Dataset):
 
     `dataset[i]` is a dict of `id`, `image_id`, the texts, the further columns, and `pixels`, the image as
     uint8 `[3, S, S]`; with `data.group_column` also `group_id`. `image(i)` is the picture as it came, `rows` everything
-    but pictures.
+    but pictures. Where a row shows several, it has `image_ids`, and `pixels` is a list.
     """
 
     def __init__(
@@ -85,9 +89,13 @@ class VQADataset(Dataset):
         ]
         return other
 
-    def row_of_picture(self, most: int | None = None, seed: int = 0) -> dict[str, int]:
-        """The first row of each picture by its id, or of `most` pictures drawn from the seed."""
-        first = {image_id: rows[0] for image_id, rows in rows_by(row["image_id"] for row in self.rows).items()}
+    def row_of_picture(self, most: int | None = None, seed: int = 0) -> dict[str, tuple[int, int]]:
+        """The first row that shows each picture, by the picture's id, and which of the row's pictures it is; or of
+        `most` pictures drawn from the seed."""
+        first: dict[str, tuple[int, int]] = {}
+        for i, row in enumerate(self.rows):
+            for place, image_id in enumerate(pictures_of(row)):
+                first.setdefault(image_id, (i, place))
         if most is None or len(first) <= most:
             return first
         return {image_id: first[image_id] for image_id in random.Random(f"{seed}/gate").sample(sorted(first), most)}
@@ -96,23 +104,29 @@ class VQADataset(Dataset):
         return len(self.rows)
 
     def __getitem__(self, i: int) -> dict:
-        return {**self.rows[i], "pixels": self.pixels(i)}
+        return self.__getitems__([i])[0]
 
     def __getitems__(self, indices: list[int]) -> list[dict]:
         """Several rows at once (what DataLoader calls): each image is read once, its rows share the tensor."""
         pixels: dict[str, Tensor] = {}
+        items = []
         for i in indices:
-            image_id = self.rows[i]["image_id"]
-            if image_id not in pixels:
-                pixels[image_id] = self.pixels(i)
-        return [{**self.rows[i], "pixels": pixels[self.rows[i]["image_id"]]} for i in indices]
+            row = self.rows[i]
+            image_ids = pictures_of(row)
+            for place, image_id in enumerate(image_ids):
+                if image_id not in pixels:
+                    pixels[image_id] = self.pixels(i, place)
+            of_row = [pixels[image_id] for image_id in image_ids]
+            items.append({**row, "pixels": of_row[0] if len(of_row) == 1 else of_row})
+        return items
 
-    def pixels(self, i: int) -> Tensor:
-        """Row i's image, resized: uint8 `[3, S, S]`, from the store."""
+    def pixels(self, i: int, place: int = 0) -> Tensor:
+        """Row i's image, or the one at `place` of several, resized: uint8 `[3, S, S]`, from the store."""
         row = self.rows[i]
-        stored = self.store.get(row["image_id"], lambda: self._picture(i), f"row {row['id']}")
+        image_id = pictures_of(row)[place]
+        stored = self.store.get(image_id, lambda: self._picture(i, place), f"row {row['id']}")
         pixels = torch.from_numpy(stored)
-        return self._change(pixels, row["image_id"]) if self._change else pixels
+        return self._change(pixels, image_id) if self._change else pixels
 
     def altered(self, change: Callable[[Tensor, str], Tensor]) -> VQADataset:
         """The same rows with `change(pixels, image_id)`, uint8 `[3,S,S]`, in place of every image's pixels."""
@@ -121,10 +135,13 @@ class VQADataset(Dataset):
         return other
 
     def with_pictures_of(self, rows: list[int]) -> VQADataset:
-        """The same rows, each with the picture and the `image_id` of the row that `rows` names in its place."""
-        other = copy.copy(self)
-        pairs = zip(self.rows, rows, strict=True)
-        other.rows = [{**row, "image_id": self.rows[i]["image_id"]} for row, i in pairs]
+        """The same rows, each with the picture (or pictures) and the `image_id` of the row that `rows` names in its
+        place."""
+        other, shown = copy.copy(self), [self.rows[i] for i in rows]
+        other.rows = [
+            {**row, **{key: its.get(key) for key in IDS if key in row or key in its}}
+            for row, its in zip(self.rows, shown, strict=True)
+        ]
         other._source_rows = [self._source_rows[i] for i in rows]
         return other
 
@@ -141,25 +158,34 @@ class VQADataset(Dataset):
         other.__dict__.pop("_by_id", None)
         return other
 
-    def image(self, i: int):
-        """Row i's picture at its own size, RGB."""
-        return open_picture(self._picture(i), f"row {self.rows[i]['id']}")
+    def images(self, i: int) -> list[Image.Image]:
+        """Row i's pictures at their own size, RGB."""
+        row = self.rows[i]
+        return [open_picture(self._picture(i, place), f"row {row['id']}") for place in range(len(pictures_of(row)))]
+
+    def image(self, i: int) -> Image.Image:
+        """Row i's picture at its own size, RGB; several on one sheet."""
+        return sheet(self.images(i))
 
     def image_path(self, i: int) -> str | None:
-        """Row i's picture as the source names it, a path inside its folder; None where the source holds the picture."""
+        """Row i's picture as the source names it, a path inside its folder, or a JSON list of them; None where the
+        source holds the picture."""
         cell = self._pictures.cell(self._source_rows[i])
+        if isinstance(cell, list) and all(isinstance(one, str) for one in cell):
+            return json.dumps(cell, ensure_ascii=False)
         return cell if isinstance(cell, str) else None
 
-    def _picture(self, i: int) -> bytes | memoryview | PictureFile:
-        """The file of row i's picture; of a DICOM file or slide, the part that the row shows.
+    def _picture(self, i: int, place: int) -> bytes | memoryview | PictureFile:
+        """The file of one of row i's pictures; of a DICOM file or slide, the part that the row shows.
 
         Raises ImageError for a file that was replaced since the rows were read: its pixels would be stored, and shown,
         as those of the first one.
         """
         row, one = self._source_rows[int(i)], self.rows[int(i)]
-        picture = picture_of(self._pictures.cell(row), self.folder, self._views.get(row, View()))
+        cell = cells_of(self._pictures.cell(row))[place]
+        picture = picture_of(cell, self.folder, self._views.get(row, View()))
         whole_slide = isinstance(picture, PictureFile) and isinstance(picture.content, Path)  # gigabytes to read
-        if not whole_slide and picture_id(picture) != one["image_id"]:
+        if not whole_slide and picture_id(picture) != pictures_of(one)[place]:
             raise ImageError(f"row {one['id']}: its picture was replaced after the data was read: load the data anew")
         return picture
 

@@ -15,7 +15,6 @@ from itertools import combinations
 import numpy as np
 from PIL import Image
 
-from blipvqa.numbers.grouping import rows_by
 from blipvqa.numbers.hamming import close_pairs
 
 MOST_BITS = 48  # of 256: different pictures of VQA-RAD differ in 68 and more, copies cropped by 2 % in 44 at most
@@ -70,13 +69,13 @@ def near_duplicates(splits: Mapping) -> NearDuplicates:
     numbers: dict[str, int] = {}  # of each image, the same in all splits
     images, flat = {}, {}
     for name, data in splits.items():
-        first = {image_id: rows[0] for image_id, rows in rows_by(row["image_id"] for row in data.rows).items()}
-        hashes = {image_id: perceptual_hash(data.pixels(i).numpy()) for image_id, i in first.items()}
+        first = data.row_of_picture()
+        hashes = {image_id: perceptual_hash(data.pixels(*place).numpy()) for image_id, place in first.items()}
         compared = [image_id for image_id, bits in hashes.items() if bits is not None]
         if len(compared) < len(hashes):
             flat[name] = len(hashes) - len(compared)
         ids = np.array([numbers.setdefault(image_id, len(numbers)) for image_id in compared], np.int64)
-        rows = np.array([first[image_id] for image_id in compared], np.int64)
+        rows = np.array([first[image_id][0] for image_id in compared], np.int64)
         images[name] = ids, rows, np.array([hashes[image_id] for image_id in compared], np.uint8).reshape(-1, 32)
     pairs, total, counts = [], 0, {}
     for a, b in combinations(images, 2):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 UNKNOWN = ("", "nan", "none", "null", "<na>", "na", "n/a", "#n/a", "unknown", "-", "?")  # what tables have for nothing
@@ -49,25 +49,23 @@ class _Sets:
         self.parent[self.root(one)] = self.root(other)
 
 
-def group_ids(rows: Iterable[tuple[Any, str]]) -> list[str]:
-    """The group of each row, given as (cell of the group column, image_id).
+def group_ids(rows: Iterable[tuple[Any, Sequence[str]]]) -> list[str]:
+    """The group of each row, given as (cell of the group column, ids of its pictures).
 
     A group is called by the first in order of its names; one without a name by the first of its pictures.
     """
-    rows = [(group_name(value), image_id) for value, image_id in rows]
+    rows = [(group_name(value), image_ids) for value, image_ids in rows]
     sets = _Sets()
-    for name, image_id in rows:
-        if name is None:
-            sets.root(("image", image_id))
-        else:
-            sets.join(("name", name), ("image", image_id))
+    for name, image_ids in rows:
+        nodes = [("image", image_id) for image_id in image_ids] + ([] if name is None else [("name", name)])
+        for node in nodes:
+            sets.join(nodes[-1], node)
     first: dict = {}
-    for name, image_id in rows:
-        node = ("image", image_id)
-        label = (name is None, image_id if name is None else name)  # names before pictures
-        root = sets.root(node)
+    for name, image_ids in rows:
+        label = (name is None, min(image_ids) if name is None else name)  # names before pictures
+        root = sets.root(("image", image_ids[0]))
         first[root] = min(first.get(root, label), label)
-    return [first[sets.root(("image", image_id))][1] for _, image_id in rows]
+    return [first[sets.root(("image", image_ids[0]))][1] for _, image_ids in rows]
 
 
 def group_notes(column: str, values: dict[str, list[Any]], ids: list[str]) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from blipvqa.data.several_pictures import pictures_of
+
 NAMED = 5  # rows that a note names
 LEAST_RANGE = 4  # of 255, between the darkest and the brightest: nobody sees less
 SHOWS_NOTHING = "the picture is (almost) one colour after decoding"
@@ -22,7 +24,8 @@ def one_colour_notes(splits: Mapping) -> list[str]:
     for name, data in splits.items():
         first: dict[str, str] = {}
         for row in data.rows:
-            first.setdefault(row["image_id"], row["id"])
+            for image_id in pictures_of(row):
+                first.setdefault(image_id, row["id"])
         rows = [row_id for image_id, row_id in first.items() if data.store.is_one_colour(image_id)]
         if rows:
             count = "1 picture is" if len(rows) == 1 else f"{len(rows):,} pictures are"

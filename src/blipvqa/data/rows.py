@@ -3,16 +3,15 @@
 Notable:
 - `image_id` is the digest of the image's bytes: equal pictures are one image whatever the files say.
 - Each distinct picture is decoded once, into the image store; what lies there has been seen to decode.
+- A row may show several pictures, which are looked at one by one (`several_pictures`).
 - A value of another kind than the rest of its column (a number among texts) is named by file, line and column; with
   `data.on_error: skip` its row is left out and counted, as every broken row.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,21 +20,22 @@ from blipvqa.config.knobs import DataConfig
 from blipvqa.data.columns import ColumnNames
 from blipvqa.data.image_files import PictureFolder
 from blipvqa.data.images import ImageError, ImageStore
-from blipvqa.data.medical_files import PictureFile, View, file_id, picture_id, picture_of, view_of
+from blipvqa.data.looks import Looks
+from blipvqa.data.medical_files import View, view_of
 from blipvqa.data.raw import ListedPictures, Pictures, RawSplit
 from blipvqa.data.several_answers import join_answers
+from blipvqa.data.several_pictures import cells_of, list_id
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.texts import lost_letter_notes, text_problem
 from blipvqa.data.values import kind_of, plain_value
+from blipvqa.models.several_pictures import MOST_PICTURES
 from blipvqa.text import encodable
-
-TOGETHER = 64  # pictures in memory at a time
 
 
 @dataclass
 class CheckedSplit:
-    """`rows` with `id`, `image_id`, the task's `texts` and the source's further `columns`; the picture of
-    `rows[i]` is `pictures.cell(source_rows[i])`."""
+    """`rows` with `id`, `image_id` (and `image_ids`, where one shows several), the task's `texts` and the source's
+    further `columns`; the picture of `rows[i]` is `pictures.cell(source_rows[i])`."""
 
     rows: list[dict]
     source_rows: list[int]
@@ -101,9 +101,10 @@ class _Check:
     def _left_out(self) -> dict[str, str]:
         return {self.raw.place(row): problem for row, problem in sorted(self.problems.items())}
 
-    def _row(self, row: int, image_id: str, columns: list[str]) -> dict:
+    def _row(self, row: int, image_ids: list[str], columns: list[str]) -> dict:
         values = self.values[row]
-        return {"id": f"{self.split}/{row}", "image_id": image_id} | {
+        several = {"image_ids": image_ids} if len(image_ids) > 1 else {}
+        return {"id": f"{self.split}/{row}", "image_id": list_id(image_ids), **several} | {
             name: values.get(name) for name in (*self.texts, *columns)
         }
 
@@ -217,75 +218,34 @@ class _Check:
 
     # -------------------------------------------------------------------------------------------- pictures
 
-    def _image_ids(self, rows: list[int]) -> dict[int, str]:
-        """The digest of each row's image, by row; new ones are decoded into the store, on all cores."""
+    def _image_ids(self, rows: list[int]) -> dict[int, list[str]]:
+        """The digests of each row's pictures, by row; new ones are decoded into the store, on all cores."""
         window = self.data.window
         seen = {view: view for row in rows if (view := view_of(self.values[row], window)) != View()}
         views = {row: seen.get(view_of(self.values[row], window), View()) for row in rows} if seen else {}
         self.views = {row: view for row, view in views.items() if view != View()}
-        looks = _Looks(self.store, self.raw.folder, self.views, self.files)
-        image_ids: dict[int, str] = {}
+        looks = Looks(self.store, self.raw.folder, self.views, self.files)
+        image_ids: dict[int, dict[int, str]] = {}
         bar = progress_bar(total=len(rows), desc=f"read images of {self.split}", unit="row", leave=False, delay=2)
         with bar:
-            for row, outcome in looks.at(zip(rows, self.raw.pictures.cells(rows), strict=True)):
-                bar.update()
+            for row, place, outcome in looks.at(self._cells(rows)):
+                bar.update(place == 0)
                 if isinstance(outcome, ImageError):
                     self._refuse(row, str(outcome), ImageError)
                 else:
-                    image_ids[row] = outcome
-        return image_ids
+                    image_ids.setdefault(row, {})[place] = outcome
+        return {row: [of_row[place] for place in sorted(of_row)] for row, of_row in image_ids.items()}
 
-
-class _Looks:
-    """Cells of column `image` to image ids, each picture looked at once, `TOGETHER` of them in memory."""
-
-    def __init__(self, store: ImageStore, folder: PictureFolder, views: dict[int, View], files: dict[str, str]):
-        self.store, self.folder, self.views, self.files = store, folder, views, files
-        self.by_path: dict[tuple[str, View], str | ImageError] = {}
-        self.by_id: dict[str, ImageError | None] = {}
-
-    def at(self, cells: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, str | ImageError]]:
-        """(row, image id, or what is wrong) of each (row, cell), in about their order."""
-        waiting: dict[tuple, tuple[Any, View, list[int]]] = {}
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for row, cell in cells:
-                view = self.views.get(row, View())
-                if isinstance(cell, str) and (cell, view) in self.by_path:
-                    yield row, self.by_path[cell, view]
-                    continue
-                same = cell if isinstance(cell, str) else id(cell)  # a repeated value of a dictionary is one object
-                waiting.setdefault((same, view), (cell, view, []))[2].append(row)
-                if len(waiting) == TOGETHER:
-                    yield from self._outcomes(threads, waiting)
-                    waiting = {}
-            yield from self._outcomes(threads, waiting)
-
-    def _outcomes(self, threads: ThreadPoolExecutor, waiting: dict) -> Iterator[tuple[int, str | ImageError]]:
-        outcomes = threads.map(lambda one: self._look(one[0], one[1]), waiting.values())
-        for (cell, view, rows), outcome in zip(waiting.values(), outcomes, strict=True):
-            if isinstance(cell, str):
-                self.by_path[cell, view] = outcome
-            yield from ((row, outcome) for row in rows)
-
-    def _look(self, cell: Any, view: View) -> str | ImageError:
-        try:
-            picture = picture_of(cell, self.folder, view)
-            image_id = picture_id(picture)
-            if isinstance(picture, PictureFile):
-                self.files[image_id] = file_id(picture)
-        except (ValueError, OSError) as error:
-            return ImageError(str(error))
-        if image_id not in self.by_id:
-            self.by_id[image_id] = self._decode(image_id, picture)
-        return self.by_id[image_id] or image_id
-
-    def _decode(self, image_id: str, picture: bytes | memoryview | PictureFile) -> ImageError | None:
-        if not self.store.has(image_id):
-            try:
-                self.store.get(image_id, lambda: picture, "")
-            except ImageError as error:
-                return ImageError(str(error).removeprefix(": "))
-        return None
+    def _cells(self, rows: list[int]) -> Iterator[tuple[int, int, Any]]:
+        """(row, place, cell) of each picture of these rows."""
+        most = MOST_PICTURES if "question" in self.texts else 1
+        for row, cell in zip(rows, self.raw.pictures.cells(rows), strict=True):
+            cells = cells_of(cell)
+            if len(cells) > most:
+                of_task = f"at most {most} are read" if most > 1 else "only task: vqa takes several"
+                self._refuse(row, f"column image: a list of {len(cells)} pictures, {of_task}")
+                continue
+            yield from ((row, place, one) for place, one in enumerate(cells))
 
 
 def _kind_of_problem(problem: str) -> str:

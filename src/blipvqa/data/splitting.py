@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-from itertools import combinations
+from itertools import combinations, islice
 
 from blipvqa.config.knobs import SPLITS
+from blipvqa.data.groups import group_ids
 from blipvqa.data.rows import CheckedSplit
+from blipvqa.data.several_pictures import pictures_of
 from blipvqa.data.split_names import SourceError
 
 Tables = dict[str, CheckedSplit]
@@ -22,7 +24,7 @@ def cut_validation(tables: Tables, group: str, share: float, seed: int) -> tuple
 
     `group` is the column of rows that names their group, `image_id` or `group_id`.
     """
-    groups = [row[group] for row in tables["train"].rows]
+    groups = _groups_of(tables, group)["train"]
     names = sorted(set(groups))
     if len(names) < 2:
         raise SourceError(
@@ -41,11 +43,11 @@ def cut_validation(tables: Tables, group: str, share: float, seed: int) -> tuple
 
 def regroup(tables: Tables, group: str) -> tuple[Tables, list[str]]:
     """Drop from train what validation or test holds too, and from validation what test holds too."""
-    notes, held_out, remaining = [], set(), {}
+    notes, held_out, remaining, groups_of = [], set(), {}, _groups_of(tables, group)
     for split in ("test", "validation", "train"):
         if split not in tables:
             continue
-        groups = [row[group] for row in tables[split].rows]
+        groups = groups_of[split]
         rows = [i for i, name in enumerate(groups) if name not in held_out]
         if not rows:
             raise SourceError(f"data.split: regroup leaves nothing of {split}: all of it is held out elsewhere too")
@@ -66,7 +68,7 @@ def shared_notes(tables: Tables, group: str) -> list[str]:
     """
     notes = []
     for column in dict.fromkeys(("image_id", group)):
-        sets = {split: {row[column] for row in tables[split].rows} for split in SPLITS if split in tables}
+        sets = {split: _held(tables[split], column) for split in SPLITS if split in tables}
         for one, other in combinations(sets, 2):
             shared = sets[one] & sets[other]
             if shared:
@@ -80,13 +82,42 @@ def shared_notes(tables: Tables, group: str) -> list[str]:
 def part_notes(tables: Tables) -> list[str]:
     """A line where frames, regions or windows of one file stand in two splits: they may show the same thing."""
     files = {
-        split: {table.files.get(row["image_id"]) for row in table.rows} - {None} for split, table in tables.items()
+        split: {table.files.get(image_id) for image_id in _held(table, "image_id")} - {None}
+        for split, table in tables.items()
     }
     shared = set().union(*(files[one] & files[other] for one, other in combinations(files, 2)))
     if not shared:
         return []
     hint = "name a data.group_column to hold them together"
     return [f"parts of one file stand in two splits (frames, regions), of {len(shared)} files: {hint}"]
+
+
+def _held(table: CheckedSplit, column: str) -> set[str]:
+    """The pictures of a split, or its groups."""
+    if column != "image_id":
+        return {row[column] for row in table.rows}
+    return {image_id for row in table.rows for image_id in pictures_of(row)}
+
+
+def _groups_of(tables: Tables, group: str) -> dict[str, list[str]]:
+    """The group of each row by split. Where rows show several pictures, those that share one are of one group."""
+    rows = [row for table in tables.values() for row in table.rows]
+    if group != "image_id" or not any(row.get("image_ids") for row in rows):
+        return {split: [row[group] for row in table.rows] for split, table in tables.items()}
+    names = iter(group_ids((None, pictures_of(row)) for row in rows))
+    return {split: list(islice(names, len(table.rows))) for split, table in tables.items()}
+
+
+def overlap_notes(tables: Tables, group: str) -> list[str]:
+    """A line where rows share some of their pictures and not all: intervals would count them as independent."""
+    lists = {row["image_id"] for table in tables.values() for row in table.rows}
+    groups = {name for names in _groups_of(tables, group).values() for name in names}
+    if group != "image_id" or len(groups) == len(lists):
+        return []
+    return [
+        f"rows with several pictures share some of them: {len(lists)} lists of pictures are {len(groups)} groups. "
+        "Intervals count each list by itself: name a data.group_column (patient, series) that holds them together"
+    ]
 
 
 def _singular(group: str) -> str:

@@ -10,6 +10,7 @@
 - `decoding`: answers and captions written by greedy, beam and nucleus search, by the authors' rules
 - `language`: the loss of a text
 - `pictures`: pictures to states, kept where no training changes them
+- `several_pictures`: several of them in one row
 - `towers`: how BLIP's towers are wired, over tokens without padding
 - `attention`: one function for every attention
 - `tokenizer`: words to numbers, and with which token a text begins

@@ -9,6 +9,7 @@ from transformers import BlipConfig, PreTrainedModel
 
 from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.models.adapters import add_lora, freeze
+from blipvqa.models.several_pictures import MOST_PICTURES
 from blipvqa.models.towers import recompute_activations
 
 
@@ -18,6 +19,8 @@ def apply_settings(model_config: BlipConfig, config: Config) -> None:
     text.label_smoothing = config.train.label_smoothing
     if config.model.text_dropout is not None:
         text.hidden_dropout_prob = text.attention_probs_dropout_prob = config.model.text_dropout
+    if config.model.picture_places:
+        model_config.picture_places = MOST_PICTURES
     patch = model_config.vision_config.patch_size
     if config.model.image_size % patch:
         raise ConfigError(

@@ -161,17 +161,28 @@ class Memory:
 
     `queries` says in which row of the memory each of the tower's tokens looks, `mask [M,1,1,N]` (or None: all) and
     `spread` how the projected states become `[M, H, N, d]`; with `rows [R]`, `[R, H, N, d]`: the states that each row
-    of `queries` looks at.
+    of `queries` looks at; with `sets [R,P]`, `[R, H, P·N, d]`: each row looks at P of the states, -1 for none.
     """
 
-    def __init__(self, states: Tensor, queries: Grid, grid: Grid | None = None, rows: Tensor | None = None):
-        self.states, self.queries, self.grid, self.rows = states, queries, grid, rows
+    def __init__(
+        self,
+        states: Tensor,
+        queries: Grid,
+        grid: Grid | None = None,
+        rows: Tensor | None = None,
+        sets: Tensor | None = None,
+    ):
+        self.states, self.queries, self.grid = states, queries, grid
+        self.rows = rows if sets is None else sets.clamp(min=0)
         self.mask = None if grid is None or grid.full else grid.mask
+        if sets is not None and (sets < 0).any():
+            self.mask = (sets >= 0).repeat_interleave(states.shape[1], dim=1)[:, None, None]
 
     def spread(self, x: Tensor, heads: int) -> Tensor:
         if self.grid is not None:
             return self.grid.spread(x, heads)
-        x = x if self.rows is None else x.index_select(0, self.rows)
+        if self.rows is not None:
+            x = x.index_select(0, self.rows.flatten()).view(*self.rows.shape, *x.shape[1:]).flatten(1, -2)
         return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
 
 

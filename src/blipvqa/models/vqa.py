@@ -4,7 +4,7 @@ Notable:
 - A subclass of `transformers.BlipForQuestionAnswering` with the same modules and state dict: `from_pretrained`,
   `save_pretrained`, the Hub and PEFT work as people expect. Only the wiring is ours (`towers`).
 - Images travel once: `pixel_values [I,3,H,W]` are the distinct images, `image_index [Q]` says which one a question
-  asks about. uint8 pixels are normalized here, on the device.
+  asks about, `[Q,P]` which ones (`several_pictures`). uint8 pixels are normalized here, on the device.
 - The loss is the paper's: per answer the sum of its tokens' cross-entropies, averaged over the questions.
 - The true masks reach every attention, in training, generation and ranking: an answer does not depend on which other
   questions are in the batch.
@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import BlipForQuestionAnswering
 from transformers.models.blip.modeling_blip import BlipTextLMHeadModel, BlipTextModel, BlipVisionModel
 from transformers.utils import ModelOutput
@@ -24,6 +24,7 @@ from blipvqa.models.cpu import speed_up
 from blipvqa.models.decoding import Rules, Writer, write
 from blipvqa.models.language import text_losses
 from blipvqa.models.pictures import SeesPictures
+from blipvqa.models.several_pictures import memory_of_several
 from blipvqa.models.towers import Grid, Memory, text_states
 
 RANK_SMOOTHING = 0.1  # the authors' decoder scores candidates with its training loss, smoothing included (med.py)
@@ -63,11 +64,13 @@ class BlipForVQA(SeesPictures, BlipForQuestionAnswering):
     """BLIP for visual question answering; see the module's head for what differs from its parent.
 
     Keywords everywhere. Shapes: `input_ids`, `attention_mask` `[Q,Lq]`; `pixel_values [I,3,H,W]` (uint8, or float
-    already normalized); `image_index [Q]` (None: question q asks about image q).
+    already normalized); `image_index [Q]` (None: question q asks about image q), or `[Q,P]` for questions about
+    several images, -1 where a question has fewer.
     """
 
     task, architecture, purpose = "vqa", "BlipForQuestionAnswering", "question answering"
     accepts_loss_kwargs = False  # our loss is a mean over questions: Trainer divides it by accumulation steps
+    _keys_to_ignore_on_load_missing = ["picture_places"]  # noqa: RUF012  # transformers' attribute; they begin as zero
 
     def __init__(self, config):
         super(BlipForQuestionAnswering, self).__init__(config)  # the parent would build a decoder for nothing
@@ -76,8 +79,15 @@ class BlipForVQA(SeesPictures, BlipForQuestionAnswering):
         self.text_decoder = BlipTextLMHeadModel(config.text_config)
         self.decoder_pad_token_id = config.text_config.pad_token_id
         self.decoder_start_token_id = config.text_config.bos_token_id
+        places = getattr(config, "picture_places", 0)
+        self.picture_places = nn.Parameter(torch.zeros(places, config.vision_config.hidden_size)) if places else None
         speed_up(self)
         self.post_init()
+
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        if isinstance(module, BlipForVQA) and module.picture_places is not None:
+            nn.init.zeros_(module.picture_places)
 
     def forward(
         self,
@@ -150,7 +160,11 @@ class BlipForVQA(SeesPictures, BlipForQuestionAnswering):
                 raise ValueError(f"{len(input_ids)} questions on {len(images)} images need image_index [Q]")
             image_index = torch.arange(len(input_ids), device=input_ids.device)
         grid = Grid.of_mask(attention_mask)
-        memory = Memory(images, queries=grid.regrouped(image_index, len(images)))
+        if image_index.ndim == 1 and self.picture_places is None:
+            memory = Memory(images, queries=grid.regrouped(image_index, len(images)))
+        else:
+            index = image_index.view(len(image_index), -1)
+            memory = memory_of_several(images, grid, index, self.picture_places)
         states = text_states(self.text_encoder, input_ids[attention_mask.bool()], grid, memory, maps=maps)
         return Questions(states, grid)
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.duplicates import duplicate_notes, near_duplicates
+from blipvqa.data.several_pictures import sheet
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.html import Html, bullets, join, picture
 from blipvqa.pages.tables import table
@@ -106,12 +107,17 @@ def batch_look(batch: Mapping[str, torch.Tensor], processor, most: int = 6) -> H
     texts = [name for name in ("input_ids", "decoder_input_ids", "labels") if name in batch]
     rows = [
         [
-            picture(as_image(batch["pixel_values"][batch["image_index"][q]]), 84, "84px"),
+            picture(_seen(batch, q), 84, "84px"),
             *(processor.tokenizer.decode(batch[name][q][batch[name][q] != -100]) for name in texts),
         ]
         for q in range(min(most, len(batch["input_ids"])))
     ]
     return shapes + table(["image", *(name.removesuffix("_ids") for name in texts)], rows, left=1 + len(texts))
+
+
+def _seen(batch: Mapping[str, torch.Tensor], q: int) -> Image.Image:
+    index = batch["image_index"][q].view(-1)
+    return sheet([as_image(batch["pixel_values"][i]) for i in index[index >= 0]])
 
 
 def look_alikes(splits: Mapping[str, VQADataset], most: int = 6) -> Html:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from blipvqa.data.dataset import VQADataset
+from blipvqa.data.several_pictures import pictures_of, sheet_columns
 from blipvqa.errors import InputError, UserError
 from blipvqa.pages.spreadsheets import SEPARATORS, unguard
 from blipvqa.runs.files import replacing
@@ -42,7 +43,8 @@ def write_sheet(path: Path, columns: Sequence[str], rows: list[dict[str, str]], 
 
 
 def save_pictures(dataset: VQADataset, folder: str | Path, split: str = "test", side: int = 1024) -> dict[str, str]:
-    """Write each of a split's pictures to `folder/review-<split>/`, at most `side` pixels, as JPEG without metadata.
+    """Write each of a split's pictures to `folder/review-<split>/`, at most `side` pixels, as JPEG without metadata;
+    several of one row on one sheet.
 
     Returns the file of each image_id, from `folder`: what `write_review` takes as `images`.
     """
@@ -54,7 +56,8 @@ def save_pictures(dataset: VQADataset, folder: str | Path, split: str = "test", 
             name = f"{len(files) + 1:05d}.jpg"
             files[row["image_id"]] = f"{place.name}/{name}"
             image = dataset.image(i)
-            image.thumbnail((side, side))
+            most = side * sheet_columns(len(pictures_of(row)))
+            image.thumbnail((most, most))
             with replacing(place / name, durable=False) as beside:  # can be made again
                 image.save(beside, "JPEG", quality=90)
     return files

@@ -15,12 +15,15 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from blipvqa.config.knobs import GenerateConfig
 from blipvqa.data.images import open_picture, resize_image
 from blipvqa.data.one_colour import SHOWS_NOTHING, shows_nothing
+from blipvqa.data.several_pictures import sheet
 from blipvqa.errors import InputError
 from blipvqa.models.folders import check_task
+from blipvqa.models.several_pictures import MOST_PICTURES
 from blipvqa.models.towers import picture_features
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.text import says_something
@@ -50,10 +53,11 @@ class Answer:
     answer: str
     confidence: float | None  # None where the model's probabilities are no numbers
     question: str
-    image: Image.Image
+    image: Image.Image  # several pictures on one sheet
     answer_set: list[str] | None = None  # candidates that hold the right answer to 90 % of questions; of runs that rank
     unlike: float | None = None  # how unlike train the picture is, above 1 is foreign; None where that was not measured
     alike: Sequence[Alike] = ()  # the training pictures that look most alike, the most alike first
+    images: Sequence[Image.Image] = ()  # the single pictures, where several were asked about together
 
     def __str__(self) -> str:
         return self.answer if self.confidence is None else f"{self.answer} ({self.confidence:.0%})"
@@ -65,7 +69,8 @@ class Answer:
     def notes(self) -> list[str]:
         """What a person should see beside the answer: a warning of a foreign picture, and the answer set."""
         said = [] if self.answer_set is None else [f"90 % set: {'; '.join(self.answer_set)}"]
-        empty = SHOWS_NOTHING if shows_nothing(np.asarray(self.image).transpose(2, 0, 1)) else None
+        shown = self.images or (self.image,)
+        empty = SHOWS_NOTHING if any(shows_nothing(np.asarray(one).transpose(2, 0, 1)) for one in shown) else None
         return [note for note in (empty, foreign_note(self.unlike), *said) if note]
 
     @property
@@ -86,10 +91,12 @@ def ask(
     calibration: Mapping | Literal["stored"] | None = "stored",
     gate: Gate | Literal["stored"] | None = "stored",
     alike: Callable[[Image.Image], Sequence[Alike]] | None = None,
+    together: bool = False,
 ) -> Answer | list[Answer]:
     """Answer a question about one's own picture: a file (from the project's root), its bytes, an array or a Pillow
     picture, see `images.open_picture`. Of a list of pictures, of questions or of both it gives a list of answers, every
-    question about the first picture, then about the second; each picture is encoded once a batch.
+    question about the first picture, then about the second; each picture is encoded once a batch. `together` asks
+    about a list of pictures as one: the questions see all of them, in their order.
 
     `settings` are a config's `generate`: its lengths, its beams and what it says of unsure answers hold (`selective`).
     The answer is generated; where the settings rank and the run was evaluated so, it is ranked. Of such a run it has an
@@ -108,34 +115,51 @@ def ask(
     for text in questions:
         if not (isinstance(text, str) and says_something(text)):
             raise InputError(f"the question is empty: {text!r}")
-    pictures = [open_picture(one) for one in (image if several[0] else [image])]
+    listed = list(image) if several[0] else [image]
+    _check_together(together, several[0], len(listed))
+    pictures = [open_picture(one) for one in listed]
     check_task(model, BlipForVQA, "ask")
     settings = settings or GenerateConfig()
     if calibration == "stored":
         calibration = stored_calibration(model)
     gate = stored_gate(model) if gate == "stored" else gate
-    items = _items(pictures, questions, processor.image_processor.size["height"])
-    unlike = [None] * len(pictures)
-    if gate is not None and items:
-        features = picture_features(model, [item["pixels"] for item in items[:: len(questions)]])
-        unlike = gate.unlike(features).tolist()
-    like = [alike(picture) if alike else () for picture in pictures]
+    pixels = [torch.from_numpy(resize_image(one, processor.image_processor.size["height"])) for one in pictures]
+    unlike: list[float | None] = [None] * len(pictures)
+    if gate is not None and pictures and questions:
+        unlike = gate.unlike(picture_features(model, pixels)).tolist()
+    if together:
+        items = _items([list(range(len(pictures)))], pixels, questions)
+        unlike, images, pictures = [max(unlike) if None not in unlike else None], pictures, [sheet(pictures)]
+    else:
+        items, images = _items([[i] for i in range(len(pictures))], pixels, questions), ()
+    like = [alike(picture) if alike else () for picture in (images[:1] if together else pictures)]
     answers = []
     for start in range(0, len(items), settings.batch_size):
         part = items[start : start + settings.batch_size]
         answered = _answered(model, processor, part, settings, calibration)
         for item, (prediction, answer_set) in zip(part, answered, strict=True):
             said, of = (prediction["prediction"], prediction["confidence"]), item["picture"]
-            answers.append(Answer(*said, item["question"], pictures[of], answer_set, unlike[of], like[of]))
-    return answers if any(several) else answers[0]
+            answers.append(Answer(*said, item["question"], pictures[of], answer_set, unlike[of], like[of], images))
+    return answers if several[1] or (several[0] and not together) else answers[0]
 
 
-def _items(pictures: Sequence[Image.Image], questions: Sequence[str], size: int) -> list[dict]:
-    """A row for each question about each picture."""
-    pixels = [torch.from_numpy(resize_image(picture, size)) for picture in pictures]
+def _check_together(together: bool, several: bool, count: int) -> None:
+    if together and not (several and 1 <= count <= MOST_PICTURES):
+        found = f"{count}" if several else "no list"
+        raise InputError(f"together=True asks about a list of 1 to {MOST_PICTURES} pictures, found {found}")
+
+
+def _items(rows: Sequence[Sequence[int]], pixels: Sequence[Tensor], questions: Sequence[str]) -> list[dict]:
+    """A row for each question about each of `rows`, the numbers of the pictures that it shows."""
     return [
-        {"image_id": str(i), "picture": i, "question": question, "answer": "", "pixels": pixels[i]}
-        for i in range(len(pictures))
+        {
+            "image_ids": list(map(str, numbers)),
+            "picture": place,
+            "question": question,
+            "answer": "",
+            "pixels": [pixels[i] for i in numbers] if len(numbers) > 1 else pixels[numbers[0]],
+        }
+        for place, numbers in enumerate(rows)
         for question in questions
     ]
 

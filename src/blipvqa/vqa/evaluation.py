@@ -24,7 +24,7 @@ from blipvqa.vqa.conformal import calibrate_sets, score_sets, store_answer_sets,
 from blipvqa.vqa.consistency import score_consistency
 from blipvqa.vqa.exchange import exchangeable
 from blipvqa.vqa.explained import store_explanations, stored_pointing
-from blipvqa.vqa.foreign import foreign_warnings, score_foreign, unlike_by_image
+from blipvqa.vqa.foreign import foreign_warnings, score_foreign, unlike_by_image, unlike_of
 from blipvqa.vqa.grounding import grounding as grounding_of
 from blipvqa.vqa.grounding import verdict_warnings
 from blipvqa.vqa.notes import all_notes
@@ -80,7 +80,7 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     store_explanations(stored, split, predictions)
     bootstrap = Bootstrap(config.data.group, resamples, config.seed)
     unlike = unlike_by_image(config, stored.models, splits, split, run.folder)
-    predictions = [row | {"unlike": unlike[row["image_id"]]} for row in predictions]
+    predictions = [row | {"unlike": unlike_of(row, unlike)} for row in predictions]
     train, axes = splits["train"].rows, splits[split].breakdown
     scores = score(predictions, train=train, breakdown=axes, bootstrap=bootstrap)
     ranked: list[str] = []

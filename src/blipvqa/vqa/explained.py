@@ -26,7 +26,8 @@ if TYPE_CHECKING:  # who reads stored maps needs no model
 
 @dataclass(frozen=True)
 class StoredExplanation:
-    """The map `[g, g]` from 0 to 1 for the prediction with this `id`, when it answered `question` with `answer`."""
+    """The map `[g, g]` from 0 to 1 for the prediction with this `id`, when it answered `question` with `answer`; of
+    several pictures `[P, g, g]`."""
 
     id: str
     question: str
@@ -66,7 +67,8 @@ def explain_predictions(
     explanations = []
     for row in (predictions[i] for i in indices if i < len(predictions)):
         row_id, question, answer = _explained(row)
-        patches = explain(model, processor, dataset.pixels(dataset.index(row_id)), question, answer).map
+        (item,) = dataset.__getitems__([dataset.index(row_id)])
+        patches = explain(model, processor, item["pixels"], question, answer).map
         explanations.append(StoredExplanation(row_id, question, answer, patches))
     return explanations
 
@@ -80,7 +82,7 @@ def store_explanations(stored: StoredAnswers, split: str, predictions: Sequence[
         return
     model, processor = stored.models.load()
     explanations = explain_predictions(model, processor, stored.splits[split], predictions, indices)
-    rows = [{**vars(explanation), "map": _rounded(explanation.map)} for explanation in explanations]
+    rows = [{**vars(explanation), "map": _rounded(explanation.map.tolist())} for explanation in explanations]
     write_json(file, {"made_by": fingerprint, "explanations": rows})
 
 
@@ -103,8 +105,8 @@ def stored_pointing(stored_answers: StoredAnswers, split: str, bootstrap: Bootst
     return stored(stored_answers.run.folder / "answers", f"{split}-pointing", made_of, play)[0]
 
 
-def _rounded(patches: Tensor) -> list[list[float]]:
-    return [[round(value, 3) for value in row] for row in patches.tolist()]
+def _rounded(values: list) -> list:
+    return [_rounded(one) if isinstance(one, list) else round(one, 3) for one in values]
 
 
 def stored_explanations(run: Run, split: str) -> list[StoredExplanation]:

@@ -36,7 +36,8 @@ LARGEST_BOX = 0.3  # of the picture: a larger box is hit by chance too often to 
 
 @dataclass
 class Explanation:
-    """`map [g, g]` from 0 to 1, a value a patch; for `question` and the `answer` it explains."""
+    """`map [g, g]` from 0 to 1, a value a patch, of several pictures `[P, g, g]`; for `question` and the `answer` it
+    explains."""
 
     map: Tensor
     question: str
@@ -44,15 +45,22 @@ class Explanation:
 
 
 def explain(
-    model: BlipForVQA, processor, pixels: Tensor, question: str, answer: str | None = None, method: str = "gradient"
+    model: BlipForVQA,
+    processor,
+    pixels: Tensor | Sequence[Tensor],
+    question: str,
+    answer: str | None = None,
+    method: str = "gradient",
 ) -> Explanation:
-    """What of the picture, uint8 `[3,S,S]`, speaks for `answer` (None: what the model says).
+    """What of the picture, uint8 `[3,S,S]`, or of several, speaks for `answer` (None: what the model says).
 
     Raises InputError for a method that there is not.
     """
     if method not in METHODS:
         raise InputError(f"method: '{method}' is none of {', '.join(METHODS)}")
-    item = {"image_id": "", "question": question, "answer": answer or "", "pixels": pixels}
+    pictures = list(pixels) if isinstance(pixels, list | tuple) else [pixels]
+    item = {"image_ids": list(map(str, range(len(pictures)))), "question": question, "answer": answer or ""}
+    item["pixels"] = pictures if len(pictures) > 1 else pixels
     batch = {key: value.to(model.device) for key, value in VQACollator(processor)([item]).items()}
     question_batch = {key: batch[key] for key in ("input_ids", "attention_mask", "pixel_values", "image_index")}
     model.eval()
@@ -60,7 +68,7 @@ def explain(
         ids = model.generate_answers(**question_batch, max_new_tokens=40)
         answer = processor.batch_decode(ids, skip_special_tokens=True)[0].strip()
         batch = VQACollator(processor)([item | {"answer": answer}])
-    attention: list[Tensor] = []  # of each vision layer [1,H,N,N], then of each text layer to the picture [1,H,L,N]
+    attention: list[Tensor] = []  # of each vision layer [P,H,N,N], then of each text layer to the pictures [1,H,L,P·N]
     with torch.enable_grad():
         questions = model.encode(**question_batch, maps=attention)
         looks = attention[len(model.vision_model.encoder.layers) :]
@@ -71,13 +79,16 @@ def explain(
             looks = [(a * g).clamp(min=0) for a, g in zip(looks, gradients, strict=True)]
     relevance = (
         torch.stack([look[0].mean((0, 1)) for look in looks]).mean(0).detach()
-    )  # [N], over layers, heads, tokens
+    )  # [P·N], over layers, heads, tokens
+    relevance = relevance.view(len(pictures), -1)
     if method == "rollout":
-        relevance = relevance @ _rollout([a.detach()[0] for a in attention[: len(model.vision_model.encoder.layers)]])
-    patches = relevance[1:]  # without the class token
-    side = round(len(patches) ** 0.5)
-    patches = patches.view(side, side) - patches.min()
-    return Explanation((patches / patches.max().clamp(min=1e-12)).cpu(), question, answer)
+        layers = [a.detach() for a in attention[: len(model.vision_model.encoder.layers)]]
+        relevance = torch.stack([of_one @ _rollout([a[p] for a in layers]) for p, of_one in enumerate(relevance)])
+    patches = relevance[:, 1:]  # without the class tokens
+    side = round(patches.shape[1] ** 0.5)
+    patches = patches.view(-1, side, side) - patches.min()
+    patches = (patches / patches.max().clamp(min=1e-12)).cpu()
+    return Explanation(patches if len(pictures) > 1 else patches[0], question, answer)
 
 
 def _rollout(layers: Sequence[Tensor]) -> Tensor:
@@ -99,11 +110,11 @@ def peak(patches: Tensor) -> tuple[float, float]:
 
 def pointing_rows(dataset: VQADataset, most: int = 120, seed: int = 0) -> list[int]:
     """Rows whose answer lies at one place that the data tells: "where …" questions and "is … present" with answer yes,
-    with a `box` of less than 0.3 of the picture."""
+    with a `box` of less than 0.3 of the picture; of several pictures no box says in which it lies."""
     rows = []
     for i, row in enumerate(dataset.rows):
         box = row.get("box")
-        if not box or (box[2] - box[0]) * (box[3] - box[1]) > LARGEST_BOX:
+        if not box or row.get("image_ids") or (box[2] - box[0]) * (box[3] - box[1]) > LARGEST_BOX:
             continue
         if question_type(row["question"]) == "where" or (
             normalize(row["answer"]) == "yes" and row.get("topic") != "location"

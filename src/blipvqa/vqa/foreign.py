@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.data.images import DECODER
+from blipvqa.data.several_pictures import pictures_of
 from blipvqa.models.devices import pick_device
 from blipvqa.models.folders import FOREIGN, ModelError, called
 from blipvqa.models.towers import picture_features
@@ -129,8 +130,8 @@ def unlike_by_image(config: Config, models: ModelsOfRun, splits: Splits, split: 
         model, _ = models.load()
         model.to(pick_device()).eval()
         features = {
-            name: picture_features(model, (splits[name].pixels(i) for i in rows.values()))
-            for name, rows in used.items()
+            name: picture_features(model, (splits[name].pixels(*place) for place in places.values()))
+            for name, places in used.items()
         }
         gate = fit_gate(features["train"], features["validation"])
         store_gate(folder / "model", gate, model)
@@ -144,20 +145,26 @@ def unlike_by_image(config: Config, models: ModelsOfRun, splits: Splits, split: 
 
 
 def unlike_rows(model: BlipForVQA, dataset: VQADataset) -> list[float] | None:
-    """How unlike train the picture of each row is; None where no gate lies beside the model."""
+    """How unlike train the picture of each row is, of several the most unlike one; None where no gate lies beside the
+    model."""
     gate = stored_gate(model)
     if gate is None:
         return None
     first = dataset.row_of_picture()
-    ratios = gate.unlike(picture_features(model, (dataset.pixels(i) for i in first.values())))
+    ratios = gate.unlike(picture_features(model, (dataset.pixels(*place) for place in first.values())))
     unlike = dict(zip(first, ratios.tolist(), strict=True))
-    return [unlike[row["image_id"]] for row in dataset.rows]
+    return [unlike_of(row, unlike) for row in dataset.rows]
+
+
+def unlike_of(row: Mapping, unlike: Mapping[str, float]) -> float:
+    """How unlike train the most unlike of a row's pictures is, from `unlike` by picture."""
+    return max(unlike[image_id] for image_id in pictures_of(row))
 
 
 def score_foreign(predictions: Sequence[Mapping], unlike: Mapping[str, float], bootstrap: Bootstrap) -> dict:
     """Of predictions and `unlike` by image id: {"share": of questions on foreign pictures, with interval, "images": how
     many pictures are foreign, "of", "exact_match": {"usual", "foreign"}}."""
-    foreign = np.array([unlike[p["image_id"]] > 1 for p in predictions], bool)
+    foreign = np.array([unlike_of(p, unlike) > 1 for p in predictions], bool)
     groups = bootstrap.groups_of(predictions)
     right = np.array([answered_right(p) for p in predictions], float)
     rows = {"usual": np.flatnonzero(~foreign), "foreign": np.flatnonzero(foreign)}

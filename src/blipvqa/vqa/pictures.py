@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from blipvqa.data.corruptions import CORRUPTIONS, corrupt
 from blipvqa.data.dataset import VQADataset
+from blipvqa.data.several_pictures import sheet
 from blipvqa.errors import InputError
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.gallery import (
@@ -136,7 +137,9 @@ def explanations(
     for explanation in stored:
         row = row_of.get(explanation.id)
         if row and explanation.explains(row):
-            both = beside_its_map(dataset.image(dataset.index(row["id"])), explanation.map)
+            images = dataset.images(dataset.index(row["id"]))
+            maps = explanation.map.view(len(images), *explanation.map.shape[-2:])
+            both = sheet([beside_its_map(image, patches) for image, patches in zip(images, maps, strict=True)])
             cards.append(card(both, [_answer_line(row)], side=320))
     if not cards:
         return Html("<p>No explanation is stored for these predictions: run notebook 03_evaluate again.</p>")
