@@ -3,7 +3,7 @@
     train    the report's loop, transformers.Trainer, ours: questions a second, peak memory, share of the matmul rate
     predict  one question at a time, batched plain generate, ours; ours must answer as one at a time does
     captions a training step and beam search, beside plain transformers: captions a second (caption_contenders.py)
-    retrieval a training step, beside the authors' over transformers' modules: pairs a second (retrieval_contenders.py)
+    retrieval a training step, and one of pre-training, beside the authors' over transformers' modules: pairs a second (retrieval_contenders.py)
     data     pictures a second: decoded each time, first epoch, later epochs
     growth   seconds and memory from 1,000 to 100,000 questions: loading, sampling, scoring
 
@@ -43,7 +43,7 @@ CAPTION_TRAIN = {"notebook": "the captioning notebook", "report": "padded to 32"
 CAPTION_WRITE = {"single": "one picture at a time", "batched": "batched plain generate", "ours": "ours"}
 CAPTIONS = {"train-1": CAPTION_TRAIN, "train-5": CAPTION_TRAIN, "write-20": CAPTION_WRITE, "write-60": CAPTION_WRITE}
 RETRIEVAL = {"plain": "the authors' step, plainly", "ours": "ours"}
-RETRIEVALS = {"train-1": RETRIEVAL, "train-5": RETRIEVAL}
+RETRIEVALS = {"train-1": RETRIEVAL, "train-5": RETRIEVAL, "pretrain-1": RETRIEVAL}
 PREDICT = {"single": "one question at a time", "batched": "batched plain generate", "ours": "ours"}
 
 

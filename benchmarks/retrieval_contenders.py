@@ -1,11 +1,13 @@
 """The contenders of `make bench` on retrieval, each run in a process of its own: `python retrieval_contenders.py <what> <who> [--quick]`.
 
-    train-1, train-5    a training step, texts of one picture 1 or 5 (as COCO's)
+    train-1, train-5    a training step for retrieval, texts of one picture 1 or 5 (as COCO's)
+    pretrain-1          a step of pre-training: three losses, 224 pixels, a text a picture
 
-The model is that of blip-itm-base-coco with random weights (a small one with --quick), with momentum towers and a queue.
-Texts are random words, 8 to 15 tokens. `plain` writes the authors' step over transformers' own modules: a picture encoded for each
-text, texts padded to 35, eager attention, whole images' states for each of the three pairs of a text. Both take the most
-probable negatives, and with --quick the same batch, so that their losses can be compared. Prints one JSON object.
+The model is that of blip-itm-base-coco with random weights (a small one with --quick), with momentum towers and a queue; for
+pre-training a decoder that shares with the encoder what the authors share. Texts are random words, 8 to 15 tokens. `plain` writes
+the authors' step over transformers' own modules: a picture encoded for each text, texts padded to 35 (30), eager attention,
+whole images' states for each of the three pairs of a text. Both take the most probable negatives, and with --quick the same
+batch, so that their losses can be compared (in pre-training always). Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -18,21 +20,24 @@ import warnings
 
 import torch
 import torch.nn.functional as F
-from contenders import DEVICE, PRECISION, SEP, moved, now, padded, published_config
+from contenders import DEC, DEVICE, ENC, PRECISION, SEP, moved, now, padded, published_config
 from torch import Tensor
 from transformers import BlipForImageTextRetrieval
+from transformers.models.blip.modeling_blip import BlipTextLMHeadModel
 
 from blipvqa.config.knobs import TrainConfig
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast
+from blipvqa.models.pretraining import NEGATIVE_FLOOR, SHARED, BlipForPretraining
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.training.optimizer import make_optimizer
 
-CLS, ENC = 101, 30523
+CLS = 101
 STEPS = 3  # the first warms up; of the others the fastest counts, since a busy machine only adds
-PADDED_TO = 35
-PICTURES = 4  # of a step; the plain one, at full size, takes one text of each
+PADDED_TO = {"train": 35, "pretrain": 30}
+PRETRAINING_SIDE = 224
+PICTURES = 4  # of a step; the plain one for retrieval, at full size, takes one text of each
 ALPHA, MOMENTUM, TEMPERATURE = 0.4, 0.995, 0.07
 QUEUE = 4096  # pairs; the authors' 57,600 would cost both the same
 
@@ -52,10 +57,13 @@ def sample(pictures: int, texts_each: int, side: int) -> dict:
 
 
 class Plain:
-    """transformers' modules, copies of them that follow, and a queue of their features."""
+    """transformers' modules, copies of them that follow, and a queue of their features; with a decoder it pre-trains."""
 
-    def __init__(self, model: BlipForImageTextRetrieval, queue: dict[str, Tensor]):
+    def __init__(
+        self, model: BlipForImageTextRetrieval, queue: dict[str, Tensor], decoder: BlipTextLMHeadModel | None = None
+    ):
         self.model, self.slow, self.queue = model, copy.deepcopy(model).requires_grad_(False), queue
+        self.decoder = decoder
         self.temp = torch.nn.Parameter(torch.tensor(TEMPERATURE, device=DEVICE))
         self.next = 0
 
@@ -78,8 +86,22 @@ class Plain:
         )
         return self.model.itm_head(seen.last_hidden_state[:, 0])
 
-    def losses(self, input_ids: Tensor, attention_mask: Tensor, pixel_values: Tensor, image_ids: Tensor):
-        """ITC's and ITM's loss. Source: salesforce/BLIP models/blip_retrieval.py."""
+    def write(self, ids: Tensor, mask: Tensor, states: Tensor) -> Tensor:
+        start = ids.clone()
+        start[:, 0] = DEC
+        return self.decoder(
+            start,
+            attention_mask=mask,
+            encoder_hidden_states=states,
+            encoder_attention_mask=torch.ones(states.shape[:2], dtype=torch.long, device=states.device),
+            labels=start.masked_fill(mask == 0, -100),
+            use_cache=False,
+        ).loss
+
+    def losses(
+        self, input_ids: Tensor, attention_mask: Tensor, pixel_values: Tensor, image_ids: Tensor
+    ) -> list[Tensor]:
+        """ITC's, ITM's and, in pre-training, LM's loss. Source: salesforce/BLIP models/blip_retrieval.py, blip_pretrain.py."""
         self.temp.data.clamp_(0.001, 0.5)
         states, image = self.picture(self.model, pixel_values)
         text = self.text(self.model, input_ids, attention_mask)
@@ -102,11 +124,15 @@ class Plain:
         with torch.no_grad():
             place = slice(self.next, self.next + len(image_ids))
             self.queue["images"][:, place], self.queue["texts"][:, place] = image_m.T, text_m.T
-            self.queue["ids"][place] = image_ids
+            if self.decoder is None:  # in pre-training each pair is a picture of its own
+                self.queue["ids"][place] = image_ids
             self.next = (self.next + len(image_ids)) % QUEUE
             same = image_ids[:, None] == image_ids
-            to_image = F.softmax(text @ image.T / self.temp, dim=1).masked_fill(same, 0).argmax(1)
-            to_text = F.softmax(image @ text.T / self.temp, dim=1).masked_fill(same, 0).argmax(1)
+            images, texts, floor = (image, text, 0.0) if self.decoder is None else (image_m, text_m, NEGATIVE_FLOOR)
+            to_image, to_text = (
+                (F.softmax(own @ others.T / self.temp, dim=1) + floor).masked_fill(same, 0).argmax(1)
+                for own, others in ((text, images), (image, texts))
+            )
         start = input_ids.clone()
         start[:, 0] = ENC
         logits = torch.cat(
@@ -121,7 +147,8 @@ class Plain:
         )
         labels = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
         labels[: len(image_ids)] = 1
-        return itc, F.cross_entropy(logits.float(), labels)
+        losses = [itc, F.cross_entropy(logits.float(), labels)]
+        return losses if self.decoder is None else [*losses, self.write(input_ids, attention_mask, states)]
 
 
 def first_queue(width: int) -> dict[str, Tensor]:
@@ -134,12 +161,35 @@ def first_queue(width: int) -> dict[str, Tensor]:
     }
 
 
-def plain_steps(config, data: dict, steps: int) -> tuple[list[float], list[list[float]]]:
+def plain_model(config, task: str) -> Plain:
+    """With the weights that ours begins with."""
     config._attn_implementation = "eager"
     torch.manual_seed(0)
-    plain = Plain(BlipForImageTextRetrieval(config).train().to(DEVICE), first_queue(config.image_text_hidden_size))
-    optimizer = torch.optim.AdamW([*plain.model.parameters(), plain.temp], lr=1e-5, weight_decay=0.05)
-    ids = padded(data["texts"], width=PADDED_TO)
+    weights = OURS[task](config).state_dict()
+    model, decoder = BlipForImageTextRetrieval(config), None
+    model.load_state_dict({name: x for name, x in weights.items() if name in model.state_dict()})
+    if task == "pretrain":
+        decoder = BlipTextLMHeadModel(config.text_config)
+        prefix = "text_decoder."
+        decoder.load_state_dict(
+            {name.removeprefix(prefix): x for name, x in weights.items() if name.startswith(prefix)}
+        )
+        decoder.bert.embeddings = model.text_encoder.embeddings
+        layers = zip(decoder.bert.encoder.layer, model.text_encoder.encoder.layer, strict=True)
+        for writes, sees in layers:
+            for part in SHARED:
+                setattr(writes, part, getattr(sees, part))
+        decoder.cls.predictions.decoder.weight = decoder.bert.embeddings.word_embeddings.weight
+        decoder.train().to(DEVICE)
+    return Plain(model.train().to(DEVICE), first_queue(config.image_text_hidden_size), decoder)
+
+
+def plain_steps(config, task: str, data: dict, steps: int) -> tuple[list[float], list[list[float]]]:
+    plain = plain_model(config, task)
+    written = [] if plain.decoder is None else plain.decoder.parameters()
+    weights = {id(x): x for x in (*plain.model.parameters(), *written, plain.temp)}  # a shared one once
+    optimizer = torch.optim.AdamW(weights.values(), lr=1e-5, weight_decay=0.05)
+    ids = padded(data["texts"], width=PADDED_TO[task])
     batch = {
         "input_ids": ids,
         "attention_mask": (ids != 0).long(),
@@ -151,22 +201,22 @@ def plain_steps(config, data: dict, steps: int) -> tuple[list[float], list[list[
         begun = now()
         optimizer.zero_grad()
         with autocast(PRECISION, DEVICE):
-            itc, itm = plain.losses(**moved(batch))
-        (itc + itm).backward()
+            parts = plain.losses(**moved(batch))
+        sum(parts).backward()
         optimizer.step()
         seconds.append(now() - begun)
-        losses.append([itc.item(), itm.item()])
+        losses.append([part.item() for part in parts])
     return seconds, losses
 
 
 # ------------------------------------------------------------------------------------------------ ours
 
 
-def our_steps(config, data: dict, steps: int) -> tuple[list[float], list[list[float]]]:
+def our_steps(config, task: str, data: dict, steps: int) -> tuple[list[float], list[list[float]]]:
     """The step of `training/`: pictures once, true lengths, fused AdamW, clipped gradients."""
     reuse_memory(DEVICE)
     torch.manual_seed(0)
-    model = BlipForRetrieval(config).train().to(DEVICE)
+    model = OURS[task](config).train().to(DEVICE)
     queue, begin = model.start_contrast(QUEUE, MOMENTUM, ALPHA).queue, first_queue(config.image_text_hidden_size)
     queue.pictures.copy_(begin["images"].T)
     queue.texts.copy_(begin["texts"].T)
@@ -177,8 +227,9 @@ def our_steps(config, data: dict, steps: int) -> tuple[list[float], list[list[fl
         "attention_mask": (ids != 0).long(),
         "pixel_values": data["pixels"],
         "image_index": data["index"],
-        "image_ids": data["index"],
     }
+    if task == "train":
+        batch["image_ids"] = data["index"]
     seconds, losses = [], []
     for _ in range(steps):
         begun = now()
@@ -189,15 +240,22 @@ def our_steps(config, data: dict, steps: int) -> tuple[list[float], list[list[fl
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         seconds.append(now() - begun)
-        losses.append([out.loss_itc.item(), out.loss_itm.item()])
+        losses.append([getattr(out, name).item() for name in LOSSES[task]])
     return seconds, losses
 
 
-def run(what: str, who: str, quick: bool) -> dict:
+OURS = {"train": BlipForRetrieval, "pretrain": BlipForPretraining}
+LOSSES = {"train": ("loss_itc", "loss_itm"), "pretrain": ("loss_itc", "loss_itm", "loss_lm")}
+
+
+def run(what: str, who: str, quick: bool, pictures: int) -> dict:
     config = published_config(quick)
-    each = int(what.partition("-")[2])
-    data = sample(PICTURES, 1 if who == "plain" and not quick else each, config.vision_config.image_size)
-    seconds, losses = {"plain": plain_steps, "ours": our_steps}[who](config, data, STEPS)
+    task, _, each = what.partition("-")
+    if task == "pretrain" and not quick:
+        config.vision_config.image_size = PRETRAINING_SIDE
+    one_each = who == "plain" and not quick
+    data = sample(pictures, 1 if one_each else int(each), config.vision_config.image_size)
+    seconds, losses = {"plain": plain_steps, "ours": our_steps}[who](config, task, data, STEPS)
     return {
         "pairs": len(data["texts"]),
         "seconds": min(seconds[1:]),
@@ -211,8 +269,9 @@ if __name__ == "__main__":
     logging.getLogger("transformers").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["train-1", "train-5"])
+    parser.add_argument("what", choices=["train-1", "train-5", "pretrain-1"])
     parser.add_argument("who", choices=["plain", "ours"])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--pictures", type=int, default=PICTURES)
     given = parser.parse_args()
-    print(json.dumps(run(given.what, given.who, given.quick)))
+    print(json.dumps(run(given.what, given.who, given.quick, given.pictures)))
