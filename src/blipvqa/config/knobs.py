@@ -91,6 +91,7 @@ class DataConfig(_Section):
     image_suffix: str = ""  # added to names of pictures that do not end with it, e.g. .jpg
     where: dict[str, Comparable] = {}  # keep rows whose column equals the value, or is in the list
     window: Window | None = None  # of DICOM: [centre, width]; None: the file's
+    history: Flag = True  # a column `history` of turns is said before the question; False: a further column
     answer_separator: str | None = None  # between several right answers in one cell, e.g. ";"
     limit: dict[Literal["train", "validation", "test"], Positive] = {}  # first rows of a split
     breakdown: list[str] | None = None  # columns that become axes of the metrics; None: text, <= 20 values

@@ -44,8 +44,11 @@ class ColumnNames:
         if missing:
             raise SourceError(f"data.columns: {split} has no column {missing[0]}{meant(missing[0], columns)}")
         several = ("answers",) if "answer" in texts else ()
+        history = ("history",) if "question" in texts else ()
         our_names = OURS + OURS_OF_CAPTIONS if "caption" in texts else OURS
-        for name in ("image", *texts, *several):  # "Question " is our question
+        if not data.history:  # beside ours, where no question gets it
+            our_names, history = our_names + history, ()
+        for name in ("image", *texts, *several, *history):  # "Question " is our question
             if name not in renames.values() and (theirs := column_called(name, columns)) in columns:
                 renames.setdefault(theirs, name)
         self.renames = {theirs: ours for theirs, ours in renames.items() if theirs != ours}

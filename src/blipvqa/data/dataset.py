@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.checking import read_splits
+from blipvqa.data.history import TURN_END, history_of
 from blipvqa.data.images import ImageError, ImageStore, open_picture
 from blipvqa.data.medical_files import PictureFile, View, picture_id, picture_of
 from blipvqa.data.one_colour import one_colour_notes
@@ -76,7 +77,11 @@ class VQADataset(Dataset):
         return [
             text
             for row in self.rows
-            for text in (*(row[column] for column in self.text_columns), *(row.get("answers") or ()))
+            for text in (
+                *(row[column] for column in self.text_columns),
+                *(row.get("answers") or ()),
+                *(f"{turn['question']} {turn['answer']}{TURN_END}" for turn in history_of(row)),
+            )
         ]
 
     def with_drawn_answers(self, seed: int, epoch: int) -> VQADataset:

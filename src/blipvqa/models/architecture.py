@@ -88,6 +88,7 @@ TOP = {
     "logit_scale_init_value": number(-1000, 1000),
     "contrast_temperature": number(1e-6, 1000),  # retrieval's, learnt (models/retriever.py)
     "picture_places": whole(0, 1024),  # of rows with several pictures (models/several_pictures.py)
+    "history_tokens": whole(3, 512),  # of a model that is asked with the conversation so far (vqa/turns.py)
     "label_smoothing": number(0, 0.99),
     "initializer_factor": number(0, 1000),
     "initializer_range": number(0, 1000),

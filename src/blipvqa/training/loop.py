@@ -97,6 +97,7 @@ class FineTuning:
         self.model, self.processor = load_model(config.model.name, config, self.data.texts)
         refuse_int8(self.model)
         ready_to_train(self.model, config, run.folder)
+        task.tell_model(self.model, config, splits)
         self.collator = task.collator(self.processor, config)
         self.optimizer = make_optimizer(self.model, config.train)
         self.progress = Progress(micro_batch_size=config.train.micro_batch_size)

@@ -63,6 +63,10 @@ class Views:
     said: Callable[[Mapping], str]  # (prediction): what the model made of it
 
 
+def nothing_told(_model: nn.Module, _config: Config, _splits: Mapping) -> None:
+    """For a task whose exports say nothing of the rows that they were trained on."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One task, as the loop sees it."""
@@ -85,6 +89,8 @@ class Task:
     views: Callable[[], Views]  # how it is looked at; a call, so that no figure is loaded before one is drawn
     comparing: Comparing  # what two runs are compared by; tasks that share it can be compared with each other
     notebooks: tuple[str, ...]  # what `make run` executes, in order
+    tell_model: Callable[[nn.Module, Config, Mapping], None] = nothing_told
+    # (model, config, splits): before training, what config.json of the export says of the rows
     headline: tuple[str, ...] = ()  # names of `measures` that the board of all runs shows; empty: the first four
 
 

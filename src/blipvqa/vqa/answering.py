@@ -18,6 +18,7 @@ from blipvqa.config.knobs import APPLIED_AFTER, Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.batches import whole_image_batches
 from blipvqa.data.dataset import Splits, VQADataset
+from blipvqa.data.history import history_of
 from blipvqa.data.images import DECODER
 from blipvqa.data.sheets import sheet_rows
 from blipvqa.data.split_names import SourceError
@@ -31,6 +32,7 @@ from blipvqa.runs.files import append_lines, make_folder, read_lines, write_line
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run
 from blipvqa.training.trained import check_weights, trained_run
+from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.calibration import read_calibration
 from blipvqa.vqa.confidence import abstain
 from blipvqa.vqa.conformal import sets_for, without_candidates
@@ -38,6 +40,7 @@ from blipvqa.vqa.foreign import unlike_rows
 from blipvqa.vqa.own_questions import left_out_note, own_questions
 from blipvqa.vqa.predictions import answer_batches, candidate_texts, load_candidates
 from blipvqa.vqa.selective import threshold_in_force
+from blipvqa.vqa.turns import refuse_history
 
 OUTPUTS = (".csv", ".xlsx", ".jsonl")
 COLUMNS = ("image", "question", "answer", "confidence", "withheld")
@@ -138,11 +141,22 @@ def _answered(
     model = None
     if batches:
         model, processor = load_model(str(run.model_folder), config)
+        _check_history(model, processor, dataset, config)
         candidates = load_candidates(config, splits, processor)
         for rows, of_batch in answer_batches(model, processor, dataset, config, candidates, batches, progress):
             append_lines(partial, [{"rows": rows, "answers": of_batch}])
             answers |= dict(zip(rows, of_batch, strict=True))
     return [answers[i] for i in range(len(dataset))], model
+
+
+def _check_history(model: BlipForVQA, processor, dataset: VQADataset, config: Config) -> None:
+    """Raises InputError for conversations before questions to a model that was trained without; says what of them
+    has no room."""
+    if any(history_of(row) for row in dataset.rows):
+        refuse_history(model)
+        cut = collator_for(processor, config).count_cut(dataset.rows)["history"]
+        if cut:
+            print(f"{cut:,} of {len(dataset):,} questions are answered without their oldest turns: there is no room")
 
 
 def _splits(config: Config) -> Splits:
@@ -156,7 +170,7 @@ def _splits(config: Config) -> Splits:
 def _fingerprint(config: Config, run: Run, dataset: VQADataset, candidates: list[str] | None) -> dict:
     """What the answers depend on, by content; what withholds them may change, as it is applied at the end."""
     generate = {k: v for k, v in config.generate.model_dump(mode="json").items() if k not in APPLIED_AFTER}
-    rows = [(row["image_id"], row["question"]) for row in dataset.rows]
+    rows = [(row["image_id"], row["question"], *filter(None, [history_of(row)])) for row in dataset.rows]
     return {
         "model": weights_digest(run.model_folder),
         "generate settings": generate,

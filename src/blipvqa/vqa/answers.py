@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from blipvqa.errors import InputError
 from blipvqa.text import normalize, says_something
+from blipvqa.vqa.turns import conversation
 
 
 class Prediction(TypedDict, total=False):
@@ -48,9 +49,14 @@ def check_predictions(predictions: Sequence[Prediction]) -> None:
         )
 
 
+def asked(row: Mapping) -> str:
+    """The normalized question behind its conversation: what it asks for, given a picture."""
+    return normalize(" ".join(filter(None, (conversation(row), row["question"]))))
+
+
 def same_question(prediction: Prediction) -> tuple[object, str]:
-    """The image and the normalized question: two rows equal in both are one input to the model."""
-    return prediction["image_id"], normalize(prediction["question"])
+    """The image and what is asked of it: two rows equal in both are one input to the model."""
+    return prediction["image_id"], asked(prediction)
 
 
 def spelled_answers(row: Mapping) -> dict[str, str]:

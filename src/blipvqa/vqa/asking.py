@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from blipvqa.config.knobs import GenerateConfig
+from blipvqa.data.history import Turn, turns_of
 from blipvqa.data.images import open_picture, resize_image
 from blipvqa.data.one_colour import SHOWS_NOTHING, shows_nothing
 from blipvqa.data.several_pictures import sheet
@@ -35,6 +36,7 @@ from blipvqa.vqa.foreign import Gate, foreign_note, stored_gate
 from blipvqa.vqa.pictures import answer_card
 from blipvqa.vqa.predictions import Answerer, Candidates
 from blipvqa.vqa.selective import threshold_in_force
+from blipvqa.vqa.turns import history_tokens, refuse_history
 
 
 class Alike(Protocol):
@@ -58,6 +60,7 @@ class Answer:
     unlike: float | None = None  # how unlike train the picture is, above 1 is foreign; None where that was not measured
     alike: Sequence[Alike] = ()  # the training pictures that look most alike, the most alike first
     images: Sequence[Image.Image] = ()  # the single pictures, where several were asked about together
+    turns_left_out: int = 0  # of the conversation, the oldest ones, for which there was no room
 
     def __str__(self) -> str:
         return self.answer if self.confidence is None else f"{self.answer} ({self.confidence:.0%})"
@@ -69,6 +72,8 @@ class Answer:
     def notes(self) -> list[str]:
         """What a person should see beside the answer: a warning of a foreign picture, and the answer set."""
         said = [] if self.answer_set is None else [f"90 % set: {'; '.join(self.answer_set)}"]
+        if self.turns_left_out:
+            said.append(f"answered without the oldest {self.turns_left_out} turns, for which there was no room")
         shown = self.images or (self.image,)
         empty = SHOWS_NOTHING if any(shows_nothing(np.asarray(one).transpose(2, 0, 1)) for one in shown) else None
         return [note for note in (empty, foreign_note(self.unlike), *said) if note]
@@ -92,6 +97,7 @@ def ask(
     gate: Gate | Literal["stored"] | None = "stored",
     alike: Callable[[Image.Image], Sequence[Alike]] | None = None,
     together: bool = False,
+    history: Sequence[Answer | Mapping | Sequence[str]] | None = None,
 ) -> Answer | list[Answer]:
     """Answer a question about one's own picture: a file (from the project's root), its bytes, an array or a Pillow
     picture, see `images.open_picture`. Of a list of pictures, of questions or of both it gives a list of answers, every
@@ -106,9 +112,13 @@ def ask(
     the one that `evaluate` stored, which `stored_gate` reads once for many questions. `alike` finds the training
     pictures that look like a picture, to be shown with their answers: `partial(search, make_index(run, train), k=4)`,
     of a run of task: retrieval.
+    `history` is the conversation before the question (before each, of several), the oldest turn first: question and
+    answer of each, as a pair, {"question", "answer"} or what `ask` returned. Turns that do not fit are left out, the
+    oldest first; `turns_left_out` counts them.
 
     Raises ImageError for a file that is no picture, FileNotFoundError, and InputError for an empty question; in a list
-    for the first such, before anything is answered.
+    for the first such, before anything is answered. InputError, too, for a history that is none, and of a model that
+    was trained without conversations: it would take the words of all turns for one question.
     """
     several = isinstance(image, list | tuple), isinstance(question, list | tuple)
     questions = list(question) if several[1] else [question]
@@ -119,6 +129,7 @@ def ask(
     _check_together(together, several[0], len(listed))
     pictures = [open_picture(one) for one in listed]
     check_task(model, BlipForVQA, "ask")
+    turns = _turns(model, history)
     settings = settings or GenerateConfig()
     if calibration == "stored":
         calibration = stored_calibration(model)
@@ -128,10 +139,11 @@ def ask(
     if gate is not None and pictures and questions:
         unlike = gate.unlike(picture_features(model, pixels)).tolist()
     if together:
-        items = _items([list(range(len(pictures)))], pixels, questions)
-        unlike, images, pictures = [max(unlike) if None not in unlike else None], pictures, [sheet(pictures)]
+        rows, images = [list(range(len(pictures)))], pictures
+        unlike, pictures = [max(unlike) if None not in unlike else None], [sheet(pictures)]
     else:
-        items, images = _items([[i] for i in range(len(pictures))], pixels, questions), ()
+        rows, images = [[i] for i in range(len(pictures))], ()
+    items = _items(rows, pixels, questions, turns)
     like = [alike(picture) if alike else () for picture in (images[:1] if together else pictures)]
     answers = []
     for start in range(0, len(items), settings.batch_size):
@@ -139,7 +151,8 @@ def ask(
         answered = _answered(model, processor, part, settings, calibration)
         for item, (prediction, answer_set) in zip(part, answered, strict=True):
             said, of = (prediction["prediction"], prediction["confidence"]), item["picture"]
-            answers.append(Answer(*said, item["question"], pictures[of], answer_set, unlike[of], like[of], images))
+            found = answer_set, unlike[of], like[of], images, prediction["turns_left_out"]
+            answers.append(Answer(*said, item["question"], pictures[of], *found))
     return answers if several[1] or (several[0] and not together) else answers[0]
 
 
@@ -149,13 +162,30 @@ def _check_together(together: bool, several: bool, count: int) -> None:
         raise InputError(f"together=True asks about a list of 1 to {MOST_PICTURES} pictures, found {found}")
 
 
-def _items(rows: Sequence[Sequence[int]], pixels: Sequence[Tensor], questions: Sequence[str]) -> list[dict]:
-    """A row for each question about each of `rows`, the numbers of the pictures that it shows."""
+def _turns(model: BlipForVQA, history: Sequence | None) -> list[Turn]:
+    """A conversation in our form. Raises InputError where it is none, or the model was trained without."""
+    if not history:
+        return []
+    if isinstance(history, list | tuple):
+        history = [(turn.question, turn.answer) if isinstance(turn, Answer) else turn for turn in history]
+    try:
+        turns = turns_of(history)
+    except ValueError as error:
+        raise InputError(f"history: {error}") from None
+    refuse_history(model)
+    return turns
+
+
+def _items(
+    rows: Sequence[Sequence[int]], pixels: Sequence[Tensor], questions: Sequence[str], turns: list[Turn]
+) -> list[dict]:
+    """A row for each question, after `turns`, about each of `rows`, the numbers of the pictures that it shows."""
     return [
         {
             "image_ids": list(map(str, numbers)),
             "picture": place,
             "question": question,
+            "history": turns,
             "answer": "",
             "pixels": [pixels[i] for i in numbers] if len(numbers) > 1 else pixels[numbers[0]],
         }
@@ -169,10 +199,13 @@ def _answered(
 ) -> list[tuple[dict, list[str] | None]]:
     """The prediction of each of a batch's items, and its answer set where there is one."""
     positions = model.config.text_config.max_position_embeddings
-    batch = VQACollator(processor, max_question_tokens=min(positions, 512))(items)
+    limits = {"max_question_tokens": min(positions, 512), "history_tokens": history_tokens(model)}
+    collate = VQACollator(processor, **limits)
+    batch, left_out = collate(items), collate.with_history(items)[1]
     ranked, sets = _ranked(model, processor, batch)
     answered = ranked if ranked and settings.method == "rank" else Answerer(model.eval(), processor, settings)(batch)
     predictions = abstain(answered, threshold_in_force(settings, calibration), calibration)
+    predictions = [row | {"turns_left_out": n} for row, n in zip(predictions, left_out, strict=True)]
     if not ranked:
         return [(prediction, None) for prediction in predictions]
     chosen = [row.get("answer_set") for row in without_candidates(ranked, sets)]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.batches import distinct_images
+from blipvqa.data.history import history_of
 from blipvqa.models.tokenizer import ANSWER_START, QUESTION_START, encode
+from blipvqa.vqa.turns import with_history
 
 REMOVED_FROM_QUESTIONS = re.compile(r"[.!\"()*#:;~]")  # as the authors do: salesforce/BLIP data/utils.py
 
@@ -26,13 +29,24 @@ class VQACollator:
     `processor` is `load_model`'s; its tokenizer starts every text with [ENC] (docs/facts.md 1.3, 1.9).
     """
 
-    def __init__(self, processor, max_question_tokens: int = 35, max_answer_tokens: int = 40, weigh: bool = False):
-        """`weigh`: each of a question's several answers stands in the batch, with its share as weight."""
+    def __init__(
+        self,
+        processor,
+        max_question_tokens: int = 35,
+        max_answer_tokens: int = 40,
+        weigh: bool = False,
+        history_tokens: int | None = None,
+    ):
+        """`weigh`: each of a question's several answers stands in the batch, with its share as weight.
+
+        `history_tokens` is how many a question with its turns takes at most, by default as many as one without.
+        """
         self.tokenizer, self.weigh = processor.tokenizer, weigh
         self.limits = {"question": max_question_tokens, "answer": max_answer_tokens}
+        self.history_tokens = history_tokens or max_question_tokens
 
     def __call__(self, items: list[dict]) -> dict[str, Tensor]:
-        questions = self.tokenize([prepare_question(item["question"]) for item in items], "question")
+        questions = self.tokenize(self.with_history(items)[0], "question")
         batch = {"input_ids": questions["input_ids"], "attention_mask": questions["attention_mask"]}
         batch |= distinct_images(items)
         if self.weigh and any(item.get("answers") for item in items):
@@ -51,19 +65,29 @@ class VQACollator:
         start = ANSWER_START if kind == "answer" else QUESTION_START
         return encode(self.tokenizer, texts, start, self.limits[kind])
 
+    def with_history(self, items: Sequence[Mapping]) -> tuple[list[str], list[int]]:
+        """What is read as each item's question, its turns included; and how many turns are left out (`turns`)."""
+        return with_history(items, prepare_question, self._lengths, self.history_tokens)
+
+    def _lengths(self, texts: list[str]) -> list[int]:
+        return [len(ids) for ids in self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
+
     def count_cut(self, rows: list[dict]) -> dict[str, int]:
-        """How many questions and answers exceed the token limits and are cut."""
+        """How many questions and answers exceed the token limits and are cut; and where there are conversations, of how
+        many questions the oldest turns are left out (`history`)."""
         texts = {
             "question": [prepare_question(row["question"]) for row in rows],
             "answer": [text for row in rows for text in dict.fromkeys((row["answer"], *(row.get("answers") or ())))],
         }
-        return {
+        cut = {
             kind: sum(
                 len(ids) > self.limits[kind]
                 for ids in self.tokenizer(texts[kind], truncation=False, verbose=False)["input_ids"]
             )
             for kind in texts
         }
+        asked_with = [row for row in rows if history_of(row)]
+        return cut | ({"history": sum(n > 0 for n in self.with_history(asked_with)[1])} if asked_with else {})
 
 
 def weighed_answers(items: list[dict]) -> tuple[list[str], list[int], list[float]]:

@@ -18,7 +18,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.models.towers import IMAGE_MEAN
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import normalize
-from blipvqa.vqa.answers import reference_answers, same_question
+from blipvqa.vqa.answers import asked, reference_answers, same_question
 
 GREY = tuple(round(255 * mean) for mean in IMAGE_MEAN)  # what the model sees as zeros
 
@@ -42,7 +42,7 @@ def partners(rows: Sequence[Mapping], seed: int) -> list[int]:
     references = reference_answers(rows)
     clear = [i for i, row in enumerate(rows) if len(references[same_question(row)]) == 1]
     answers_to: dict[str, dict[str, list[int]]] = {}
-    for question, places in rows_by(normalize(rows[i]["question"]) for i in clear).items():
+    for question, places in rows_by(asked(rows[i]) for i in clear).items():
         of_question = [clear[k] for k in places]
         by_answer = rows_by(normalize(rows[i]["answer"]) for i in of_question)
         answers_to[question] = {answer: [of_question[k] for k in by_answer[answer]] for answer in sorted(by_answer)}
@@ -53,7 +53,7 @@ def partners(rows: Sequence[Mapping], seed: int) -> list[int]:
     chosen = []
     for row in rows:
         own = references[same_question(row)]
-        by_answer = answers_to.get(normalize(row["question"]), {})
+        by_answer = answers_to.get(asked(row), {})
         others = [same for answer, same in by_answer.items() if answer not in own]
         draw = random.Random(f"{seed}/exchange/{row['id']}")
         chosen.append(_drawn_from(others, draw) if others else rows_of[following[row["image_id"]]][0])
@@ -84,7 +84,7 @@ def as_exchanged(rows: Sequence[Mapping], predictions: Sequence[Mapping], seed: 
     marked = []
     for row, prediction, partner in zip(rows, predictions, partners(rows, seed), strict=True):
         other = rows[partner]
-        same = normalize(other["question"]) == normalize(row["question"])
+        same = asked(other) == asked(row)
         shown = {"shown_image_id": other["image_id"], "shown_answer": other["answer"] if same else None}
         marked.append({**prediction, "image_id": row["image_id"], **shown})
     return marked

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from blipvqa.data.dataset import VQADataset
+from blipvqa.data.history import history_of
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import read_json, write_json
 from blipvqa.runs.run import Run
@@ -68,7 +69,7 @@ def explain_predictions(
     for row in (predictions[i] for i in indices if i < len(predictions)):
         row_id, question, answer = _explained(row)
         (item,) = dataset.__getitems__([dataset.index(row_id)])
-        patches = explain(model, processor, item["pixels"], question, answer).map
+        patches = explain(model, processor, item["pixels"], question, answer, history=history_of(row)).map
         explanations.append(StoredExplanation(row_id, question, answer, patches))
     return explanations
 

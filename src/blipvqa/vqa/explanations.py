@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from blipvqa.data.dataset import VQADataset
+from blipvqa.data.history import Turn, history_of
 from blipvqa.errors import InputError
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, estimate_mean
@@ -28,6 +29,7 @@ from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import normalize
 from blipvqa.vqa.answers import question_type
 from blipvqa.vqa.batches import VQACollator
+from blipvqa.vqa.turns import history_tokens
 
 METHODS = ("gradient", "rollout")
 INITIAL_SPREAD = 0.02  # of the weights that BERT, and so BLIP's decoder, starts from
@@ -51,8 +53,10 @@ def explain(
     question: str,
     answer: str | None = None,
     method: str = "gradient",
+    history: list[Turn] | None = None,
 ) -> Explanation:
-    """What of the picture, uint8 `[3,S,S]`, or of several, speaks for `answer` (None: what the model says).
+    """What of the picture, uint8 `[3,S,S]`, or of several, speaks for `answer` (None: what the model says), after a
+    conversation.
 
     Raises InputError for a method that there is not.
     """
@@ -60,14 +64,15 @@ def explain(
         raise InputError(f"method: '{method}' is none of {', '.join(METHODS)}")
     pictures = list(pixels) if isinstance(pixels, list | tuple) else [pixels]
     item = {"image_ids": list(map(str, range(len(pictures)))), "question": question, "answer": answer or ""}
-    item["pixels"] = pictures if len(pictures) > 1 else pixels
-    batch = {key: value.to(model.device) for key, value in VQACollator(processor)([item]).items()}
+    item |= {"pixels": pictures if len(pictures) > 1 else pixels, "history": history}
+    collate = VQACollator(processor, max_question_tokens=max(35, history_tokens(model) or 0))
+    batch = {key: value.to(model.device) for key, value in collate([item]).items()}
     question_batch = {key: batch[key] for key in ("input_ids", "attention_mask", "pixel_values", "image_index")}
     model.eval()
     if answer is None:
         ids = model.generate_answers(**question_batch, max_new_tokens=40)
         answer = processor.batch_decode(ids, skip_special_tokens=True)[0].strip()
-        batch = VQACollator(processor)([item | {"answer": answer}])
+        batch = collate([item | {"answer": answer}])
     attention: list[Tensor] = []  # of each vision layer [P,H,N,N], then of each text layer to the pictures [1,H,L,P·N]
     with torch.enable_grad():
         questions = model.encode(**question_batch, maps=attention)
@@ -143,14 +148,19 @@ def pointing_game(
     untrained = with_random_decoder(model) if len(rows) else model
     of_picture = rows_by(row["image_id"] for row in dataset.rows)
     own, asked, others, random_ones = [], [], [], []
+
+    def peak_of(explained: BlipForVQA, pixels: Tensor, row: Mapping) -> tuple[float, float]:
+        about = row["question"], row["answer"]
+        return peak(explain(explained, processor, pixels, *about, method, history_of(row)).map)
+
     for place, i in enumerate(rows):
         row, pixels = dataset.rows[i], dataset.pixels(i)
-        own.append(peak(explain(model, processor, pixels, row["question"], row["answer"], method).map))
-        random_ones.append(peak(explain(untrained, processor, pixels, row["question"], row["answer"], method).map))
+        own.append(peak_of(model, pixels, row))
+        random_ones.append(peak_of(untrained, pixels, row))
         other = _another_question(row, [dataset.rows[j] for j in of_picture[row["image_id"]]])
         if other is not None:
             asked.append(place)
-            others.append(peak(explain(model, processor, pixels, other["question"], other["answer"], method).map))
+            others.append(peak_of(model, pixels, other))
     boxes = [dataset.rows[i]["box"] for i in rows]
     partners = _of_another_picture([dataset.rows[i]["image_id"] for i in rows])
     hits = {

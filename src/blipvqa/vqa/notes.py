@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.data.duplicates import duplicate_notes, near_duplicates
 from blipvqa.text import normalize, words
-from blipvqa.vqa.answers import YES_NO
+from blipvqa.vqa.answers import YES_NO, same_question
 
 SIDES = frozenset({"left", "right"})
 
@@ -57,7 +57,7 @@ def contradiction_notes(data: VQADataset) -> list[str]:
     answers: dict[tuple[str, str], dict[str, str]] = {}
     for row in data.rows:
         if not row.get("answers"):
-            same = answers.setdefault((row["image_id"], normalize(row["question"])), {})
+            same = answers.setdefault(same_question(row), {})
             same.setdefault(normalize(row["answer"]), row["id"])
     contradicted = [list(rows.values()) for rows in answers.values() if len(rows) > 1]
     if not contradicted:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import normalize, words
 from blipvqa.vqa.answers import is_yes_no, question_type
+from blipvqa.vqa.turns import conversation
 
 Pair = tuple[int, int]  # row numbers; of a pair with opposite answers the yes comes first
 
@@ -51,8 +52,11 @@ OPPOSITES = _opposite_words()
 def opposite_pairs(rows: Sequence[Mapping]) -> dict[str, list[Pair]]:
     """The pairs of each kind with opposite reference answers; a kind without any is an empty list."""
     closed = [i for i, row in enumerate(rows) if is_yes_no(row["answer"])]
-    by_picture = [[closed[k] for k in places] for places in rows_by(rows[i]["image_id"] for i in closed).values()]
-    by_question = [[closed[k] for k in places] for places in rows_by(_asked(rows[i]) for i in closed).values()]
+    before = {i: conversation(rows[i]) for i in closed}  # "is it round?" after another one is another question
+    pictures = rows_by((rows[i]["image_id"], before[i]) for i in closed)
+    questions = rows_by((_asked(rows[i]), before[i]) for i in closed)
+    by_picture = [[closed[k] for k in places] for places in pictures.values()]
+    by_question = [[closed[k] for k in places] for places in questions.values()]
     return {
         "near_identical": [pair for picture in by_picture for pair in _near_identical(rows, picture)],
         "present": [
@@ -114,7 +118,7 @@ def contradictions(rows: Sequence[Mapping]) -> list[tuple[int, int, bool]]:
     """
     pairs = []
     closed = [i for i, row in enumerate(rows) if is_yes_no(row["answer"])]
-    for places in rows_by(rows[i]["image_id"] for i in closed).values():
+    for places in rows_by((rows[i]["image_id"], conversation(rows[i])) for i in closed).values():
         asked = {_asked(rows[closed[k]]): closed[k] for k in reversed(places)}
         for question, i in asked.items():
             for other, exhaustive in _opposite_questions(question):
@@ -156,7 +160,7 @@ def asked_again(rows: Sequence[Mapping], answers: Sequence[str]) -> list[Pair]:
     word beside them that the open question lacks.
     """
     pairs = []
-    for places in rows_by(row["image_id"] for row in rows).values():
+    for places in rows_by((row["image_id"], conversation(row)) for row in rows).values():
         closed = [i for i in places if is_yes_no(rows[i]["answer"])]
         for i in places:
             answer = _content(answers[i])

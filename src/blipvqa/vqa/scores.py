@@ -17,6 +17,7 @@ from blipvqa.vqa.baselines import TITLES, blind_predictions
 from blipvqa.vqa.measures import MEASURES, counts, measure_names
 from blipvqa.vqa.slices import axes
 from blipvqa.vqa.titles import unit
+from blipvqa.vqa.turns import conversation
 
 FEW_IMAGES = 10  # a level on fewer images (or patients) is named in the warnings
 FEW_GROUPS = 30  # with fewer in all, every number is
@@ -82,13 +83,14 @@ def ceiling(rows: Iterable[Mapping], same_question: Callable[[str], str] = norma
 
     An answerer that knew all references could give each pair but one answer, at best the one that most rows accept:
     the ceiling is the sum of those counts over the number of questions; for yes/no and open questions
-    likewise over the answers of that kind. Two questions are the same if `same_question` makes them equal;
-    `normalize` merges what reaches the model as the same tokens ("what is present?" and "what is present ?").
+    likewise over the answers of that kind. Two questions are the same if they come after the same conversation and
+    `same_question` makes them equal; `normalize` merges what reaches the model as the same tokens ("what is present?"
+    and "what is present ?").
     Of `exact_match`, `yes_no_accuracy` and `open_exact_match`, without intervals.
     """
     pairs: dict[tuple, list[Mapping]] = defaultdict(list)
     for row in rows:
-        pairs[row["image_id"], same_question(row["question"])].append(row)
+        pairs[row["image_id"], conversation(row), same_question(row["question"])].append(row)
     kinds = {
         "exact_match": lambda answer: True,
         "yes_no_accuracy": is_yes_no,

@@ -11,6 +11,7 @@ from blipvqa.vqa.comparison import QUESTIONS
 from blipvqa.vqa.evaluation import evaluate
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.titles import SHOWN_FIRST
+from blipvqa.vqa.turns import tell_model
 from blipvqa.vqa.validation import Validation
 
 
@@ -49,5 +50,6 @@ VQA = Task(
     views=views,
     comparing=QUESTIONS,
     notebooks=("01_explore_data", "02_finetune", "03_evaluate", "04_inspect_predictions"),
+    tell_model=tell_model,
     headline=SHOWN_FIRST,
 )

@@ -1,0 +1,78 @@
+"""What is said before a question: its conversation as text, as much of it as the token limit has room for.
+
+Notable:
+- The form is `[q1] [a1]; [q2] [a2]; [question]`, each text prepared as a question is. That takes every semicolon out of
+  them, so one stands after an answer and nowhere else.
+- Whole turns are left out, the oldest first. The question is never cut to make room for them.
+- `config.json` of an export says as `history_tokens` that the model was trained with conversations, and how long a
+  question with its turns was at most. A model without it is not asked with a history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from blipvqa.config.knobs import Config
+from blipvqa.data.history import TURN_END, Turn, history_of
+from blipvqa.errors import InputError
+
+AROUND = 2  # tokens beside a question's own: [ENC] and [SEP]
+
+
+def turn_text(turn: Turn, prepare: Callable[[str], str] = str) -> str:
+    """A turn as it stands before a question."""
+    return f"{prepare(turn['question'])} {prepare(turn['answer'])}{TURN_END}"
+
+
+def conversation(row: Mapping) -> str:
+    """All turns before a row's question, as people read them; "" without any."""
+    return " ".join(map(turn_text, history_of(row)))
+
+
+def with_history(
+    items: Sequence[Mapping], prepare: Callable[[str], str], lengths: Callable[[list[str]], list[int]], limit: int
+) -> tuple[list[str], list[int]]:
+    """Each item's question, prepared, behind those of its turns that fit into `limit` tokens; and how many do not.
+
+    `lengths` counts the tokens of texts, without [ENC] and [SEP].
+    """
+    questions = [prepare(item["question"]) for item in items]
+    turns = [[turn_text(turn, prepare) for turn in history_of(item)] for item in items]
+    asked_with = [question for question, before in zip(questions, turns, strict=True) if before]
+    parts = list(dict.fromkeys([*asked_with, *(turn for before in turns for turn in before)]))
+    tokens = dict(zip(parts, lengths(parts), strict=True)) if parts else {}
+    texts, left_out = [], []
+    for question, before in zip(questions, turns, strict=True):
+        room = limit - AROUND - tokens[question] if before else 0
+        fitting: list[str] = []
+        for turn in reversed(before):
+            room -= tokens[turn]
+            if room < 0:
+                break
+            fitting.insert(0, turn)
+        texts.append(" ".join([*fitting, question]))
+        left_out.append(len(before) - len(fitting))
+    return texts, left_out
+
+
+def history_tokens(model) -> int | None:
+    """How many tokens a question took at most with its turns in training; None where no row had any."""
+    return getattr(model.config, "history_tokens", None)
+
+
+def refuse_history(model) -> None:
+    """Raises InputError where a model is asked with a conversation and was trained without."""
+    if history_tokens(model) is None:
+        raise InputError(
+            "history: this model was trained without conversations and would take all turns for one question: ask each "
+            "question by itself, or train a run whose rows have a column history"
+        )
+
+
+def tell_model(model, config: Config, splits: Mapping) -> None:
+    """Write into the model's config, and so into its export, whether it is trained with conversations."""
+    trained_with = any(history_of(row) for row in splits["train"].rows)
+    if trained_with:
+        model.config.history_tokens = config.data.max_question_tokens
+    elif history_tokens(model) is not None:  # of the weights that training began with
+        del model.config.history_tokens
