@@ -6,7 +6,8 @@ in a zip file), `layouts` (published sets, recognised), `medical_layouts` and `g
 the Hub's library), `arrow_tables` (columns, undecoded and bounded), `raw` (a split as its source has it), `columns`
 (what its columns are called here), `values` (cells as JSON can hold them), `image_files` (the files that rows name),
 `rows` (checked rows, a line for each fault), `looks` (their pictures, each looked at once), `several_pictures` (of one
-row), `texts` (what may be wrong with a text), `several_answers` (a list, or one cell of them), `groups` (which rows
+row), `texts` (what may be wrong with a text), `several_answers` (a list, or one cell of them),
+`history` (the conversation before a question), `groups` (which rows
 belong together), `splitting` (which of them are held out), `checking` (all of this, from a config),
 `images` (any picture to pixels, and the store of resized ones), `cache` (what of it may be removed),
 `picture_sources` (files, arrays and Pillow pictures as one thing), `depth` (more than 8 bits to 8), `deep_png` and
