@@ -16,6 +16,7 @@ CAUGHT_OR_PROGRAMMING = {
     "config/plain_yaml.py",
     "config/task_knobs.py",
     "data/deep_tiff.py",
+    "data/history.py",
     "data/image_files.py",
     "data/saved_sets.py",
     "data/several_answers.py",
