@@ -206,6 +206,23 @@ def pretend_device() -> Iterator[Pretended]:
         yield seen
 
 
+class _LateEvent:
+    """What was recorded on the device is there when it was asked for the second time."""
+
+    def __init__(self, device):
+        self.asked = 0
+
+    def record(self) -> None:
+        pass
+
+    def query(self) -> bool:
+        self.asked += 1
+        return self.asked > 1
+
+    def synchronize(self) -> None:
+        pass
+
+
 def _told_of_the_device() -> list[tuple]:
     """(place, name, what stands there meanwhile), where torch and we do not know such a device."""
     optimizer, autocast = sys.modules["torch.optim.optimizer"], torch.autocast
@@ -215,6 +232,7 @@ def _told_of_the_device() -> list[tuple]:
         (torch, "autocast", lambda kind, *a, **k: nullcontext() if kind == "meta" else autocast(kind, *a, **k)),
         (torch.__future__, "get_swap_module_params_on_conversion", lambda: True),  # an optimizer keeps its parameters
         (optimizer, "_get_fused_kernels_supported_devices", lambda: [*fused_on, "meta"]),
+        (torch, "Event", _LateEvent),
         (Accelerator, "device", property(lambda _: DEVICE)),
         *((room, "pick_device", lambda: DEVICE) for room in rooms if hasattr(room, "pick_device")),
     ]

@@ -13,7 +13,7 @@ import blipvqa.training.loop as training
 from blipvqa import Run, fine_tune, load_model
 from blipvqa.config.knobs import ConfigError
 from blipvqa.training.checkpoints import load_checkpoint
-from blipvqa.training.step import SKIPS_IN_A_ROW, Stepper, StepTaken
+from blipvqa.training.readings import SKIPS_IN_A_ROW, Readings, StepTaken
 from blipvqa.training.stopping import Stop
 
 
@@ -186,12 +186,9 @@ def test_a_metric_that_validation_cannot_count_is_refused_before_the_first_step(
 def test_a_loss_scale_that_mends_nothing_ends_the_run(tiny):
     """fp16's scaler leaves out what overflows; a run whose every step is left out must not call itself finished."""
     config = tiny(train__nonfinite="skip")
-    task = SimpleNamespace(losses=None)
-    accelerator = SimpleNamespace(scaler=object())
-    optimizer = SimpleNamespace(step=lambda: None)
-    stepper = Stepper(config, task, accelerator, None, None, optimizer)
+    readings = Readings(config.train, SimpleNamespace(scaler=object()))
     overflow = StepTaken(loss_sum=3.0, norm=float("inf"), stop=Stop.NO)
     for _ in range(SKIPS_IN_A_ROW - 1):
-        stepper._update(overflow, 1)
+        readings.judge(overflow)
     with pytest.raises(FloatingPointError, match="such steps in a row"):
-        stepper._update(overflow, 1)
+        readings.judge(overflow)

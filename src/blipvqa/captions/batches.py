@@ -9,6 +9,7 @@ from torch import Tensor
 from blipvqa.config.knobs import CaptionConfig, Config
 from blipvqa.data.batches import distinct_images
 from blipvqa.errors import InputError
+from blipvqa.models.packing import Layout, Written
 from blipvqa.models.tokenizer import ANSWER_START, encode, prepare_caption
 
 
@@ -38,7 +39,10 @@ class CaptionCollator:
         ids, mask = tokens["input_ids"], tokens["attention_mask"]  # [Q, L]
         labels = ids.masked_fill(mask == 0, -100)
         labels[:, : self.context] = -100
-        return {"input_ids": ids, "attention_mask": mask, **distinct_images(items), "labels": labels}
+        images = distinct_images(items)
+        written = Written.of(mask, images["image_index"], len(images["pixel_values"]), labels != -100)
+        batch = {"input_ids": ids, "attention_mask": mask, **images, "labels": labels}
+        return batch | {"layout": Layout(written=written)}
 
     def _texts(self, rows: list[dict]) -> list[str]:
         settings = self.settings

@@ -32,6 +32,7 @@ from blipvqa.models.captioner import BlipForCaptioning
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
 from blipvqa.models.folders import check_task
+from blipvqa.models.packing import Layout, Written, sent
 from blipvqa.numbers.grouping import rows_by
 
 Picture = str | Path | bytes | np.ndarray | Image.Image
@@ -78,12 +79,13 @@ class Describer:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, image_ids: Sequence[str]) -> list[dict]:
-        ids = self.write(images, image_ids)
+        ids = self.write(images, image_ids).cpu()
         real = ids != self.model.decoder_pad_token_id
         scored = real.clone()
         scored[:, : 1 + len(self.prompt)] = False
-        labels = ids.masked_fill(~scored, -100)
-        losses, _ = self.model.caption_losses(images, ids, real, labels, smoothing=0.0)
+        layout = Layout(written=Written.of(real, torch.arange(len(ids)), len(images), scored))
+        on_device, mask, layout = (sent(x, images.device) for x in (ids, real, layout))
+        losses, _ = self.model.caption_losses(images, on_device, mask, None, smoothing=0.0, layout=layout)
         texts = self.tokenizer.batch_decode(ids[:, 1 + len(self.prompt) :], skip_special_tokens=True)
         return [
             {

@@ -69,6 +69,7 @@ class Validation:
 
     def _batch(self, model: BlipForCaptioning, describer: Describer, rows: list[int], batch: dict) -> list[tuple]:
         """(image id, its caption, summed loss, scored tokens and number of its captions here); encoded once for all."""
+        place, tokens = batch["image_index"], (batch["labels"] != -100).sum(1)
         batch = {key: value.to(model.device, non_blocking=True) for key, value in batch.items()}
         images = model.picture_states(batch["pixel_values"])
         losses, _ = model.caption_losses(
@@ -78,13 +79,13 @@ class Validation:
             batch["labels"],
             batch["image_index"],
             smoothing=0.0,
+            layout=batch["layout"],
         )
-        tokens = (batch["labels"] != -100).sum(1)
         image_ids = list(dict.fromkeys(self.data.rows[i]["image_id"] for i in rows))
-        place = batch["image_index"]
+        captions, losses = describer(images, image_ids), losses.cpu()
         return [
             (image, caption, losses[place == k].sum().item(), int(tokens[place == k].sum()), int((place == k).sum()))
-            for k, (image, caption) in enumerate(zip(image_ids, describer(images, image_ids), strict=True))
+            for k, (image, caption) in enumerate(zip(image_ids, captions, strict=True))
         ]
 
     def _numbers(self, results: list[tuple]) -> tuple[dict, list[dict]]:

@@ -7,10 +7,11 @@
 - `pairs`: whether a statement is true of two pictures
 - `contrast`: those losses as functions, and what training keeps beside the weights
 - `processes`: values of all processes that train together
-- `decoding`: answers and captions written by greedy, beam and nucleus search, by the authors' rules
+- `decoding`: answers and captions written by greedy and beam search, by the authors' rules; `sampling`: drawn ones
 - `language`: the loss of a text
+- `packing`: texts without padding, laid out on the CPU; `looks`: values of a device, without a wait for them
 - `pictures`: pictures to states, kept where no training changes them
-- `several_pictures`: several of them in one row
+- `several_pictures`: several of them in one row; `questions`: encoded ones
 - `towers`: how BLIP's towers are wired, over tokens without padding
 - `attention`: one function for every attention
 - `tokenizer`: words to numbers, and with which token a text begins

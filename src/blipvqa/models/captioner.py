@@ -21,10 +21,12 @@ from transformers.models.blip.modeling_blip import BlipTextLMHeadModel, BlipVisi
 from transformers.utils import ModelOutput
 
 from blipvqa.models.cpu import speed_up
-from blipvqa.models.decoding import Rules, Writer, drawn_by, write
+from blipvqa.models.decoding import Rules, Writer, write
 from blipvqa.models.language import text_losses
+from blipvqa.models.packing import Layout, Packed, Written, sent
 from blipvqa.models.pictures import SeesPictures
-from blipvqa.models.towers import Grid, Memory, text_states
+from blipvqa.models.sampling import drawn_by
+from blipvqa.models.towers import Memory, text_states
 
 
 @dataclass
@@ -62,8 +64,11 @@ class BlipForCaptioning(SeesPictures, BlipForConditionalGeneration):
         attention_mask: Tensor | None = None,
         image_index: Tensor | None = None,
         labels: Tensor | None = None,
+        layout: Layout | None = None,
     ) -> CaptionOutput:
         """The loss of captions `input_ids`; `labels` are -100 on padding, [DEC] and the prompt (the shift is inside).
+
+        `layout` is what the collator knows of where tokens stand; without it the masks are read.
 
         Whatever token stands first, the decoder starts from [DEC]. Source: salesforce/BLIP models/blip.py.
         """
@@ -71,7 +76,7 @@ class BlipForCaptioning(SeesPictures, BlipForConditionalGeneration):
             raise ValueError("BlipForCaptioning.forward needs labels [Q,L]; to write captions call generate_captions")
         real = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         images = self.picture_states(pixel_values)
-        sums, logits = self.caption_losses(images, input_ids, real, labels, image_index)
+        sums, logits = self.caption_losses(images, input_ids, real, labels, image_index, layout=layout)
         return CaptionOutput(loss=sums.sum() / max(len(logits), 1), loss_per_caption=sums, logits=logits)
 
     def caption_losses(
@@ -79,21 +84,24 @@ class BlipForCaptioning(SeesPictures, BlipForConditionalGeneration):
         images: Tensor,
         ids: Tensor,
         real: Tensor,
-        labels: Tensor,
+        labels: Tensor | None,
         image_index: Tensor | None = None,
         smoothing: float | None = None,
+        layout: Layout | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Summed cross-entropy `[Q]` of each caption and the logits `[K,V]` behind it, from image states `[I,N,D]`.
 
-        `smoothing` None: the config's, as in training; 0 gives minus the log-probability.
+        `smoothing` None: the config's, as in training; 0 gives minus the log-probability. `labels` and `image_index`
+        are read where there is no `layout`.
         """
         smoothing = self.text_decoder.label_smoothing if smoothing is None else smoothing
-        index, count = self._index(image_index, images, len(ids)), len(images)
-
-        def memory(grid: Grid) -> Memory:
-            return Memory(images, queries=grid.regrouped(index, count))
-
-        return text_losses(self.text_decoder, self._started(ids, real), real, memory, smoothing, labels != -100)
+        if layout is None:
+            index = self._index(image_index, images, len(ids))
+            written = sent(Written.of(real, index, len(images), labels != -100), images.device)
+        else:
+            written = layout.written
+        memory = Memory(images, written.inputs.queries)
+        return text_losses(self.text_decoder, self._started(ids, real), written, memory, smoothing)
 
     def word_maps(self, images: Tensor, ids: Tensor, real: Tensor) -> list[Tensor]:
         """Where each token's prediction looked: of every layer `[Q,H,L,N]`, L as in `ids`, one caption an image.
@@ -101,10 +109,9 @@ class BlipForCaptioning(SeesPictures, BlipForConditionalGeneration):
         Row t is the look from which token t + 1 was written.
         """
         maps: list[Tensor] = []
-        grid = Grid.of_mask(real)
-        text_states(
-            self.text_decoder.bert, self._started(ids, real)[real], grid, Memory(images, grid), causal=True, maps=maps
-        )
+        read = sent(Packed.of(real), images.device)
+        tokens = read.tokens(self._started(ids, real))
+        text_states(self.text_decoder.bert, tokens, read.grid, Memory(images, read.grid), causal=True, maps=maps)
         return maps
 
     def _started(self, ids: Tensor, real: Tensor) -> Tensor:
@@ -116,7 +123,7 @@ class BlipForCaptioning(SeesPictures, BlipForConditionalGeneration):
             return image_index
         if len(images) != count:
             raise ValueError(f"{count} captions of {len(images)} images need image_index [Q]")
-        return torch.arange(count, device=images.device)
+        return torch.arange(count)
 
     # ------------------------------------------------------------------------------------------------- writing
 

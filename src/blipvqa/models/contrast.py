@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blipvqa.models.packing import sent
+
 EMPTY = -100  # the picture and the text of a place in the queue that nothing was written to
 LEAST_WEIGHT = 1e-30  # of a pair that may be drawn
 TEMPERATURES = (0.001, 0.5)  # the learnt temperature is kept between them, as the authors do
@@ -38,8 +40,11 @@ def belong_together(queries: Tensor, queries_of: Tensor, candidates_of: Tensor) 
     the query's own picture.
     """
     same_query = (queries[:, None] == queries_of).float()
-    distinct, number = candidates_of.unique(return_inverse=True)
-    shared = torch.zeros(len(queries), len(distinct), device=queries.device).index_add_(1, number, same_query)
+    in_order, order = candidates_of.sort(stable=True)
+    begins = torch.cat([in_order.new_ones(1), (in_order.diff() != 0).long()])
+    # as of `unique`, which a GPU would have to be waited for: how many there are follows from values
+    number = torch.empty_like(order).scatter_(0, order, begins.cumsum(0) - 1)
+    shared = torch.zeros(len(queries), len(number), device=queries.device).index_add_(1, number, same_query)
     return shared[:, number] > 0
 
 
@@ -83,7 +88,7 @@ def exponential_noise(shape: tuple[int, ...], seed: int | None, device: torch.de
     if seed is None:
         return None
     noise = torch.empty(shape).exponential_(generator=torch.Generator().manual_seed(seed))
-    return noise.clamp_min_(torch.finfo(noise.dtype).tiny).to(device)
+    return sent(noise.clamp_min_(torch.finfo(noise.dtype).tiny), device)
 
 
 def draw_both_ways(

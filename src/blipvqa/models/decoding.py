@@ -12,7 +12,7 @@ Notable:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -20,10 +20,12 @@ from torch import Tensor
 from transformers.models.blip.modeling_blip import BlipTextLMHeadModel
 
 from blipvqa.models.attention import attend
+from blipvqa.models.looks import Looks
+from blipvqa.models.packing import sent
 from blipvqa.models.towers import embed_tokens
 
-# (scores [R,V]: logits under the rules, memories [R]: whose they are) -> tokens [R]
-Choice = Callable[[Tensor, Tensor], Tensor]
+# (scores [R,V]: logits under the rules, the R memories whose they are) -> tokens [R]
+Choice = Callable[[Tensor, list[int]], Tensor]
 COMPACTED_FROM = 0.25  # share of finished texts from which on the open ones are copied together: copying costs too
 
 
@@ -128,76 +130,51 @@ def _taken(stored: Tensor, rows: Tensor, length: int) -> Tensor:
 def write(writer: Writer, start: Tensor, rules: Rules, beams: int = 1, choose: Choice | None = None) -> Tensor:
     """One text for each memory, `[M,L]` padded, which begins with `start [P]`: by `choose` where it is given, else the
     likeliest of `beams`."""
-    if choose is None and beams > 1:
-        texts = beam_search(writer, start, beams, rules)
-    else:
-        texts = write_one_by_one(writer, start, rules, choose or likeliest)
+    if choose is not None or beams == 1:
+        return write_one_by_one(writer, start, rules, choose or likeliest)
+    texts = beam_search(writer, start, beams, rules)
     ids = torch.full((len(texts), max(map(len, texts))), rules.pad)
     for row, text in zip(ids, texts, strict=True):
         row[: len(text)] = torch.tensor(text)
-    return ids.to(start.device)
+    return sent(ids, start.device)
 
 
 # ------------------------------------------------------------------------------------------- one text a memory
 
 
-def write_one_by_one(writer: Writer, start: Tensor, rules: Rules, choose: Choice) -> list[list[int]]:
-    """One text for each memory, which begins with `start [P]`: token after token as `choose` says."""
-    texts: list[list[int]] = [[] for _ in range(writer.memories)]
-    memories = torch.arange(writer.memories, device=start.device)
-    ids = start.repeat(len(memories), 1)
-    tokens, is_open = ids, torch.ones_like(memories, dtype=torch.bool)
-    while len(memories):
+def write_one_by_one(writer: Writer, start: Tensor, rules: Rules, choose: Choice) -> Tensor:
+    """One text for each memory, `[M,L]` padded, which begins with `start [P]`: token after token as `choose` says.
+
+    Which texts are open is decided on the device, and looked at when it is there: so a GPU goes on meanwhile.
+    """
+    count = writer.memories
+    texts = torch.full((count, max(rules.max_length, 1 + len(start))), rules.pad, device=start.device)
+    texts[:, : len(start)] = start
+    memories, rows = list(range(count)), torch.arange(count, device=start.device)
+    ids = start.repeat(count, 1)
+    tokens, is_open, looks = ids, torch.ones_like(rows, dtype=torch.bool), Looks(start.device)
+    while True:
         token = choose(rules.apply(writer.logits(tokens), ids), memories)
+        texts[rows, ids.shape[1]] = token.where(is_open, rules.pad)
         tokens = token[:, None]
         ids = torch.cat([ids, tokens], dim=1)
-        ends = is_open & ((token == rules.end) | (ids.shape[1] >= rules.max_length))
-        for memory, text in zip(memories[ends].tolist(), ids[ends].tolist(), strict=True):
-            texts[memory] = text
-        is_open = is_open & ~ends
-        share = 1 - is_open.float().mean().item()
-        if share == 1:
-            break
-        if share >= COMPACTED_FROM:
-            (rows,) = is_open.nonzero(as_tuple=True)
-            writer.leave(rows)
-            writer.follow(rows)
-            memories, ids, tokens, is_open = memories[rows], ids[rows], tokens[rows], is_open[rows]
-    return texts
+        is_open = is_open & (token != rules.end)
+        looks.send(is_open)
+        seen = looks.newest()
+        if ids.shape[1] >= rules.max_length or (seen is not None and not seen.any()):
+            return texts[:, : ids.shape[1]]
+        if seen is not None and 1 - seen.float().mean().item() >= COMPACTED_FROM:
+            (places,) = seen.nonzero(as_tuple=True)
+            memories, places = [memories[place] for place in places.tolist()], sent(places, start.device)
+            writer.leave(places)
+            writer.follow(places)
+            rows, ids, tokens, is_open = rows[places], ids[places], tokens[places], is_open[places]
+            looks = Looks(start.device)  # what is under way tells of other rows
 
 
-def likeliest(scores: Tensor, _memories: Tensor) -> Tensor:
+def likeliest(scores: Tensor, _memories: list[int]) -> Tensor:
     """The token of the highest score, as `write_one_by_one` asks for it: greedy search."""
     return scores.argmax(1)
-
-
-def nucleus(scores: Tensor, top_k: int | None, top_p: float) -> Tensor:
-    """Probabilities `[R,V]` that a token is drawn with: of the `top_k` likeliest, those that make up `top_p`.
-
-    The authors' call leaves transformers' default of 50 for `top_k` in place; None takes `top_p` of all tokens
-    (docs/facts.md 7.7).
-    """
-    if top_k is not None and top_k < scores.shape[1]:
-        scores = scores.masked_fill(scores < scores.topk(top_k, dim=1).values[:, -1:], float("-inf"))
-    probabilities, order = scores.softmax(1).sort(dim=1, descending=True, stable=True)
-    before = probabilities.cumsum(1) - probabilities
-    probabilities = probabilities.masked_fill(before > top_p, 0.0)
-    probabilities = probabilities / probabilities.sum(1, keepdim=True)
-    return torch.zeros_like(probabilities).scatter(1, order, probabilities)
-
-
-def drawn_by(seeds: Sequence[int], top_k: int | None, top_p: float) -> Choice:
-    """A draw from the nucleus; each memory has a seed of its own."""
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-
-    def choose(scores: Tensor, memories: Tensor) -> Tensor:
-        numbers = torch.stack([torch.rand((), generator=generators[i]) for i in memories.tolist()]).to(scores.device)
-        probabilities, order = nucleus(scores, top_k, top_p).sort(dim=1, descending=True, stable=True)
-        place = (probabilities.cumsum(1) < numbers[:, None]).sum(1, keepdim=True)
-        last = (probabilities > 0).sum(1, keepdim=True) - 1  # sums of rounded numbers may stay below 1
-        return order.gather(1, place.minimum(last)).squeeze(1)
-
-    return choose
 
 
 # ------------------------------------------------------------------------------------------------- beam search
@@ -230,30 +207,29 @@ def beam_search(writer: Writer, start: Tensor, beams: int, rules: Rules) -> list
     """The best of `beams` texts for each memory, which begins with `start [P]`; [SEP] at its end where it fits."""
     finished = [Finished(beams, rules) for _ in range(writer.memories)]
     memories = list(range(writer.memories))
-    ids = start.repeat(len(memories), 1)  # [R, L]: one text a memory at first, then `beams`
-    sums = torch.zeros(len(memories), 1, device=start.device)  # [memories, texts of each]
-    tokens = ids
+    device, ids = start.device, start.cpu().repeat(len(memories), 1)  # [R, L]: one text a memory at first, then `beams`
+    sums, tokens = torch.zeros(len(memories), 1), ids  # sums [memories, texts of each]
     while True:
-        scores = rules.apply(writer.logits(tokens).log_softmax(1), ids) + sums.view(-1, 1)
-        vocabulary, texts_each = scores.shape[1], sums.shape[1]
-        best, place = scores.view(len(memories), -1).topk(2 * beams, dim=1)
-        offset = texts_each * torch.arange(len(memories), device=place.device)[:, None]
+        on_device, before = sent(ids, device), sent(sums, device)
+        scores = rules.apply(writer.logits(on_device[:, -tokens.shape[1] :]).log_softmax(1), on_device)
+        best, place = (scores + before.view(-1, 1)).view(len(memories), -1).topk(2 * beams, dim=1)
+        both = torch.stack([best.view(torch.int32), place.int()]).cpu()  # the one wait of a token
+        best, place, vocabulary = both[0].view(torch.float32), both[1].long(), scores.shape[1]
+        offset = sums.shape[1] * torch.arange(len(memories))[:, None]
         step = _Step(best.tolist(), (place // vocabulary + offset).tolist(), (place % vocabulary).tolist())
         rows, next_tokens, next_sums = step.taken([finished[i] for i in memories], ids, beams)
-        rows = torch.tensor(rows, device=ids.device)
-        tokens = torch.tensor(next_tokens, device=ids.device)[:, None]
+        rows, tokens, sums = torch.tensor(rows), torch.tensor(next_tokens)[:, None], torch.tensor(next_sums)
         ids = torch.cat([ids[rows], tokens], dim=1)
-        sums = torch.tensor(next_sums, device=ids.device)
         open_places = [place for place, i in enumerate(memories) if not finished[i].done]
         if not open_places or ids.shape[1] >= rules.max_length:
             break
         if len(open_places) <= (1 - COMPACTED_FROM) * len(memories):
-            of = torch.tensor(open_places, device=ids.device)
-            texts = (of[:, None] * beams + torch.arange(beams, device=ids.device)).flatten()
-            writer.leave(of)
+            of = torch.tensor(open_places)
+            texts = (of[:, None] * beams + torch.arange(beams)).flatten()
+            writer.leave(sent(of, device))
             rows, ids, tokens, sums = rows[texts], ids[texts], tokens[texts], sums[of]
             memories = [memories[place] for place in open_places]
-        writer.follow(rows)
+        writer.follow(sent(rows, device))
     if rules.library_start is None:
         for place, i in enumerate(memories):
             for beam in range(0 if finished[i].done else beams):

@@ -21,9 +21,10 @@ from transformers.models.blip.modeling_blip import BlipTextLMHeadModel
 
 from blipvqa.models.contrast import EMPTY, draw_both_ways
 from blipvqa.models.language import text_losses
+from blipvqa.models.packing import Layout, Written, sent
 from blipvqa.models.processes import sizes_of_all
 from blipvqa.models.retriever import BlipForRetrieval, Features, RetrievalOutput
-from blipvqa.models.towers import Grid, Memory
+from blipvqa.models.towers import Memory
 
 NEGATIVE_FLOOR = 1e-4
 SHARED = ("crossattention", "intermediate", "output")  # of each layer of the text towers
@@ -86,6 +87,7 @@ class BlipForPretraining(BlipForRetrieval):
         text_ids: Tensor | None = None,
         grown: float = 1.0,
         seed: int | None = None,
+        layout: Layout | None = None,
     ) -> PretrainingOutput:
         """The three losses of a batch of pairs; `loss` is their sum, `loss_per_row [Q]` what each row adds."""
         states = self.picture_states(pixel_values)
@@ -100,10 +102,11 @@ class BlipForPretraining(BlipForRetrieval):
             grown=grown,
             seed=seed,
             states=states,
+            layout=layout,
         )
         if image_ids is None:
             self.contrast.queue.ids.fill_(EMPTY)  # else the next batch's first rows were those of this one
-        sums, tokens = self._written(states, input_ids, attention_mask, image_index)
+        sums, tokens = self._written(states, input_ids, attention_mask, image_index, layout)
         rows_of_all, tokens_of_all = map(sum, sizes_of_all(len(sums), tokens, device=sums.device))
         written = sums * (rows_of_all / max(tokens_of_all, 1))  # their mean over all rows is the mean over all tokens
         return PretrainingOutput(
@@ -118,17 +121,23 @@ class BlipForPretraining(BlipForRetrieval):
         )
 
     def _written(
-        self, states: Tensor, input_ids: Tensor, attention_mask: Tensor | None, image_index: Tensor | None
+        self,
+        states: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        image_index: Tensor | None,
+        layout: Layout | None,
     ) -> tuple[Tensor, int]:
         """Summed cross-entropy `[Q]` of each text, written from [DEC], and how many tokens these are in all."""
         real = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
-        index = self._index(image_index, len(states), len(input_ids), states.device)
         ids = input_ids.masked_fill(real & (real.cumsum(1) == 1), self.write_start)
-
-        def memory(grid: Grid) -> Memory:
-            return Memory(states, queries=grid.regrouped(index, len(states)))
-
-        sums, logits = text_losses(self.text_decoder, ids, real, memory, self.text_decoder.label_smoothing)
+        if layout is None:
+            index = self._index(image_index, len(states), len(input_ids), states.device)
+            written = sent(Written.of(real, index, len(states)), states.device)
+        else:
+            written = layout.written
+        memory = Memory(states, written.inputs.queries)
+        sums, logits = text_losses(self.text_decoder, ids, written, memory, self.text_decoder.label_smoothing)
         return sums, len(logits)
 
     @classmethod

@@ -33,9 +33,10 @@ from blipvqa.models.contrast import (
     soft_targets,
 )
 from blipvqa.models.cpu import speed_up
+from blipvqa.models.packing import Layout, Packed, sent
 from blipvqa.models.pictures import SeesPictures
 from blipvqa.models.processes import gathered, own_rows, sizes_of_all
-from blipvqa.models.towers import Grid, Memory, normalized, text_states
+from blipvqa.models.towers import Memory, normalized, text_states
 
 TEMPERATURE = 0.07  # before training
 
@@ -115,9 +116,15 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         """`[I,D]`, of length 1: what a picture's class token says. Cosines with `text_features` are ITC's scores."""
         return _features(states[:, 0], self.vision_proj)
 
-    def text_features(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """`[T,D]`, of length 1, of texts that begin with [CLS], without a look at any picture."""
-        return _text_features(self.text_encoder, self.text_proj, input_ids, _real(input_ids, attention_mask))
+    def text_features(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, read: Packed | None = None
+    ) -> Tensor:
+        """`[T,D]`, of length 1, of texts that begin with [CLS], without a look at any picture.
+
+        `read` says where their tokens stand; without it the mask is read.
+        """
+        read = sent(Packed.of(_real(input_ids, attention_mask)), input_ids.device) if read is None else read
+        return _text_features(self.text_encoder, self.text_proj, input_ids, read)
 
     def match_logits(
         self,
@@ -126,23 +133,22 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         attention_mask: Tensor | None = None,
         image_index: Tensor | None = None,
         maps: list | None = None,
+        read: Packed | None = None,
     ) -> Tensor:
         """Whether text p tells of image `image_index[p]` (None: p), `[P,2]`, index 1 for yes, from `states [I,N,H]`.
 
         Whatever token stands first, the text begins with [ENC]. `maps` collects each layer's look at the images,
-        `[I,heads,tokens,N]`, the tokens of an image's texts side by side.
+        `[I,heads,tokens,N]`, the tokens of an image's texts side by side. `read` says where tokens stand and what they
+        look at; without it mask and index are read.
         """
         real = _real(input_ids, attention_mask)
-        index = self._index(image_index, len(states), len(input_ids), states.device)
         ids = input_ids.masked_fill(real & (real.cumsum(1) == 1), self.match_start)
-        grid = Grid.of_mask(real)
-        if maps is None:
-            queries, rows = grid.in_even_rows(index, len(states))
-            memory = Memory(states, queries, rows=rows)
-        else:
-            memory = Memory(states, grid.regrouped(index, len(states)))
-        seen = text_states(self.text_encoder, ids[real], grid, memory, maps=maps)
-        return self.itm_head(seen[grid.column == 0])
+        if read is None:
+            index = self._index(image_index, len(states), len(input_ids), states.device)
+            read = sent(Packed.of(real, index, len(states), even=maps is None), states.device)
+        memory = Memory(states, read.queries, rows=read.memories)
+        seen = text_states(self.text_encoder, read.tokens(ids), read.grid, memory, maps=maps)
+        return self.itm_head(seen.index_select(0, read.first))
 
     def _index(self, image_index: Tensor | None, images: int, texts: int, device: torch.device) -> Tensor:
         if image_index is not None:
@@ -178,12 +184,14 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         grown: float = 1.0,
         seed: int | None = None,
         states: Tensor | None = None,
+        layout: Layout | None = None,
     ) -> RetrievalOutput:
         """Both losses of a batch of pairs, over the batches of all processes.
 
         In training mode the momentum towers follow first, and the batch enters the queue last. `grown`, from 0 to 1,
         is how far their part of the targets has grown. Exchanged pairs are drawn by `seed`; None takes the most
-        probable ones. `states` saves encoding what is encoded already.
+        probable ones. `states` saves encoding what is encoded already. `layout` is what the collator knows of where
+        tokens stand; without it the masks are read.
         Source: salesforce/BLIP models/blip_retrieval.py, with `negative_all_rank: true`.
         """
         contrast = self.contrast or self.start_contrast()
@@ -193,11 +201,14 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
             contrast.towers.follow(contrast.momentum)
         states = self.picture_states(pixel_values) if states is None else states
         index = self._index(image_index, len(states), len(input_ids), states.device)
+        if layout is None:
+            mask, on_cpu = real.cpu(), index.cpu().numpy()
+            layout = Layout(sent(Packed.of(mask), states.device), mask=mask.numpy(), image_index=on_cpu)
         image_ids = index if image_ids is None else image_ids
         ids = torch.stack([image_ids, image_ids if text_ids is None else text_ids], dim=1)
         images, rows, widths = sizes_of_all(len(states), len(input_ids), input_ids.shape[1], device=states.device)
 
-        mine = self._features(states, index, pixel_values, input_ids, real)
+        mine = self._features(states, index, pixel_values, input_ids, layout.read)
         everyone, all_ids = mine.of_all(rows), gathered(ids, rows)
         images_of, texts_of = torch.cat([all_ids, contrast.queue.ids]).T
         # the texts of batch and queue that are right for each row's picture, and the pictures for its text: [Q,B+K]
@@ -211,8 +222,10 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
 
         width = max(widths)
         texts = [gathered(F.pad(x, (0, width - x.shape[1])), rows) for x in (input_ids, real.long())]
-        index = gathered(index + own_rows(images).start, rows)
-        logits = self._pair_logits(gathered(states, images), index, texts, own, partners)
+        if len(rows) > 1:  # others' texts and pictures, too
+            index = gathered(index + own_rows(images).start, rows)
+            layout = Layout(mask=texts[1].bool().cpu().numpy(), image_index=index.cpu().numpy())
+        logits = self._pair_logits(gathered(states, images), layout, texts, own, partners)
         labels = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
         labels[: len(input_ids)] = 1
         itm = F.cross_entropy(logits.float(), labels, reduction="none").view(3, -1).mean(0)
@@ -228,15 +241,15 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         )
 
     def _features(
-        self, states: Tensor, index: Tensor, pixel_values: Tensor, input_ids: Tensor, real: Tensor
+        self, states: Tensor, index: Tensor, pixel_values: Tensor, input_ids: Tensor, read: Packed
     ) -> Features:
         slow = self.contrast.towers.copies
         with torch.no_grad():
             slow_states = self.encode_pixels(slow["vision_model"], normalized(pixel_values))
             slow_pictures = _features(slow_states[:, 0], slow["vision_proj"])
-            slow_texts = _text_features(slow["text_encoder"], slow["text_proj"], input_ids, real)
+            slow_texts = _text_features(slow["text_encoder"], slow["text_proj"], input_ids, read)
         pictures = self.picture_features(states)
-        return Features(pictures[index], self.text_features(input_ids, real), slow_pictures[index], slow_texts)
+        return Features(pictures[index], self.text_features(input_ids, read=read), slow_pictures[index], slow_texts)
 
     def _contrast(self, mine: Features, everyone: Features, right: tuple[Tensor, Tensor], alpha: float) -> Tensor:
         """ITC's loss `[Q]`, both ways: this process's pairs against all of the batch and the queue."""
@@ -261,13 +274,16 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         return draw_both_ways([way / self.temp for way in ways], excluded, own, seed)
 
     def _pair_logits(
-        self, states: Tensor, index: Tensor, texts: list[Tensor], own: slice, partners: tuple[Tensor, Tensor]
+        self, states: Tensor, layout: Layout, texts: list[Tensor], own: slice, partners: tuple[Tensor, Tensor]
     ) -> Tensor:
         """ITM's logits `[3·Q,2]` of this process's pairs and their exchanged ones, over `states` of all processes."""
-        here = torch.arange(own.start, own.stop, device=states.device)
-        image_rows, text_rows = torch.cat([here, partners[0], here]), torch.cat([here, here, partners[1]])
-        used, place = index[image_rows].unique(return_inverse=True)
-        return self.match_logits(states[used], texts[0][text_rows], texts[1][text_rows], place)
+        here = torch.arange(own.start, own.stop)
+        picture_of, text_of = torch.stack(partners).cpu()  # read: the length of what was drawn decides what is computed
+        image_rows, text_rows = torch.cat([here, picture_of, here]), torch.cat([here, here, text_of])
+        used, place = torch.from_numpy(layout.image_index)[image_rows].unique(return_inverse=True)
+        read = Packed.of(torch.from_numpy(layout.mask)[text_rows], place, len(used), even=True)
+        used, text_rows, read = (sent(x, states.device) for x in (used, text_rows, read))
+        return self.match_logits(states[used], texts[0][text_rows], texts[1][text_rows], read=read)
 
 
 def _real(input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
@@ -278,6 +294,6 @@ def _features(states: Tensor, projection: nn.Module) -> Tensor:
     return F.normalize(projection(states).float(), dim=-1)
 
 
-def _text_features(encoder: nn.Module, projection: nn.Module, input_ids: Tensor, real: Tensor) -> Tensor:
-    grid = Grid.of_mask(real)
-    return _features(text_states(encoder, input_ids[real], grid)[grid.column == 0], projection)
+def _text_features(encoder: nn.Module, projection: nn.Module, input_ids: Tensor, read: Packed) -> Tensor:
+    states = text_states(encoder, read.tokens(input_ids), read.grid)
+    return _features(states.index_select(0, read.first), projection)

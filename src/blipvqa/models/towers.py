@@ -14,6 +14,7 @@ Reference: salesforce/BLIP `models/med.py` and `models/vit.py`; `tests/models/te
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from itertools import islice
 
 import numpy as np
@@ -22,71 +23,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from blipvqa.models.attention import attend
-
-
-class Grid:
-    """Where T packed tokens stand in a grid of `rows` × `width` places.
-
-    Of each row the first `lengths` places are taken; `index [T]` counts places row by row.
-    """
-
-    def __init__(self, row: Tensor, column: Tensor, lengths: list[int]):
-        self.row, self.column, self.lengths = row, column, lengths
-        self.rows, self.width = len(lengths), max(lengths)
-        self.index = row * self.width + column  # [T]
-        self.full = len(self.index) == self.rows * self.width and bool((self.index.diff() == 1).all())
-
-    @classmethod
-    def of_mask(cls, mask: Tensor) -> Grid:
-        """The real tokens of `mask [S,L]`; padding, on either side, is squeezed out."""
-        mask = mask.bool()
-        row, _ = mask.nonzero(as_tuple=True)  # [T]
-        return cls(row, (mask.cumsum(1) - 1)[mask], mask.sum(1).tolist())
-
-    def regrouped(self, group: Tensor, groups: int) -> Grid:
-        """The same tokens, with all sequences of one `group [S]` side by side in one row."""
-        row = group[self.row]
-        order = row.argsort(stable=True)
-        counts = torch.bincount(row, minlength=groups)
-        starts = counts.cumsum(0) - counts
-        column = torch.empty_like(row)
-        column[order] = torch.arange(len(row), device=row.device) - starts[row[order]]
-        return Grid(row, column, counts.tolist())
-
-    def in_even_rows(self, group: Tensor, groups: int) -> tuple[Grid, Tensor]:
-        """As `regrouped`, but a group of far more tokens than the others gets several rows; and each row's group.
-
-        Else all rows would be as wide as the widest, and most of the attention computed for no token.
-        """
-        lengths = torch.tensor(self.lengths, device=group.device)
-        order = group.argsort(stable=True)
-        ends = lengths[order].cumsum(0)
-        starts = torch.empty_like(ends)
-        starts[order] = ends - lengths[order]  # of each sequence, among all of them group by group
-        tokens = torch.zeros(groups, dtype=torch.long, device=group.device).index_add_(0, group, lengths)
-        within = starts - (tokens.cumsum(0) - tokens)[group]
-        capacity = -(-len(self.row) // int((tokens > 0).sum()))  # tokens of a group on average
-        part, parts = within // capacity, len(self.row) // capacity + 1
-        rows, row = (group * parts + part).unique(return_inverse=True)
-        return self.regrouped(row, len(rows)), rows // parts
-
-    @property
-    def mask(self) -> Tensor:
-        """`[rows, 1, 1, width]`, True where a token stands: a key mask."""
-        mask = torch.zeros(self.rows * self.width, dtype=torch.bool, device=self.index.device)
-        mask[self.index] = True
-        return mask.view(self.rows, 1, 1, self.width)
-
-    def spread(self, x: Tensor, heads: int) -> Tensor:
-        """`[T, H·d]` packed → `[rows, H, width, d]`, zeros where no token stands."""
-        if not self.full:
-            x = x.new_zeros(self.rows * self.width, x.shape[-1]).index_copy(0, self.index, x)
-        return x.view(self.rows, self.width, heads, -1).transpose(1, 2)
-
-    def collect(self, x: Tensor) -> Tensor:
-        """`[rows, H, width, d]` → `[T, H·d]`, the inverse of `spread`."""
-        x = x.transpose(1, 2).reshape(self.rows * self.width, -1)
-        return x if self.full else x[self.index]
+from blipvqa.models.packing import Grid
 
 
 def recompute_activations(model: nn.Module) -> None:
@@ -113,8 +50,15 @@ def normalized(pixels: Tensor) -> Tensor:
     """uint8 pixels `[I,3,H,W]` scaled as BLIP wants them; floats are scaled already."""
     if pixels.dtype != torch.uint8:
         return pixels
-    mean, std = (torch.tensor(c, device=pixels.device).view(3, 1, 1) for c in (IMAGE_MEAN, IMAGE_STD))
+    mean, std = _scale(pixels.device)
     return (pixels.float() / 255 - mean) / std
+
+
+@cache  # sent once: a GPU would be waited for at every batch
+@torch.inference_mode(False)  # who encodes within it first must not keep others from training
+def _scale(device: torch.device) -> tuple[Tensor, Tensor]:
+    mean, std = (torch.tensor(c, device=device).view(3, 1, 1) for c in (IMAGE_MEAN, IMAGE_STD))
+    return mean, std
 
 
 def image_states(vision, pixels: Tensor, maps: list | None = None) -> Tensor:
@@ -161,7 +105,8 @@ class Memory:
 
     `queries` says in which row of the memory each of the tower's tokens looks, `mask [M,1,1,N]` (or None: all) and
     `spread` how the projected states become `[M, H, N, d]`; with `rows [R]`, `[R, H, N, d]`: the states that each row
-    of `queries` looks at; with `sets [R,P]`, `[R, H, P·N, d]`: each row looks at P of the states, -1 for none.
+    of `queries` looks at; with `sets [R,P]`, `[R, H, P·N, d]`: each row looks at P of the states, -1 for none, which is
+    nowhere where they are `whole`.
     """
 
     def __init__(
@@ -171,11 +116,12 @@ class Memory:
         grid: Grid | None = None,
         rows: Tensor | None = None,
         sets: Tensor | None = None,
+        whole: bool = True,
     ):
         self.states, self.queries, self.grid = states, queries, grid
         self.rows = rows if sets is None else sets.clamp(min=0)
         self.mask = None if grid is None or grid.full else grid.mask
-        if sets is not None and (sets < 0).any():
+        if not whole:
             self.mask = (sets >= 0).repeat_interleave(states.shape[1], dim=1)[:, None, None]
 
     def spread(self, x: Tensor, heads: int) -> Tensor:

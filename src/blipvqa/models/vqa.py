@@ -23,9 +23,11 @@ from transformers.utils import ModelOutput
 from blipvqa.models.cpu import speed_up
 from blipvqa.models.decoding import Rules, Writer, write
 from blipvqa.models.language import text_losses
+from blipvqa.models.packing import Grid, Layout, Packed, Written, sent
 from blipvqa.models.pictures import SeesPictures
-from blipvqa.models.several_pictures import memory_of_several
-from blipvqa.models.towers import Grid, Memory, text_states
+from blipvqa.models.questions import Questions
+from blipvqa.models.several_pictures import memory_of
+from blipvqa.models.towers import Memory, text_states
 
 RANK_SMOOTHING = 0.1  # the authors' decoder scores candidates with its training loss, smoothing included (med.py)
 ANSWERS_AT_ONCE = 512  # scored together when ranking: their logits, [tokens, 30524] in fp32, are what fills memory
@@ -38,26 +40,6 @@ class VQAOutput(ModelOutput):
     loss: Tensor | None = None
     loss_per_answer: Tensor | None = None
     logits: Tensor | None = None
-
-
-@dataclass
-class Questions:
-    """Encoded questions: packed `states [T,D]` and the `grid` of Q rows they stand in."""
-
-    states: Tensor
-    grid: Grid
-
-    def padded(self) -> tuple[Tensor, Tensor]:
-        """`[Q, Lq, D]` and the mask `[Q, Lq]`, as generation wants them."""
-        return self.grid.spread(self.states, 1).squeeze(1), self.grid.mask[:, 0, 0]
-
-    def chosen(self, rows: list[int]) -> Questions:
-        """These rows only, in rising order."""
-        old_rows = torch.tensor(sorted(rows), device=self.states.device)
-        is_chosen = torch.isin(self.grid.row, old_rows)  # [T]
-        row, column = torch.searchsorted(old_rows, self.grid.row[is_chosen]), self.grid.column[is_chosen]
-        lengths = torch.bincount(row, minlength=len(old_rows)).tolist()
-        return Questions(self.states[is_chosen], Grid(row, column, lengths))
 
 
 class BlipForVQA(SeesPictures, BlipForQuestionAnswering):
@@ -99,34 +81,46 @@ class BlipForVQA(SeesPictures, BlipForQuestionAnswering):
         labels: Tensor | None = None,
         answer_index: Tensor | None = None,
         answer_weights: Tensor | None = None,
+        layout: Layout | None = None,
     ) -> VQAOutput:
         """The loss of the answers `labels [Q,La]` (-100 on padding; the shift is inside).
 
         `decoder_input_ids [Q,La]` are the same ids with the pad id on padding; they may be left out. With
         `answer_index [A]` and `answer_weights [A]` the answers are `[A,La]`, several to a question, whose loss is the
-        weighted sum of theirs. Source: salesforce/BLIP models/blip_vqa.py, `forward(train=True)`.
+        weighted sum of theirs. `layout` is what the collator knows of where tokens stand; without it the masks are
+        read. Source: salesforce/BLIP models/blip_vqa.py, `forward(train=True)`.
         """
         if labels is None:
             raise ValueError("BlipForVQA.forward needs labels [Q,La]; to answer questions call generate_answers")
-        questions = self.encode(input_ids, attention_mask, pixel_values, image_index)
-        loss, logits = self._losses(questions, decoder_input_ids, labels, answer_index)
+        questions = self.encode(input_ids, attention_mask, pixel_values, image_index, layout=layout)
+        loss, logits = self._losses(questions, decoder_input_ids, labels, answer_index, layout)
         if answer_index is not None:
             weighed = loss * answer_weights
             loss = weighed.new_zeros(questions.grid.rows).index_add(0, answer_index, weighed)
         return VQAOutput(loss=loss.mean(), loss_per_answer=loss, logits=logits)
 
-    def answer_losses(self, questions: Questions, decoder_input_ids: Tensor | None, labels: Tensor) -> Tensor:
+    def answer_losses(
+        self, questions: Questions, decoder_input_ids: Tensor | None, labels: Tensor, layout: Layout | None = None
+    ) -> Tensor:
         """`forward`'s `loss_per_answer [Q]` for questions that are encoded already."""
-        return self._losses(questions, decoder_input_ids, labels)[0]
+        return self._losses(questions, decoder_input_ids, labels, layout=layout)[0]
 
     def _losses(
-        self, questions: Questions, ids: Tensor | None, labels: Tensor, answer_index: Tensor | None = None
+        self,
+        questions: Questions,
+        ids: Tensor | None,
+        labels: Tensor,
+        answer_index: Tensor | None = None,
+        layout: Layout | None = None,
     ) -> tuple[Tensor, Tensor]:
         real = labels != -100
         ids = labels.masked_fill(~real, self.decoder_pad_token_id) if ids is None else ids
-        if answer_index is None:
-            answer_index = torch.arange(len(labels), device=labels.device)
-        return self._answer_losses(questions, answer_index, ids, real, self.text_decoder.label_smoothing)
+        if layout is None:
+            answer_index = torch.arange(len(labels)) if answer_index is None else answer_index
+            written = sent(Written.of(real, answer_index, questions.grid.rows), ids.device)
+        else:
+            written = layout.written
+        return self._text_losses(questions, ids, written, self.text_decoder.label_smoothing)
 
     def encode(
         self,
@@ -135,6 +129,7 @@ class BlipForVQA(SeesPictures, BlipForQuestionAnswering):
         pixel_values: Tensor,
         image_index: Tensor | None = None,
         maps: list | None = None,
+        layout: Layout | None = None,
     ) -> Questions:
         """Questions encoded together with their images.
 
@@ -142,7 +137,7 @@ class BlipForVQA(SeesPictures, BlipForQuestionAnswering):
         `[I,H,tokens,N]`.
         """
         states = self.picture_states(pixel_values, maps)
-        return self.encode_questions(input_ids, attention_mask, states, image_index, maps)
+        return self.encode_questions(input_ids, attention_mask, states, image_index, maps, layout)
 
     def encode_questions(
         self,
@@ -151,32 +146,31 @@ class BlipForVQA(SeesPictures, BlipForQuestionAnswering):
         images: Tensor,
         image_index: Tensor | None = None,
         maps: list | None = None,
+        layout: Layout | None = None,
     ) -> Questions:
         """As `encode`, from image states `[I,N,D]` that are computed already."""
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        if image_index is None:
-            if len(images) != len(input_ids):
-                raise ValueError(f"{len(input_ids)} questions on {len(images)} images need image_index [Q]")
-            image_index = torch.arange(len(input_ids), device=input_ids.device)
-        grid = Grid.of_mask(attention_mask)
-        if image_index.ndim == 1 and self.picture_places is None:
-            memory = Memory(images, queries=grid.regrouped(image_index, len(images)))
+        places = self.picture_places
+        if layout is None or (places is not None and layout.read.sets is None):
+            if attention_mask is None:
+                attention_mask = torch.ones_like(input_ids)
+            if image_index is None:
+                if len(images) != len(input_ids):
+                    raise ValueError(f"{len(input_ids)} questions on {len(images)} images need image_index [Q]")
+                image_index = torch.arange(len(input_ids))
+            index = image_index if places is None else image_index.view(len(image_index), -1)
+            read = sent(Packed.of(attention_mask, index, len(images)), images.device)
         else:
-            index = image_index.view(len(image_index), -1)
-            memory = memory_of_several(images, grid, index, self.picture_places)
-        states = text_states(self.text_encoder, input_ids[attention_mask.bool()], grid, memory, maps=maps)
-        return Questions(states, grid)
+            read = layout.read
+        memory = memory_of(images, read, places)
+        states = text_states(self.text_encoder, read.tokens(input_ids), read.grid, memory, maps=maps)
+        return Questions(states, read.grid)
 
-    def _answer_losses(
-        self, questions: Questions, question_index: Tensor, ids: Tensor, real: Tensor, smoothing: float
+    def _text_losses(
+        self, questions: Questions, ids: Tensor, written: Written, smoothing: float
     ) -> tuple[Tensor, Tensor]:
-        """`text_losses` of A answers `ids`, `real` `[A,La]`; `question_index [A]` says which question each answers."""
-
-        def memory(grid: Grid) -> Memory:
-            return Memory(questions.states, grid.regrouped(question_index, questions.grid.rows), questions.grid)
-
-        return text_losses(self.text_decoder, ids, real, memory, smoothing)
+        """`text_losses` of A answers `ids [A,La]` under the questions."""
+        memory = Memory(questions.states, written.inputs.queries, questions.grid)
+        return text_losses(self.text_decoder, ids, written, memory, smoothing)
 
     @torch.no_grad()
     def generate(
@@ -222,11 +216,17 @@ class BlipForVQA(SeesPictures, BlipForQuestionAnswering):
     def answer_log_probabilities(
         self, questions: Questions, question_index: Tensor, ids: Tensor, real: Tensor, smoothing: float = 0.0
     ) -> Tensor:
-        """Log-probability `[A]` of each answer `ids`, `real` `[A,La]` to question `question_index [A]`."""
-        parts = zip(
+        """Log-probability `[A]` of each answer `ids`, `real` `[A,La]` to question `question_index [A]`.
+
+        `real` and `question_index` say how the answers lie: a GPU is waited for unless they are on the CPU.
+        """
+        losses = []
+        for index, of_part, mask in zip(
             question_index.split(ANSWERS_AT_ONCE), ids.split(ANSWERS_AT_ONCE), real.split(ANSWERS_AT_ONCE), strict=True
-        )
-        return -torch.cat([self._answer_losses(questions, *part, smoothing)[0] for part in parts])
+        ):
+            written = sent(Written.of(mask, index, questions.grid.rows), ids.device)
+            losses.append(self._text_losses(questions, of_part, written, smoothing)[0])
+        return -torch.cat(losses)
 
     @torch.no_grad()
     def rank_answers(
@@ -249,30 +249,38 @@ class BlipForVQA(SeesPictures, BlipForQuestionAnswering):
         if questions is None:
             questions = self.encode(input_ids, attention_mask, pixel_values, image_index)
         shortlist, scores = self.rank_candidates(questions, candidate_ids, candidate_mask, k)
-        each = torch.arange(len(shortlist), device=candidate_ids.device)
-        best = shortlist[each, scores.argmax(1)]
-        return best, self.answer_log_probabilities(questions, each, candidate_ids[best], candidate_mask[best].bool())
+        return self.best_candidates(questions, shortlist, scores, candidate_ids, candidate_mask)
+
+    @torch.no_grad()
+    def best_candidates(
+        self, questions: Questions, shortlist: Tensor, scores: Tensor, candidate_ids: Tensor, candidate_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Of what `rank_candidates` gave: each question's best candidate `[Q]`, and its log-probability `[Q]`."""
+        best = shortlist.gather(1, scores.argmax(1, keepdim=True)).squeeze(1)
+        real, each = candidate_mask.cpu()[best.cpu()].bool(), torch.arange(len(best))
+        return best, self.answer_log_probabilities(questions, each, candidate_ids[best], real)
 
     @torch.no_grad()
     def rank_candidates(
         self, questions: Questions, candidate_ids: Tensor, candidate_mask: Tensor, k: int
     ) -> tuple[Tensor, Tensor]:
-        """The k candidates of likeliest first token for each question `[Q,k]`, and their scores (`rank_answers`)."""
-        count, real = questions.grid.rows, candidate_mask.bool()
-        each = torch.arange(count, device=candidate_ids.device)
+        """The k candidates of likeliest first token for each question `[Q,k]`, and their scores (`rank_answers`).
+
+        `candidate_mask` may stay on the CPU, where it is needed.
+        """
+        count = questions.grid.rows
         first = self.first_token_logits(questions).softmax(1)[:, candidate_ids[:, 1]]  # [Q, C]
         shortlist = first.argsort(dim=1, descending=True, stable=True)[:, :k]  # [Q, k]
         chosen = shortlist.flatten()
-        question_index = each.repeat_interleave(shortlist.shape[1])
-        scores = self.answer_log_probabilities(
-            questions, question_index, candidate_ids[chosen], real[chosen], RANK_SMOOTHING
-        )
+        real = candidate_mask.cpu()[chosen.cpu()].bool()  # read: their lengths decide what is computed
+        question_index = torch.arange(count).repeat_interleave(shortlist.shape[1])
+        scores = self.answer_log_probabilities(questions, question_index, candidate_ids[chosen], real, RANK_SMOOTHING)
         return shortlist, scores.view(shortlist.shape)
 
     def first_token_logits(self, questions: Questions) -> Tensor:
         """Logits `[Q,V]` of every answer's first token."""
         count, device = questions.grid.rows, questions.states.device
-        grid = Grid.of_mask(torch.ones(count, 1, device=device))
+        grid = sent(Grid.of_mask(torch.ones(count, 1)), device)
         memory = Memory(questions.states, grid, questions.grid)
         start = torch.full((count,), self.decoder_start_token_id, device=device)
         return self.text_decoder.cls(text_states(self.text_decoder.bert, start, grid, memory, causal=True)).float()

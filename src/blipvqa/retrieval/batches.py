@@ -9,6 +9,7 @@ from torch import Tensor
 
 from blipvqa.config.knobs import Config, RetrievalConfig
 from blipvqa.data.batches import distinct_images
+from blipvqa.models.packing import Layout, Packed, Written
 from blipvqa.models.tokenizer import TEXT_START, encode, prepare_caption
 from blipvqa.text import normalize
 
@@ -35,12 +36,20 @@ class RetrievalCollator:
     def __call__(self, items: list[dict]) -> dict[str, Tensor]:
         tokens = text_tokens(self.tokenizer, [item["caption"] for item in items], self.settings)
         texts = [normalize(prepare_caption(item["caption"], self.settings.max_words)) for item in items]
+        mask, images = tokens["attention_mask"], distinct_images(items)
+        index = images["image_index"]
         return {
             "input_ids": tokens["input_ids"],
-            "attention_mask": tokens["attention_mask"],
-            **distinct_images(items),
+            "attention_mask": mask,
+            **images,
             "image_ids": torch.tensor([whole_number(item["image_id"]) for item in items]),
             "text_ids": torch.tensor([whole_number(text) for text in texts]),
+            "layout": Layout(
+                Packed.of(mask),
+                Written.of(mask, index, len(images["pixel_values"])),
+                mask.bool().numpy(),
+                index.numpy(),
+            ),
         }
 
     def count_cut(self, rows: list[dict]) -> dict[str, int]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from blipvqa.bars import progress_bar
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
+from blipvqa.models.packing import Packed, sent
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.retrieval.batches import text_tokens
 from blipvqa.retrieval.gallery import Gallery
@@ -28,10 +29,10 @@ PAIRS = 256  # matched at a time
 @torch.no_grad()
 def encode_texts(model: BlipForRetrieval, tokens: dict[str, Tensor], size: int) -> Tensor:
     """Features `[T,D]` of texts, `size` at a time."""
-    parts = [
-        model.text_features(tokens["input_ids"][rows].to(model.device), tokens["attention_mask"][rows].to(model.device))
-        for rows in _spans(len(tokens["input_ids"]), size)
-    ]
+    parts = []
+    for rows in _spans(len(tokens["input_ids"]), size):
+        ids, read = tokens["input_ids"][rows], Packed.of(tokens["attention_mask"][rows])
+        parts.append(model.text_features(sent(ids, model.device), read=sent(read, model.device)))
     return torch.cat(parts).float() if parts else torch.empty(0, model.config.image_text_hidden_size)
 
 
@@ -63,7 +64,7 @@ class EncodedPictures:
         self.features = torch.cat(features) if features else torch.empty(0, model.config.image_text_hidden_size)
 
     def _encode(self, numbers: list[int]) -> Tensor:
-        return self.model.picture_states(self.pixels(numbers).to(self.model.device, non_blocking=True))
+        return self.model.picture_states(sent(self.pixels(numbers), self.model.device))
 
     @torch.no_grad()
     def states(self, numbers: list[int]) -> Tensor:
@@ -102,23 +103,19 @@ def match(
 
     Fastest where pairs are sorted by picture.
     """
-    logits = np.empty((len(pairs), 2), np.float32)
-    device = model.device
+    logits = []
     for rows in progress_bar(
         _spans(len(pairs), PAIRS), desc=progress, unit="batch", disable=progress is None, leave=False
     ):
         numbers, place = np.unique(pairs[rows, 0], return_inverse=True)
         texts = torch.from_numpy(pairs[rows, 1])
         mask = tokens["attention_mask"][texts]
-        length = int(mask.sum(1).max())
-        out = model.match_logits(
-            pictures.states(numbers.tolist()),
-            tokens["input_ids"][texts, :length].to(device),
-            mask[:, :length].to(device),
-            torch.from_numpy(place).to(device),
-        )
-        logits[rows] = out.float().cpu().numpy()
-    return logits
+        mask = mask[:, : int(mask.sum(1).max())]
+        read = Packed.of(mask, torch.from_numpy(place), len(numbers), even=True)
+        of_batch = (tokens["input_ids"][texts, : mask.shape[1]], mask, read)
+        ids, mask, read = (sent(x, model.device) for x in of_batch)
+        logits.append(model.match_logits(pictures.states(numbers.tolist()), ids, mask, read=read).float())
+    return torch.cat(logits).cpu().numpy() if logits else np.empty((0, 2), np.float32)
 
 
 def _spans(count: int, size: int) -> list[slice]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.contrast import contrast_losses
+from blipvqa.models.packing import sent
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.retrieval.encoding import EncodedSplit
@@ -76,11 +77,11 @@ def gallery_loss(model: BlipForRetrieval, encoded: EncodedSplit) -> float:
 
 
 def _mean_loss(queries: Tensor, candidates: Tensor, right: list, temperature: Tensor) -> float:
-    total = 0.0
+    sums = []
     for start in range(0, len(queries), BLOCK):
         block = queries[start : start + BLOCK]
-        targets = torch.zeros(len(block), len(candidates), device=block.device)
+        targets = torch.zeros(len(block), len(candidates))
         for row, of_query in zip(targets, right[start : start + BLOCK], strict=True):
-            row[torch.as_tensor(of_query, device=block.device)] = 1 / len(of_query)
-        total += contrast_losses(block @ candidates.T / temperature, targets).sum().item()
-    return total / len(queries)
+            row[torch.as_tensor(of_query)] = 1 / len(of_query)
+        sums.append(contrast_losses(block @ candidates.T / temperature, sent(targets, block.device)).sum())
+    return sum(torch.stack(sums).tolist()) / len(queries)

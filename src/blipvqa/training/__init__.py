@@ -1,7 +1,8 @@
 """One loop for every task.
 
-In reading order: `task` (what a task hands to the loop), `loop` (from a config to a run folder), `step` (one optimizer
-step), `stopping` and `interrupts` (why a run stops early), `optimizer` (which weights are trained, and how fast),
+In reading order: `task` (what a task hands to the loop), `loop` (from a config to a run folder), `step`
+(one optimizer step), `readings` (what it gave, read later), `stopping` and `interrupts` (why a run stops early),
+`optimizer` (which weights are trained, and how fast),
 `progress` (how far it is, and the best epoch), `record` (what training leaves in the run folder), `checkpoints`
 (weights and position that a kill cannot harm), `settings` (what is refused before anything slow), `accelerator` (device
 and precision, whatever the environment holds), `trained` (the doors to a trained run:

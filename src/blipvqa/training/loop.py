@@ -24,7 +24,6 @@ from blipvqa.data.augmentation import LightAugment
 from blipvqa.data.batches import batch_loader, epoch_order, epoch_plan, loader_deaths_explained, workers_for
 from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.data.fingerprint import fingerprint
-from blipvqa.errors import DivergedError
 from blipvqa.models.adjust import ready_to_train
 from blipvqa.models.int8 import refuse_int8
 from blipvqa.models.loading import load_model
@@ -36,9 +35,10 @@ from blipvqa.training.checkpoints import remove_orphans
 from blipvqa.training.interrupts import Interrupts, Stopped
 from blipvqa.training.optimizer import learning_rate, make_optimizer
 from blipvqa.training.progress import Progress, check_metric
+from blipvqa.training.readings import Readings, StepTaken
 from blipvqa.training.record import Record
 from blipvqa.training.settings import check_settings
-from blipvqa.training.step import Stepper, StepTaken
+from blipvqa.training.step import Stepper
 from blipvqa.training.stopping import Stop, Stopping
 from blipvqa.training.task import Place, Task
 from blipvqa.training.trained import check_weights
@@ -103,6 +103,7 @@ class FineTuning:
         self.progress = Progress(micro_batch_size=config.train.micro_batch_size)
         wrapped, accelerated = accelerator.prepare(self.model, self.optimizer)
         self.stepper = Stepper(config, task, accelerator, self.model, wrapped, accelerated)
+        self.readings = Readings(config.train, accelerator)
         self.workers = workers_for(config, accelerator.device)
         self.validate = task.validate(config, self.splits, self.processor, accelerator)
         self.image_ids = [row["image_id"] for row in self.data.rows]
@@ -130,7 +131,7 @@ class FineTuning:
                 stop = self._epoch(bar, stopping)
                 if stop is Stop.NO:
                     self._end_epoch(time.monotonic() - began)
-                    stop = stopping.agree()[1] if self._unfinished() else Stop.NO
+                    stop = stopping.agree() if self._unfinished() else Stop.NO
                 if stop is not Stop.NO:
                     self._pause(stop, stopping.describe(stop))
                     return
@@ -155,47 +156,37 @@ class FineTuning:
         while self.progress.position < len(plan):
             rest = plan[self.progress.position :]
             loader = iter(batch_loader(data, self.collator, [m for _, micros in rest for m in micros], self.workers))
+            began = time.monotonic()
             for total, micros in rest:
-                began = time.monotonic()
                 try:
-                    batches = [next(loader) for _ in micros]
-                    taken = self._step(batches, total, micros, stopping)
+                    self._step([next(loader) for _ in micros], total, micros, stopping)
                 except RuntimeError as error:
                     self._halve(error, len(micros[0]))
                     plan = self._plan(self.progress.epoch)
                     break
-                self._log(bar, taken, total, total / (time.monotonic() - began), len(plan))
-                if taken.stop is not Stop.NO:
-                    return taken.stop
+                bar.update()
+                if self.readings.due(self.progress, len(plan)):
+                    taken, rows = self.readings.read(self.progress)
+                    self._log(bar, taken, rows / (time.monotonic() - began), len(plan))
+                    began = time.monotonic()
+                    if taken.stop is not Stop.NO:
+                        return taken.stop
         return Stop.NO
 
-    def _step(self, batches: list[dict], total: int, micros: list[list[int]], stopping: Stopping) -> StepTaken:
-        """One optimizer step on `total` rows (over all processes), and its place in the run's progress."""
+    def _step(self, batches: list[dict], total: int, micros: list[list[int]], stopping: Stopping) -> None:
+        """One optimizer step on `total` rows (over all processes), whose numbers are read later."""
         progress = self.progress
         rate = learning_rate(progress.step, self.steps, self.config.train)
-        try:
-            taken = self.stepper.take(self._place(), rate, batches, total, stopping)
-        except DivergedError as error:
-            raise DivergedError(self._not_finite(error, micros)) from None
-        progress.skipped += not taken.finite
+        ids = [self.data.rows[i]["id"] for micro in micros for i in micro]
+        unread = self.stepper.take(self._place(), rate, batches, total, ids, stopping.mine())
+        self.readings.unread.append(unread)
         progress.step += 1
         progress.position += 1
-        progress.questions += total * taken.finite
-        progress.loss_sum += taken.loss_sum if taken.finite else 0.0
-        return taken
 
     def _place(self) -> Place:
         step = self.progress.step
         seed = random.Random(f"{self.config.seed}/{step}").getrandbits(63)
         return Place(step, self.steps // self.config.train.epochs, seed)
-
-    def _not_finite(self, error: FloatingPointError, micros: list[list[int]]) -> str:
-        ids = [self.data.rows[i]["id"] for micro in micros for i in micro]
-        return (
-            f"step {self.progress.step + 1}: {error}. The last checkpoint is intact. Lower train.learning_rate or use "
-            f"train.precision: fp32; train.nonfinite: skip leaves such steps out. The step's rows: "
-            f"{', '.join(ids[:8])}{', …' * (len(ids) > 8)}"
-        )
 
     def _halve(self, error: RuntimeError, size: int) -> None:
         """After memory ran out: half the rows a forward pass, twice the passes. Other errors go on."""
@@ -222,10 +213,9 @@ class FineTuning:
 
     # ---------------------------------------------------------------------------------- what it leaves behind
 
-    def _log(self, bar: tqdm, taken: StepTaken, total: int, rate: float, steps: int) -> None:
+    def _log(self, bar: tqdm, taken: StepTaken, rate: float, steps: int) -> None:
         progress, train = self.progress, self.config.train
-        loss = taken.loss_sum / total
-        bar.update()
+        loss = taken.loss_sum / taken.total
         bar.set_postfix(epoch=progress.epoch + 1, loss=f"{loss:.3f}", refresh=False)
         if progress.step % train.log_every == 0 or progress.step == 1:
             row = {
@@ -233,7 +223,7 @@ class FineTuning:
                 "step": progress.step,
                 "epoch": round(progress.epoch + progress.position / steps, 4),
                 "loss": loss,
-                **{name: value / total for name, value in taken.parts.items()},
+                **{name: value / taken.total for name, value in taken.parts.items()},
                 "learning_rate": learning_rate(progress.step - 1, self.steps, train),
                 "gradient_norm": taken.norm,
                 "rows_per_second": round(rate, 2),

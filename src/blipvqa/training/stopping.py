@@ -26,20 +26,19 @@ class Stopping:
         self.accelerator, self.interrupts = accelerator, interrupts
         self.max_minutes, self.started = max_minutes, started  # by time.monotonic()
 
-    def _mine(self) -> Stop:
+    def mine(self) -> Stop:
+        """This process's wish, by now."""
         if self.interrupts.received:
             return Stop.SIGNAL
         over = self.max_minutes and time.monotonic() - self.started > 60 * self.max_minutes
         return Stop.MINUTES if over else Stop.NO
 
-    def agree(self, *sums: float) -> tuple[list[float], Stop]:
-        """Each of `sums` over all processes, and the reason that all of them act on."""
-        stop = self._mine()
+    def agree(self) -> Stop:
+        """The reason that all processes act on, by now."""
+        stop = self.mine()
         if self.accelerator.num_processes == 1:
-            return list(sums), stop
-        mine = torch.tensor([[*sums, float(stop)]], dtype=torch.float64, device=self.accelerator.device)
-        *totals, stops = self.accelerator.gather(mine).T.tolist()
-        return [sum(total) for total in totals], Stop(int(max(stops)))
+            return stop
+        return Stop(int(self.accelerator.gather(torch.full((1,), int(stop), device=self.accelerator.device)).max()))
 
     def describe(self, stop: Stop) -> str:
         """The reason for people."""

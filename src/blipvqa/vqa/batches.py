@@ -12,6 +12,7 @@ from torch import Tensor
 from blipvqa.config.knobs import Config
 from blipvqa.data.batches import distinct_images
 from blipvqa.data.history import history_of
+from blipvqa.models.packing import Layout, Packed, Written
 from blipvqa.models.tokenizer import ANSWER_START, QUESTION_START, encode
 from blipvqa.vqa.turns import with_history
 
@@ -58,7 +59,7 @@ class VQACollator:
         ids = answers["input_ids"]  # [Q, La]
         batch["decoder_input_ids"] = ids
         batch["labels"] = ids.masked_fill(answers["attention_mask"] == 0, -100)
-        return batch
+        return batch | {"layout": layout_of(batch)}
 
     def tokenize(self, texts: list[str], kind: str) -> dict[str, Tensor]:
         """`input_ids`, `attention_mask` `[Q, L]`, padded to the longest of the batch."""
@@ -88,6 +89,16 @@ class VQACollator:
         }
         asked_with = [row for row in rows if history_of(row)]
         return cut | ({"history": sum(n > 0 for n in self.with_history(asked_with)[1])} if asked_with else {})
+
+
+def layout_of(batch: dict[str, Tensor]) -> Layout:
+    """Where the tokens of a batch's questions and answers stand."""
+    pictures, labels = len(batch["pixel_values"]), batch["labels"]
+    question_of = batch.get("answer_index", torch.arange(len(labels)))
+    return Layout(
+        Packed.of(batch["attention_mask"], batch["image_index"], pictures),
+        Written.of(labels != -100, question_of, len(batch["input_ids"])),
+    )
 
 
 def weighed_answers(items: list[dict]) -> tuple[list[str], list[int], list[float]]:

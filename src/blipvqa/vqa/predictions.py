@@ -25,8 +25,10 @@ from blipvqa.data.batches import batch_loader, loader_deaths_explained, whole_im
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
+from blipvqa.models.packing import sent
+from blipvqa.models.questions import Questions
 from blipvqa.models.tokenizer import ANSWER_START, encode
-from blipvqa.models.vqa import BlipForVQA, Questions
+from blipvqa.models.vqa import BlipForVQA
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import normalize
 from blipvqa.vqa.answers import asks_yes_no
@@ -56,7 +58,8 @@ class Candidates:
         return cls([texts[i] for i in first], ids, mask, collapsed)
 
     def to(self, device) -> Candidates:
-        return replace(self, ids=self.ids.to(device), mask=self.mask.to(device))
+        """The ids elsewhere. The mask stays: how long they are must be known on the CPU."""
+        return replace(self, ids=sent(self.ids, device))
 
     def warnings(self, rows: Sequence[Mapping]) -> list[str]:
         """A line on the rows whose reference cannot be told from another candidate; none where there is no such row."""
@@ -171,15 +174,15 @@ class Answerer:
     def __call__(self, batch: dict[str, Tensor]) -> list[dict]:
         inputs = {
             key: batch[key].to(self.model.device, non_blocking=True)
-            for key in ("input_ids", "attention_mask", "pixel_values", "image_index")
+            for key in ("input_ids", "attention_mask", "pixel_values", "image_index", "layout")
         }
         return self.answer(self.model.encode(**inputs), batch["input_ids"])
 
     @torch.no_grad()
     def answer(self, questions: Questions, input_ids: Tensor) -> list[dict]:
         """From questions `input_ids [Q,Lq]` that are encoded already."""
-        answers = self._ranked(questions, input_ids) if self.candidates else self._generated(questions)
         yes = self._yes_probabilities(questions)
+        answers = self._ranked(questions, input_ids) if self.candidates else self._generated(questions)
         predictions = []
         for (text, score, *ranked), p in zip(answers, yes.tolist(), strict=True):
             prediction = {"prediction": text, "score": _rounded(score), "yes_probability": _rounded(p)}
@@ -190,11 +193,11 @@ class Answerer:
     def _generated(self, questions: Questions) -> list[tuple[str, float]]:
         ids = self.model.generate_answers(
             questions=questions, num_beams=self.settings.num_beams, max_new_tokens=self.settings.max_new_tokens
-        )  # [Q, L]
+        ).cpu()  # [Q, L]
         ended = (ids == self.tokenizer.sep_token_id).long().cumsum(1)
         real = ended - (ids == self.tokenizer.sep_token_id).long() == 0  # up to the first [SEP], it included
-        each = torch.arange(len(ids), device=ids.device)
-        scores = self.model.answer_log_probabilities(questions, each, ids, real)
+        on_device = sent(ids, self.model.device)
+        scores = self.model.answer_log_probabilities(questions, torch.arange(len(ids)), on_device, real)
         texts = self.tokenizer.batch_decode(
             ids.masked_fill(~real, self.tokenizer.pad_token_id), skip_special_tokens=True
         )
@@ -217,9 +220,7 @@ class Answerer:
         shortlist, scores = self.model.rank_candidates(
             questions, candidates.ids, candidates.mask, min(self.settings.shortlist, len(candidates.texts))
         )
-        each = torch.arange(len(shortlist), device=shortlist.device)
-        best = shortlist[each, scores.argmax(1)]
-        log_p = self.model.answer_log_probabilities(questions, each, candidates.ids[best], candidates.mask[best])
+        best, log_p = self.model.best_candidates(questions, shortlist, scores, candidates.ids, candidates.mask)
         order = scores.argsort(dim=1, descending=True, stable=True)[:, :MOST]
         shares = scores.softmax(1).gather(1, order).tolist()
         ranked = [
@@ -232,7 +233,7 @@ class Answerer:
         """[Q]: of "yes" against "no", each scored as a whole answer."""
         count = questions.grid.rows
         ids, real = self.yes_no.ids, self.yes_no.mask
-        index = torch.arange(count, device=ids.device).repeat_interleave(2)
+        index = torch.arange(count).repeat_interleave(2)
         scores = self.model.answer_log_probabilities(questions, index, ids.repeat(count, 1), real.repeat(count, 1))
         return scores.view(count, 2).softmax(1)[:, 0]
 

@@ -71,7 +71,7 @@ class Validation:
         batch = {key: value.to(model.device, non_blocking=True) for key, value in batch.items()}
         ids, labels = batch.pop("decoder_input_ids"), batch.pop("labels")
         questions = model.encode(**batch)
-        losses = model.answer_losses(questions, ids, labels).tolist()
+        losses = model.answer_losses(questions, ids, labels, batch["layout"]).tolist()
         answers = answerer.answer(questions, batch["input_ids"])
         return [{**answer, "loss": loss} for answer, loss in zip(answers, losses, strict=True)]
 
