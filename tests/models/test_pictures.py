@@ -24,7 +24,7 @@ def model():
 
 def test_kept_states_are_those_of_the_tower_whatever_the_batch(model, pixels, tmp_path):
     usual = model.picture_states(pixels)
-    model.requires_grad_(False).keep_states(tmp_path, 10**9)
+    model.requires_grad_(False).keep_states(KeptStates(tmp_path, 10**9))
     together = model.picture_states(pixels)
     torch.testing.assert_close(together, usual, rtol=1e-5, atol=1e-5)
     model.vision_model = None  # nothing is encoded any more
@@ -34,7 +34,7 @@ def test_kept_states_are_those_of_the_tower_whatever_the_batch(model, pixels, tm
 
 
 def test_another_number_format_has_states_of_its_own(model, pixels, tmp_path):
-    model.requires_grad_(False).keep_states(tmp_path, 10**9)
+    model.requires_grad_(False).keep_states(KeptStates(tmp_path, 10**9))
     exact = model.picture_states(pixels)
     with torch.autocast("cpu", torch.bfloat16):
         rough = model.picture_states(pixels)
@@ -62,7 +62,7 @@ def test_beyond_the_limit_or_on_a_full_disk_pictures_are_encoded_as_ever(model, 
 
 def test_more_pictures_than_a_file_holds(model, tmp_path):
     many = torch.arange(70, dtype=torch.uint8).view(70, 1, 1, 1).expand(70, 3, 32, 32).contiguous()
-    model.requires_grad_(False).keep_states(tmp_path, 10**9)
+    model.requires_grad_(False).keep_states(KeptStates(tmp_path, 10**9))
     first = model.picture_states(many)
     assert len(model.kept.shards) == 2
     assert torch.equal(model.picture_states(many.flip(0)), first.flip(0))
@@ -72,7 +72,19 @@ def test_only_a_frozen_tower_sees_the_same_and_a_copy_shares_what_it_kept(model,
     assert not model.sees_the_same()
     model.vision_model.requires_grad_(False)
     assert model.sees_the_same()
-    model.keep_states(tmp_path, 10**9)
+    model.keep_states(KeptStates(tmp_path, 10**9))
     assert copy.deepcopy(model).kept is model.kept
     model.config.vision_config.attention_dropout = 0.1
     assert not model.sees_the_same()
+
+
+def test_towers_are_told_apart_and_what_comes_once_is_not_kept(model, pixels, tmp_path):
+    other = BlipForVQA.from_pretrained(REFERENCE / "blip-tiny").eval()
+    torch.nn.init.zeros_(other.vision_model.post_layernorm.weight)
+    kept = KeptStates(tmp_path, 10**9)
+    for each, tower in ((model, "one"), (other, "other")):
+        each.requires_grad_(False).keep_states(kept, tower)
+        usual = each.encode_pixels(each.vision_model, pictures.normalized(pixels))
+        torch.testing.assert_close(each.picture_states(pixels[:2]), usual[:2], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(each.picture_states(pixels, once=True), usual, rtol=1e-5, atol=1e-5)
+    assert len(kept.places) == 4

@@ -9,6 +9,7 @@ from transformers import BlipConfig, PreTrainedModel
 
 from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.models.adapters import add_lora, freeze
+from blipvqa.models.pictures import KeptStates
 from blipvqa.models.several_pictures import MOST_PICTURES
 from blipvqa.models.towers import recompute_activations
 
@@ -63,4 +64,4 @@ def ready_to_train(model: PreTrainedModel, config: Config, folder: Path) -> None
     if config.train.compile:
         model.compile_vision()
     if config.train.augment == "none" and model.sees_the_same():  # else each epoch's pixels are others
-        model.keep_states(folder, int(config.data.cache_gigabytes * 1e9))
+        model.keep_states(KeptStates(folder, int(config.data.cache_gigabytes * 1e9)))

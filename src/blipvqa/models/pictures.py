@@ -1,8 +1,9 @@
 """Pictures to states: what every BLIP here does first, and need not do twice where no training changes it.
 
 Notable:
-- The states of a frozen vision tower are kept on the disk, found by a digest of a picture's pixels. Each picture is
-  encoded by itself, so that its states do not depend on its batch, and a run that goes on computes the same ones.
+- The states of a vision tower that no training changes are kept on the disk, found by a digest of a picture's pixels
+  and of the tower. Each picture is encoded by itself, so that its states do not depend on its batch, and a run that
+  goes on computes the same ones.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from blipvqa.models.processes import number_of_processes
 from blipvqa.models.towers import image_states, normalized
 
 SHARD = 64  # pictures a file
@@ -27,16 +29,19 @@ class SeesPictures:
 
     encode_pixels = staticmethod(image_states)  # until `compile_vision`
     kept: KeptStates | None = None  # until `keep_states`
+    kept_as = ""
 
-    def picture_states(self, pixel_values: Tensor, maps: list | None = None) -> Tensor:
+    def picture_states(self, pixel_values: Tensor, maps: list | None = None, once: bool = False) -> Tensor:
         """States `[I,N,D]` of pictures `[I,3,H,W]`, uint8 or normalized floats.
 
-        `maps` collects each vision layer's attention to itself `[I,heads,N,N]`.
+        `maps` collects each vision layer's attention to itself `[I,heads,N,N]`. `once`: nobody asks for these pictures
+        again, so that none of them takes place on the disk.
         """
         if maps is not None:
             return image_states(self.vision_model, normalized(pixel_values), maps)
         if self.kept is not None:
-            return self.kept.of(pixel_values, lambda one: self.encode_pixels(self.vision_model, normalized(one)))
+            encode = lambda one: self.encode_pixels(self.vision_model, normalized(one))  # noqa: E731
+            return self.kept.of(pixel_values, encode, self.kept_as, once)
         return self.encode_pixels(self.vision_model, normalized(pixel_values))
 
     def compile_vision(self) -> None:
@@ -48,35 +53,40 @@ class SeesPictures:
         trained = any(parameter.requires_grad for parameter in self.vision_model.parameters())
         return not trained and self.config.vision_config.attention_dropout == 0
 
-    def keep_states(self, folder: Path, limit: int) -> None:
-        """From now on keep up to `limit` bytes of states in files without a name on the disk of `folder`."""
-        self.kept = KeptStates(folder, limit)
+    def keep_states(self, kept: KeptStates, tower: str = "") -> None:
+        """From now on keep states in `kept`; where it holds those of several models, `tower` tells them apart."""
+        self.kept, self.kept_as = kept, tower
 
 
 class KeptStates:
-    """States of pictures, memory-mapped from files that vanish with the process."""
+    """States of pictures, memory-mapped from files without a name, which vanish with the process: up to `limit` bytes
+    of all processes together, on the disk of `folder`."""
 
     def __init__(self, folder: Path, limit: int):
-        self.folder, self.limit = folder, limit
+        self.folder, self.limit = folder, limit // number_of_processes()
         self.places: dict[bytes, int] = {}  # of a picture, by its digest
         self.shards: list[Tensor] = []  # [SHARD,N,D] each
         self.bytes = 0
         self.note = ""  # why no more are kept
 
     @torch.no_grad()
-    def of(self, pixels: Tensor, encode: Callable[[Tensor], Tensor]) -> Tensor:
-        """`encode(pixels) [I,N,D]`, computed for the pictures `[I,3,H,W]` that are not here yet."""
+    def of(self, pixels: Tensor, encode: Callable[[Tensor], Tensor], tower: str = "", once: bool = False) -> Tensor:
+        """`encode(pixels) [I,N,D]` by this `tower`, computed for the pictures `[I,3,H,W]` that are not here yet, and
+        kept unless they come `once`."""
         device = pixels.device
         half = str(torch.get_autocast_dtype(device.type)) if torch.is_autocast_enabled(device.type) else ""
         parts = []
         for one in pixels.cpu():
-            key = hashlib.blake2b(one.numpy().tobytes(), digest_size=16, key=half.encode()).digest()
+            digest = hashlib.blake2b(one.numpy().tobytes(), digest_size=16, key=half.encode())
+            digest.update(tower.encode())
+            key = digest.digest()
             if key in self.places:
                 shard, place = divmod(self.places[key], SHARD)
                 parts.append(self.shards[shard][place].to(device))
             else:
                 parts.append(encode(one[None].to(device))[0])
-                self._keep(key, parts[-1])
+                if not once:
+                    self._keep(key, parts[-1])
         return torch.stack(parts)
 
     def __str__(self) -> str:

@@ -89,10 +89,13 @@ def _vision_layer(layer, x: Tensor, maps: list | None) -> Tensor:
 
 @torch.no_grad()
 def picture_features(model, pixels: Iterable[Tensor]) -> np.ndarray:
-    """Features `[N,D]` of pictures uint8 `[3,S,S]`: the mean of their patches, as a model's vision tower sees them."""
+    """Features `[N,D]` of pictures uint8 `[3,S,S]`: the mean of their patches, as a model's vision tower sees them.
+
+    What the model keeps (`pictures.KeptStates`) is used; nothing is added to it.
+    """
     pixels, parts = iter(pixels), []
     while batch := list(islice(pixels, PICTURES_AT_ONCE)):
-        states = image_states(model.vision_model, normalized(torch.stack(batch).to(model.device)))
+        states = model.picture_states(torch.stack(batch).to(model.device), once=True)
         parts.append(states[:, 1:].mean(1).float().cpu().numpy())
     return np.concatenate(parts)
 

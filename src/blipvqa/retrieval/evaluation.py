@@ -43,6 +43,7 @@ def evaluate(
             scores["start"] = score(began, bootstrap=bootstrap)["overall"]
         write_scores(trained, scores, predictions, config, models.digest())
         write_card(trained.run)
+        models.say_kept()
         return trained.run
 
 

@@ -15,7 +15,9 @@ from blipvqa.config.kinds import Towers
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits
 from blipvqa.errors import DamagedFile
+from blipvqa.models.devices import pick_device
 from blipvqa.models.loading import load_model
+from blipvqa.models.pictures import KeptStates
 from blipvqa.models.weights import weights_digest
 from blipvqa.runs.files import flush_folder, read_json, read_lines, remove, write_json, write_lines
 from blipvqa.runs.run import Run
@@ -25,17 +27,27 @@ CONTENT = "content"  # the digest of the rows: what was edited is made again
 
 
 class ModelsOfRun:
-    """The trained weights of a run, and those that training began with; one model is held at a time."""
+    """The trained weights of a run, and those that training began with; one model is held at a time.
+
+    On a CPU the states of pictures are kept from one pass over a split to the next, up to `data.cache_gigabytes`, and
+    for both models where training left the vision tower as it was. A GPU encodes a picture in less time than its
+    digest takes.
+    """
 
     def __init__(self, config: Config, run: Run, splits: Splits):
         self.config, self.run, self.texts = config, run, splits["train"].texts
         self.models: dict[bool, tuple] = {}
         self.digests: dict[bool, str] = {}  # computed once: they read every weight
+        self.kept = KeptStates(run.folder, int(config.data.cache_gigabytes * 1e9))
 
     def load(self, start: bool = False) -> tuple:
         """Model and processor; with `start`, of the weights that training began with."""
         if start not in self.models:
-            self.models = {start: load_model(self._source(start), self.config, self.texts)}  # they may be large
+            self.models = {}  # they may be large: the other goes before this one comes
+            model, processor = load_model(self._source(start), self.config, self.texts)
+            if pick_device().type == "cpu":
+                model.keep_states(self.kept, weights_digest(model.vision_model))
+            self.models = {start: (model, processor)}
         return self.models[start]
 
     def digest(self, start: bool = False) -> str:
@@ -43,6 +55,11 @@ class ModelsOfRun:
         if start not in self.digests:
             self.digests[start] = weights_digest(self._source(start), self.config, self.texts)
         return self.digests[start]
+
+    def say_kept(self) -> None:
+        """What the states that were kept took of the disk, for people."""
+        if self.kept.places:
+            print(f"{self.run.name}: {self.kept}")
 
     def _source(self, start: bool) -> str | Towers:
         return self.config.model.name if start else str(self.run.model_folder)

@@ -124,3 +124,4 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     if sets:
         store_answer_sets(run.model_folder, sets, candidate_texts(config, splits), config.generate)
     write_card(run)
+    stored.models.say_kept()

@@ -73,10 +73,13 @@ def explain(
         ids = model.generate_answers(**question_batch, max_new_tokens=40)
         answer = processor.batch_decode(ids, skip_special_tokens=True)[0].strip()
         batch = collate([item | {"answer": answer}])
-    attention: list[Tensor] = []  # of each vision layer [P,H,N,N], then of each text layer to the pictures [1,H,L,P·N]
+    pixel_values = question_batch.pop("pixel_values")
+    layers: list[Tensor] | None = [] if method == "rollout" else None  # of each vision layer [P,H,N,N]
+    looks: list[Tensor] = []  # of each text layer to the pictures [1,H,L,P·N]
+    with torch.no_grad():
+        images = model.picture_states(pixel_values, layers)
     with torch.enable_grad():
-        questions = model.encode(**question_batch, maps=attention)
-        looks = attention[len(model.vision_model.encoder.layers) :]
+        questions = model.encode_questions(**question_batch, images=images, maps=looks)
         if method == "gradient":
             labels = batch["labels"].to(model.device)
             likely = -model.answer_losses(questions, None, labels).sum()
@@ -87,7 +90,6 @@ def explain(
     )  # [P·N], over layers, heads, tokens
     relevance = relevance.view(len(pictures), -1)
     if method == "rollout":
-        layers = [a.detach() for a in attention[: len(model.vision_model.encoder.layers)]]
         relevance = torch.stack([of_one @ _rollout([a[p] for a in layers]) for p, of_one in enumerate(relevance)])
     patches = relevance[:, 1:]  # without the class tokens
     side = round(patches.shape[1] ** 0.5)
