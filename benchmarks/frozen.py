@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
 import contenders
+import torch
 from contenders import DEVICE, PRECISION, moved, our_batch, published_config, sample
 
 from blipvqa.config.knobs import LoraConfig, TrainConfig
