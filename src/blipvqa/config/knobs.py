@@ -74,6 +74,7 @@ class SyntheticData(_Section):
     size: Annotated[Whole, Field(ge=SYNTHETIC_SIDES[0], le=SYNTHETIC_SIDES[1])] = 96  # pixels a side
     seed: Annotated[Whole, Field(ge=0)] = 0
     caption_noise: Share = 0.0  # of train's captions: another picture's, or with one fact exchanged (column `fault`)
+    dialogues: Flag = False  # conversations whose later questions speak of "it" (column `history`)
 
     @model_validator(mode="after")
     def _there_is_something_to_train_on(self):
@@ -284,10 +285,9 @@ class Config(_Section):
             return {"caption.max_tokens": self.caption.max_tokens, "caption.max_length": self.caption.max_length}
         if self.task in ("retrieval", "pretrain"):
             return {"retrieval.max_tokens": self.retrieval.max_tokens}
-        limits = self.data
         return {
-            "data.max_question_tokens": limits.max_question_tokens,
-            "data.max_answer_tokens": limits.max_answer_tokens,
+            "data.max_question_tokens": self.data.max_question_tokens,
+            "data.max_answer_tokens": self.data.max_answer_tokens,
         }
 
     @property

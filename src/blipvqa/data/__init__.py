@@ -17,5 +17,5 @@ frames), `slides`, `dataset` (one split as the models get it), `own_pictures` (p
 `fingerprint` (a digest of every row), `batches` (the order of an epoch and its loader), `augmentation` (light changes
 in training), `duplicates` (pictures that look alike), `one_colour` (pictures that show nothing), `corruptions`
 (pictures as scanners and networks spoil them), `synthetic`, `synthetic_drawing`, `synthetic_questions`,
-`synthetic_captions` and `synthetic_faults` (the drawn tissue of the demos).
+`synthetic_dialogues`, `synthetic_captions` and `synthetic_faults` (the drawn tissue of the demos).
 """

@@ -85,6 +85,8 @@ def _synthetic(config: Config, cache: Path) -> Path:
     settings |= {} if config.task == "vqa" else {"texts": list(config.texts)}
     if config.task == "vqa" or not settings["caption_noise"]:
         del settings["caption_noise"]  # what it does not change is drawn once
+    if config.task != "vqa" or not settings["dialogues"]:
+        del settings["dialogues"]
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     folder = cache / "synthetic" / key / "drawn"
     if not folder.is_dir():

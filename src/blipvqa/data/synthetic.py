@@ -22,6 +22,7 @@ from datasets import Features, Image, List, Value
 
 from blipvqa.config.knobs import SYNTHETIC_SIDES
 from blipvqa.data.synthetic_captions import captions_of
+from blipvqa.data.synthetic_dialogues import dialogue_scene, dialogues_about
 from blipvqa.data.synthetic_drawing import draw_scene
 from blipvqa.data.synthetic_faults import spoil
 from blipvqa.data.synthetic_questions import questions_about, random_scene
@@ -29,6 +30,8 @@ from blipvqa.runs.files import flush_tree
 
 TEXT = Value("string")
 QUESTIONS = Features({"image": Image(), "question": TEXT, "answer": TEXT, "topic": TEXT, "box": List(Value("float64"))})
+TURNS = List({"question": TEXT, "answer": TEXT})
+DIALOGUES = Features({**QUESTIONS, "turn": TEXT, "history": TURNS})
 CAPTIONS = Features({"image": Image(), "caption": TEXT, "stain": TEXT, "things": TEXT})
 NOISY_CAPTIONS = Features({**CAPTIONS, "fault": TEXT, "truth": TEXT})
 
@@ -41,6 +44,7 @@ def write_synthetic(
     size: int = 96,
     texts: Sequence[str] = ("question", "answer"),
     caption_noise: float = 0.0,
+    dialogues: bool = False,
 ) -> None:
     """Write drawn pictures and questions about them as `<folder>/<split>-00000-of-00001.parquet`.
 
@@ -54,6 +58,8 @@ def write_synthetic(
     row is one of a picture's two captions: `image`, `caption`, `stain` and `things`, how many things there are.
     `caption_noise` is the share of train's captions that are made wrong (`synthetic_faults`): `fault` says in what,
     and `truth` is the caption as it was. They are further columns, of which no model is given any.
+    With `dialogues` a row is a turn of one of a picture's two conversations (`synthetic_dialogues`), with `turn` and
+    `history`, the turns before it.
 
     The folder appears complete or not at all. Writing the same again, or from two processes, is harmless.
     Raises ValueError for impossible numbers, FileExistsError where other files already lie in the folder.
@@ -67,6 +73,7 @@ def write_synthetic(
         written.mkdir()
         for split, number in images.items():
             features = QUESTIONS if "caption" not in texts else NOISY_CAPTIONS if caption_noise else CAPTIONS
+            features = DIALOGUES if dialogues else features
             rows = [row for index in range(number) for row in _rows(split, index, seed, size, features)]
             if features is NOISY_CAPTIONS:
                 spoil(rows, caption_noise if split == "train" else 0.0, seed)
@@ -116,10 +123,14 @@ def _same_files(written: Path, folder: Path) -> bool:
 
 def _rows(split: str, index: int, seed: int, size: int, features: Features) -> Iterator[dict]:
     rng = np.random.default_rng([seed, zlib.crc32(split.encode()), index])
-    scene = random_scene(rng)
+    scene = dialogue_scene(rng) if features is DIALOGUES else random_scene(rng)
     picture, boxes = draw_scene(scene, size, rng)
     png = io.BytesIO()
     picture.save(png, format="PNG", compress_level=1)
     image = {"bytes": png.getvalue(), "path": f"{split}-{index:05d}.png"}
-    for row in questions_about(scene, boxes, rng) if features is QUESTIONS else captions_of(scene, rng):
+    if features is DIALOGUES:
+        rows = dialogues_about(scene, boxes, rng)
+    else:
+        rows = questions_about(scene, boxes, rng) if features is QUESTIONS else captions_of(scene, rng)
+    for row in rows:
         yield {"image": image, **row}

@@ -18,6 +18,7 @@
 - `evaluation`: every number of a run
 - `exchange`: other pictures in place of a question's own
 - `grounding`: how much of a score needs the picture
+- `conversations`: how much of it needs the turns before a question
 - `confidence`: how sure, and how rightly
 - `set_aside`: which validation questions choose the epoch, and which choose nothing
 - `conformal`: answer sets that hold the right answer as often as stated

@@ -22,6 +22,7 @@ from blipvqa.vqa.card import write_card
 from blipvqa.vqa.confidence import fit_temperature, score_confidence, with_confidence
 from blipvqa.vqa.conformal import calibrate_sets, score_sets, store_answer_sets, without_candidates
 from blipvqa.vqa.consistency import score_consistency
+from blipvqa.vqa.conversations import DROPPED, EXCHANGED, score_history, with_turns
 from blipvqa.vqa.exchange import exchangeable
 from blipvqa.vqa.explained import store_explanations, stored_pointing
 from blipvqa.vqa.foreign import foreign_warnings, score_foreign, unlike_by_image, unlike_of
@@ -51,7 +52,8 @@ def evaluate(
 ) -> Run:
     """Answer `split` (None: test, or validation where there is no test) and write its predictions and metrics.
 
-    `grounding` asks again with blanked and with shuffled pictures, `start` asks the weights training began with.
+    `grounding` asks again with blanked and with shuffled pictures, and where rows have turns without them and behind
+    others (`conversations`), `start` asks the weights training began with.
     `new_data` allows data that is not as it was in training; scores and report then say so first.
     Raises RunError where the run has no model yet, the split does not exist or the data changed, and ConfigError where
     the settings are not the run's.
@@ -98,6 +100,9 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
         exchanged = stored.answers(split, "shuffled") if exchangeable(raw) else None
         scores["grounding"] = grounding_of(raw, blank, exchanged, bootstrap)
         scores["pointing"] = stored_pointing(stored, split, bootstrap)
+    if grounding and with_turns(raw):
+        others = stored.answers(split, DROPPED), stored.answers(split, EXCHANGED)
+        scores["history"] = score_history(raw, *others, bootstrap)
     scores["confidence"] = score_confidence(raw, calibration=calibration, bootstrap=bootstrap)
     held_out = (raw, None if calibration_rows is None else fitted_on)
     scores["answering"] = score_answering(*held_out, calibration, config.generate, bootstrap)

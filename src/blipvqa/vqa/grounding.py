@@ -49,7 +49,7 @@ def grounding(
     `exchanged` (see `exchange.as_exchanged`) is None where the split has a single image: its numbers are then None.
     Returns {"verdict": Verdict, "blank", "shuffled" (the exchange): {"overall", "by"} as of `score`,
     "gap": {"blank", "shuffled": Difference in exact match}, "sensitivity": {…: Estimate},
-    "followed", "stayed": Estimate, see `_followed`,
+    "followed", "stayed": Estimate, see `followed`,
     "changed": {…: share of answers}, "changed_by": {…: {question type: share}}}.
     """
     parts: dict = {"gap": {}, "sensitivity": {}, "changed": {}, "changed_by": {}}
@@ -57,32 +57,33 @@ def grounding(
         before, after = (own, predictions) if predictions is not None else ([], [])
         scores = score(after, bootstrap=bootstrap)
         parts[name] = {key: scores[key] for key in ("overall", "by")}
-        (gap,) = compare_counts(
-            counts(after),
-            counts(before),
-            bootstrap.groups_of(before),
-            [np.arange(len(before))],
-            MEASURES,
-            ["exact_match"],
-            bootstrap,
-        )
-        parts["gap"][name] = gap["exact_match"]
-        pairs = zip(before, after, strict=True)
-        changed = [not same_text(one["prediction"], other["prediction"]) for one, other in pairs]
-        parts["sensitivity"][name] = estimate_mean(changed, bootstrap.groups_of(before), bootstrap)
+        parts["gap"][name], parts["sensitivity"][name], changed = without(before, after, bootstrap)
         parts["changed"][name] = parts["sensitivity"][name]["value"]
         kinds = rows_by(question_type(row["question"]) for row in before)
         parts["changed_by"][name] = {
             kind: sum(changed[i] for i in rows) / len(rows) for kind, rows in sorted(kinds.items())
         }
-    parts |= _followed(own, exchanged or [], bootstrap)
+    parts |= followed(own, exchanged or [], bootstrap)
     images = len(np.unique(bootstrap.groups_of(own)))
     return {"verdict": verdict(parts["gap"]["shuffled"], parts["sensitivity"]["shuffled"], images)} | parts
 
 
-def _followed(own: Sequence[Prediction], exchanged: Sequence[Prediction], bootstrap: Bootstrap) -> dict[str, Estimate]:
-    """Of the questions that were answered right, and that the new picture answers otherwise: how often the answer
-    follows the new picture, and how often it stays."""
+def without(
+    before: Sequence[Prediction], after: Sequence[Prediction], bootstrap: Bootstrap
+) -> tuple[Difference, Estimate, list[bool]]:
+    """What exact match loses from `after`, without something, to `before`, with it; the share of answers that change;
+    and which do. In pairs."""
+    groups = bootstrap.groups_of(before)
+    everything = [np.arange(len(before))]
+    (gap,) = compare_counts(counts(after), counts(before), groups, everything, MEASURES, ["exact_match"], bootstrap)
+    pairs = zip(before, after, strict=True)
+    changed = [not same_text(one["prediction"], other["prediction"]) for one, other in pairs]
+    return gap["exact_match"], estimate_mean(changed, groups, bootstrap), changed
+
+
+def followed(own: Sequence[Prediction], exchanged: Sequence[Prediction], bootstrap: Bootstrap) -> dict[str, Estimate]:
+    """Of the questions that were answered right, and that what was put in place answers otherwise (`shown_answer`): how
+    often the answer follows it, and how often it stays."""
     contrasts = [
         (before, after)
         for before, after in zip(own, exchanged, strict=False)
@@ -91,9 +92,9 @@ def _followed(own: Sequence[Prediction], exchanged: Sequence[Prediction], bootst
         and answered_right(before)
     ]
     groups = bootstrap.groups_of([before for before, _ in contrasts])
-    followed = [same_text(after["prediction"], after["shown_answer"]) for _, after in contrasts]
-    stayed = [same_text(after["prediction"], before["prediction"]) for before, after in contrasts]
-    return {"followed": estimate_mean(followed, groups, bootstrap), "stayed": estimate_mean(stayed, groups, bootstrap)}
+    follows = [same_text(after["prediction"], after["shown_answer"]) for _, after in contrasts]
+    stays = [same_text(after["prediction"], before["prediction"]) for before, after in contrasts]
+    return {"followed": estimate_mean(follows, groups, bootstrap), "stayed": estimate_mean(stays, groups, bootstrap)}
 
 
 def verdict(reliance: Difference, sensitivity: Estimate, images: int) -> Verdict:

@@ -50,6 +50,7 @@ def report(results: Results) -> str:
         _all_answers(splits[split], predictions, card_of),
         _curves(run, splits) if run.history else None,  # predictions of others have none
         _grounding(scores),
+        _history(scores),
         _confidence(scores),
         _answer_sets(scores),
         sections_of.answering_section(scores),
@@ -96,13 +97,28 @@ def _grounding(scores: Mapping) -> Section | None:
     )
 
 
-def _followed(grounding: Mapping) -> str:
-    """How often right answers follow a picture that has another answer; "" where there is none."""
+def _history(scores: Mapping) -> Section | None:
+    """How much of the score needs the conversation; None where no question has one."""
+    if not scores.get("history"):
+        return None
+    note = (
+        "Questions that come after others are asked again without these turns, and behind those of another row with "
+        "the same question and another answer."
+    )
+    return section(
+        "Does it need the conversation?",
+        paragraph(" ".join(filter(None, [note, _followed(scores["history"], "the other conversation")]))),
+        wide(tables.history_table(scores)),
+    )
+
+
+def _followed(grounding: Mapping, new: str = "the new picture") -> str:
+    """How often right answers follow a picture, or turns, with another answer; "" where there is none."""
     followed, stayed = grounding.get("followed"), grounding.get("stayed")
     if not followed or followed["value"] is None:
         return ""
     return (
-        f"Of {count(followed)} right answers to questions that the new picture answers otherwise, "
+        f"Of {count(followed)} right answers to questions that {new} answers otherwise, "
         f"{share(followed['value'])} follow it and {share(stayed['value'])} stay."
     )
 

@@ -14,6 +14,14 @@ from blipvqa.data.images import DECODER
 from blipvqa.runs.run import Run
 from blipvqa.training.stored import ModelsOfRun, content_digest, stored
 from blipvqa.vqa.conformal import MOST, without_candidates
+from blipvqa.vqa.conversations import (
+    DROPPED,
+    EXCHANGED,
+    as_own_turns,
+    turn_partners,
+    with_other_turns,
+    without_turns,
+)
 from blipvqa.vqa.exchange import as_exchanged, blanked, exchanged, partners
 from blipvqa.vqa.opposites import NewQuestion
 from blipvqa.vqa.predictions import candidate_texts, load_candidates, predict
@@ -28,7 +36,7 @@ class StoredAnswers:
 
     def answers(self, split: str, variant: str = "") -> list[dict]:
         """`variant`: "" as it is, "start" the weights training began with, "blank" and "shuffled" pictures, "generated"
-        where the config ranks."""
+        where the config ranks, and of rows with turns DROPPED and EXCHANGED ones (`conversations`)."""
         name = f"{split}-{variant}" if variant else split
         folder = self.run.folder / "answers"
         return stored(folder, name, self.fingerprint(split, variant), lambda: self._ask(split, variant))
@@ -53,12 +61,18 @@ class StoredAnswers:
             dataset = dataset.altered(blanked)
         elif variant == "shuffled":
             dataset = exchanged(dataset, seed)
+        elif variant == DROPPED:
+            dataset = without_turns(dataset)
+        elif variant == EXCHANGED:
+            dataset = with_other_turns(dataset, seed)
         model, processor = self.models.load(start=variant == "start")
         config = self._settings(variant)
         candidates = load_candidates(config, self.splits, processor)
         predictions = predict(model, processor, dataset, config, candidates, self.progress)
         if variant:
             predictions = without_candidates(predictions, None)  # sets are of the run's own answers only
+        if variant in (DROPPED, EXCHANGED):
+            return as_own_turns(self.splits[split].rows, predictions, seed if variant == EXCHANGED else None)
         return as_exchanged(self.splits[split].rows, predictions, seed) if variant == "shuffled" else predictions
 
     def _settings(self, variant: str) -> Config:
@@ -76,6 +90,8 @@ class StoredAnswers:
         ignored = ("batch_size", "candidates", *APPLIED_AFTER)
         rows = self.splits[split].rows
         exchange = {"partners": content_digest(partners(rows, self.config.seed))} if variant == "shuffled" else {}
+        if variant == EXCHANGED:
+            exchange = {"partners": content_digest(list(turn_partners(rows, self.config.seed).items()))}
         # what was stored before there were answer sets is asked again
         sets = {"ranked": MOST} if config.generate.method == "rank" and not variant else {}
         return (

@@ -149,6 +149,22 @@ def grounding_rows(scores: Mapping) -> list[tuple[str, ...]]:
 GROUNDING_HEAD = ["", "exact match", "visual reliance", "95 % interval", "image sensitivity", "95 % interval"]
 
 
+OTHER_TURNS = {"exchanged": "another conversation in its place", "dropped": "without conversation"}
+
+
+def history_table(scores: Mapping) -> Html:
+    """What questions with turns before them lose without their own turns (`conversations`), the exchange first."""
+    history = scores["history"]
+    own = history["own"]["exact_match"]
+    rows = [("as they are", number(own), interval(own), count(own), "", "", "", "")]
+    for name, words in OTHER_TURNS.items():
+        entry, gap, changed = history[name]["exact_match"], history["gap"][name], history["sensitivity"][name]
+        lost = number(gap, "difference"), interval(gap), share(changed["value"]), interval(changed)
+        rows.append((words, number(entry), interval(entry), count(entry), *lost))
+    head = ["questions with turns", "exact match", "95 % interval", counted(scores), "lost", "95 % interval"]
+    return table([*head, "answers that change", "95 % interval"], rows)
+
+
 def grounding_table(scores: Mapping) -> Html:
     """What the score loses without the own picture (`grounding`), the exchange first."""
     return table(GROUNDING_HEAD, grounding_rows(scores))
