@@ -67,6 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
     grid.add_argument("--grid", nargs="*", default=[], metavar="KEY=VALUE,VALUE", help="e.g. seed=0,1,2")
     grid.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="for every run, e.g. train.epochs=3")
     grid.add_argument("--devices", metavar="0,1", help="GPUs to run on side by side; by default all")
+    together = commands.add_parser("ensemble", help="runs of one recipe answer together, or as one model (--soup)")
+    together.add_argument("runs", nargs="+")
+    together.add_argument("--name", required=True, help="the folder in outputs/ to write")
+    together.add_argument("--soup", choices=("uniform", "greedy"), help="the mean of their weights, as one model")
     compare = commands.add_parser("compare", help="two runs side by side")
     compare.add_argument("runs", nargs=2)
     others = commands.add_parser("score", help="predictions of another program (lmms-eval, MedEvalKit, a table)")
@@ -106,6 +110,8 @@ def _run(options: argparse.Namespace) -> int:
         a, b = (Run(project_path("outputs") / name) for name in options.runs)
         print(f"open {write_comparison(a, b).relative_to(project_root())}")
         return 0
+    if options.command == "ensemble":
+        return _ensemble(options)
     from blipvqa.runs.run import run_config
 
     if options.command == "sweep":
@@ -168,6 +174,18 @@ def _sweep(options: argparse.Namespace) -> int:
         print(f"{failed} of {len(outcomes)} runs did not finish; the same command goes on with them", file=sys.stderr)
     _board()
     return 1 if failed else 0
+
+
+def _ensemble(options: argparse.Namespace) -> int:
+    from blipvqa.ensemble import ensemble, soup
+
+    if options.soup:
+        run = soup(options.runs, options.name, greedy=options.soup == "greedy")
+        print(f"{run.name}: the mean of {', '.join(run.state['soup'])}; blipvqa evaluate --name {run.name}")
+    else:
+        run = ensemble(options.runs, options.name)
+        print(f"{run.name}: open {(run.folder / 'report.html').relative_to(project_root())}")
+    return 0
 
 
 def _board() -> int:

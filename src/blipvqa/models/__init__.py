@@ -1,6 +1,7 @@
 """BLIP's models, their weights, and the devices that compute them. In reading order:
 
 - `vqa`: questions about images to answers; loss, generation and ranking
+- `ensemble`: several of them that answer as one
 - `captioner`: images to captions; loss, and what each word looked at
 - `retriever`: pictures by words and words by pictures; features, matching, and both losses
 - `pretraining`: the mixture of encoder and decoder, with three losses at once

@@ -49,6 +49,7 @@ def report(results: Results) -> str:
         gallery,
         _all_answers(splits[split], predictions, card_of),
         _curves(run, splits) if run.history else None,  # predictions of others have none
+        sections_of.ensemble_section(scores),
         _grounding(scores),
         _history(scores),
         _confidence(scores),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.config.plain_yaml import write_yaml
 from blipvqa.config.reading import with_overrides
-from blipvqa.data.dataset import load_splits
+from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.data.fingerprint import fingerprint
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.pages.reporting import write_reporting
@@ -26,7 +27,7 @@ from blipvqa.vqa.report import report
 from blipvqa.vqa.scores import score
 from blipvqa.vqa.slices import slices
 
-MARK = "predictions of "  # before the file's name, in `model.name`: these are seeds of no recipe of ours
+MARK = "predictions of "  # before who made them, in `model.name`: these are seeds of no recipe of ours
 
 
 def score_others(config: Config, path: str | Path, split: str | None = None, resamples: int = 1000) -> Run:
@@ -37,24 +38,45 @@ def score_others(config: Config, path: str | Path, split: str | None = None, res
     """
     if config.task != "vqa":
         raise ConfigError(f"task: predictions of others are answers to questions, and this config is of {config.task}")
-    run = Run(config.folder)
-    if run.exists and not str(run.config.model.name).startswith(MARK):
-        raise RunError(f"'{run.name}' is a run with a model: give the predictions another name (--name)")
+    refuse_a_trained_run(config)
     splits = load_splits(config)
     split = split or held_out(splits)
     if split not in splits:
         raise RunError(f"there is no split '{split}', only {', '.join(splits)}")
     predictions = read_others(path, splits[split])
-    bootstrap = Bootstrap(config.data.group, resamples, config.seed)
+    said = f"These are predictions of '{Path(path).name}', made elsewhere: what they were trained on is not known here."
+    return write_predictions_of(config, Path(path).name, splits, split, predictions, said, resamples)
+
+
+def refuse_a_trained_run(config: Config) -> None:
+    """Raises RunError where the name is that of a run with a model."""
+    run = Run(config.folder)
+    if run.exists and not str(run.config.model.name).startswith(MARK):
+        raise RunError(f"'{run.name}' is a run with a model: give the predictions another name (--name)")
+
+
+def write_predictions_of(
+    config: Config,
+    maker: str,
+    splits: Splits,
+    split: str,
+    predictions: list[dict],
+    said: str,
+    resamples: int,
+    further: Callable[[Bootstrap], dict] = lambda _bootstrap: {},
+) -> Run:
+    """The run `config.name`, without a model, of predictions that `maker` made: its scores, with `further` ones, and
+    its page, which says first what is `said` of them."""
+    run, bootstrap = Run(config.folder), Bootstrap(config.data.group, resamples, config.seed)
     train, rows = splits["train"].rows, fingerprint(splits)
     scores = dict(score(predictions, train=train, breakdown=splits[split].breakdown, bootstrap=bootstrap))
     scores["published"] = published(predictions, bootstrap)
     scores["slices"] = slices(predictions, train=train, bootstrap=bootstrap)
     scores["split"] = split
     scores["data"] = all_notes(splits) | {"digest": rows_digest(rows), "changes": []}
-    said = f"These are predictions of '{Path(path).name}', made elsewhere: what they were trained on is not known here."
     scores["warnings"] = [said, *scores["data"]["leaks"], *scores["warnings"]]
-    own = with_overrides(config.as_dict(), {"model.name": f"{MARK}{Path(path).name}"})
+    scores |= further(bootstrap)
+    own = with_overrides(config.as_dict(), {"model.name": f"{MARK}{maker}"})
     with lock(run.folder):
         write_sealed_text(run.folder / "config.yaml", write_yaml(own.as_dict()))
         write_rows(run.folder, rows)

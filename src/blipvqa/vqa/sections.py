@@ -18,6 +18,32 @@ from blipvqa.vqa.titles import counted, spoken, unit
 MOST_GAPS = 20
 
 
+def ensemble_section(scores: Mapping) -> Section | None:
+    """Runs that answered together, beside the best single one."""
+    if "ensemble" not in scores:
+        return None
+    together = scores["ensemble"]
+    compared, best = together["exact_match"], together["best_single"]
+    rows = [
+        (f"exact match of {best}, the best run on validation", number(compared, "a"), ""),
+        ("exact match together", number(compared, "b"), ""),
+        ("… more than that one", number(compared, "difference", sign=True), interval(compared, sign=True)),
+        (
+            "right told from wrong by how many runs agree (AUROC)",
+            number(together["agreement_auroc"]),
+            interval(together["agreement_auroc"]),
+        ),
+        (
+            "… by confidence",
+            number(together["confidence_auroc"]),
+            interval(together["confidence_auroc"]),
+        ),
+    ]
+    chance = "" if compared["real"] else " The difference may be chance."
+    note = f"{len(together['runs'])} runs: {', '.join(together['runs'])}. p {p_value(compared)}.{chance}"
+    return section("Together", wide(table(["", "", "95 % interval"], rows)), remark(note))
+
+
 def answering_section(scores: Mapping) -> Section | None:
     """When it answers, and how rightly then."""
     if "answering" not in scores:
