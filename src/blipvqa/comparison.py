@@ -51,8 +51,8 @@ def write_comparison(a: Run, b: Run) -> Path:
         _settings(a, b, split),
         _headline(compared, how, names, over),
         seeds_of_two(a, b, how.headline, _title(how.measures, how.headline)),
-        _others(compared, how, names),
-        _slices(compared, how, names),
+        _others(compared, how, names, over),
+        _slices(compared, how, names, over),
         _trainings(a, b, how),
         _disagreements(compared, how, names, rows, task.views(), _pictures(a, b, split)),
     ]
@@ -105,7 +105,7 @@ def headline_sentence(compared: Mapping, how: Comparing, names: tuple[str, str],
     return f"{judged} ({sure}). {title} is {numbers}."
 
 
-def _others(compared: Mapping, how: Comparing, names: tuple[str, str]) -> Section:
+def _others(compared: Mapping, how: Comparing, names: tuple[str, str], over: str) -> Section:
     entries = {how.measures.title(name): entry for name, entry in compared["overall"].items()}
     entries = {title: entry for title, entry in entries.items() if entry["difference"] is not None}
     tested = sum(entry["p"] is not None for entry in compared["overall"].values()) - 1
@@ -119,11 +119,11 @@ def _others(compared: Mapping, how: Comparing, names: tuple[str, str]) -> Sectio
         "All measures",
         drawing(plots.plot_difference(dict(list(shown.items())[:PICTURES]), names), "differences between the runs"),
         remark(note),
-        wide(differences_table(entries, names, unit=how.unit)),
+        wide(differences_table(entries, names, unit=f"{how.unit} ({over})")),
     )
 
 
-def _slices(compared: Mapping, how: Comparing, names: tuple[str, str]) -> Section | None:
+def _slices(compared: Mapping, how: Comparing, names: tuple[str, str], over: str) -> Section | None:
     slices = {
         f"{column.replace('_', ' ')}: {level}": entry[how.headline]
         for column, levels in compared["by"].items()
@@ -137,7 +137,7 @@ def _slices(compared: Mapping, how: Comparing, names: tuple[str, str]) -> Sectio
         f"{_title(how.measures, how.headline)} in the slices with the smallest p, of {len(slices)} that were looked "
         "at. The first of many always looks striking; p is adjusted for all of them."
     )
-    shown = differences_table({name: slices[name] for name in surest}, names, unit=how.unit)
+    shown = differences_table({name: slices[name] for name in surest}, names, unit=f"{how.unit} ({over})")
     return section("By slice", remark(note), wide(shown))
 
 

@@ -33,5 +33,21 @@ def test_a_page_does_not_tell_where_files_lay(path, shown):
     assert last_part(path) == shown
 
 
+def test_what_is_nearly_all_or_nearly_nothing_is_not_shown_as_all_or_nothing():
+    """One wrong answer of 3,000 is no accuracy of 1.000, and a model that is 99.7 % sure not 100 % sure."""
+    shown = [number({"value": value}) for value in (2999 / 3000, 1 / 3000, 1.0, 0.0, 1 - 1e-16, 0.9994, 1.0002)]
+    assert shown == ["0.9997", "0.0003", "1.000", "0.000", "1.000", "0.999", "1.0002"]
+    assert interval({"low": 0.998, "high": 0.99999}) == "0.998 to 0.99999"
+    signed = [number({"value": value}, sign=True) for value in (-0.0002, -1e-12, -0.0, 0.0, -0.25)]
+    assert signed == ["-0.0002", "+0.000", "+0.000", "+0.000", "-0.250"]
+    assert [share(value) for value in (0.997, 0.003, 1.0, 0.0, 0.99)] == ["> 99%", "< 1%", "100%", "0%", "99%"]
+    assert [share(value, 1) for value in (2999 / 3000, 1 / 3000, 1.0, 0.9994)] == [
+        "> 99.9%",
+        "< 0.1%",
+        "100.0%",
+        "99.9%",
+    ]
+
+
 def test_no_p_value_is_shown_as_0():
     assert [p_value({"p": p}) for p in (0.0002, 0.001, 0.25, None)] == ["< 0.001", "0.001", "0.250", "–"]

@@ -69,6 +69,7 @@ def test_measures_without_questions_are_null_and_json_stays_valid():
         "low": None,
         "high": None,
         "n": 0,
+        "groups": 0,
         "p": None,
         "p_holm": None,
         "real": False,
@@ -98,3 +99,4 @@ def test_slices_are_compared_too_and_adjusted_for_their_number():
     assert (small["p"], small["p_holm"], small["real"]) == (pytest.approx(2 / 2**6), pytest.approx(2 / 2**6), True)
     assert large["p_holm"] == pytest.approx(2 * 2 / 2**8)
     assert compared["question_type"]["what"]["exact_match"]["n"] == 14
+    assert (large["n"], large["groups"]) == (8, 8)  # an image each

@@ -1,6 +1,7 @@
 """Next to nothing to count, or always the same: every number is null with its reason, never 0 and never NaN."""
 
 import json
+import math
 import warnings
 
 import pytest
@@ -49,6 +50,15 @@ CASES = {
     "yes alone": rows_of(12, str, ("yes",)),
     "empty answers": rows_of(12, lambda answer: "", confidence=0.0),
     "no confidence": rows_of(12, str, confidence=None),
+    "equal confidences": rows_of(24, {"yes": "yes", "no": "yes", "fat": "fat"}.get, images=6),
+    "one level": [row | {"stain": "a"} for row in rows_of(12, str)],
+    "one level all right, one all wrong": [
+        row | {"prediction": row["answer"] if row["stain"] == "a" else "bone"} for row in rows_of(400, str)
+    ],
+    "confidences that are no numbers": [
+        row | {"score": math.nan, "yes_probability": row["yes_probability"] and math.nan, "confidence": None}
+        for row in rows_of(12, str)
+    ],
 }
 
 
@@ -75,10 +85,12 @@ def every_score(rows):
 
 
 def estimates(value, path=""):
-    """Every number with its count, and where it stands."""
+    """Every number, or difference of two, with its count, and where it stands."""
     if isinstance(value, dict):
         if "value" in value and "n" in value:
             yield path, value
+        elif "difference" in value:
+            yield path, value | {"value": value["difference"]}
         for key, inner in value.items():
             yield from estimates(inner, f"{path}/{key}")
     elif isinstance(value, list):
@@ -95,11 +107,13 @@ def test_no_number_is_made_of_nothing(case):
     wrong = []
     for path, entry in estimates(scores):
         of_nothing = entry["n"] == 0 and entry["value"] is not None
+        of_unknown = "ceiling" not in path and "groups" not in entry  # n without how many images they are on
+        certain = 0 in (entry.get("p"), entry.get("p_holm"))
         of_one = entry.get("groups") == 1 and entry.get("low") is not None
         outside = None not in (entry["value"], entry.get("low"), entry.get("high")) and not (
             entry["low"] - 1e-9 <= entry["value"] <= entry["high"] + 1e-9
         )
-        wrong += [(path, entry)] * (of_nothing or of_one or outside)
+        wrong += [(path, entry)] * (of_nothing or of_unknown or certain or of_one or outside)
     assert wrong == []
     if case in ("nothing", "one row", "one image"):
         assert scores["grounding"]["gap"]["shuffled"]["difference"] is None and scores["grounding"]["verdict"]["why"]

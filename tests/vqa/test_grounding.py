@@ -55,7 +55,8 @@ def test_a_test_split_of_one_picture_is_evaluated_and_reported_with_dashes(tiny)
         "Whether the model looks at its pictures, these questions cannot tell: there is no other picture to show"
     )
     assert cannot_tell in card and run.metrics("test")["warnings"][0].startswith(cannot_tell)
-    assert cannot_tell in write_report(run, load_splits(config)).read_text("utf-8")
+    page = write_report(run, load_splits(config)).read_text("utf-8")
+    assert page.count(cannot_tell) > 1 and cannot_tell in page.split("<h2")[0]  # at the top
 
 
 def test_a_picture_with_another_answer_to_the_same_question_takes_the_place():
@@ -90,13 +91,15 @@ def split_of(images=60):
 
 
 def judged(rows, answer, seed=0):
-    """The grounding of a model that answers `answer(question, what is right of the picture it sees, row number)`."""
+    """The grounding of a model that answers `answer(question, what is right of the picture it sees, row number)`, and
+    nonsense to a blank picture, which no model ever saw."""
     own = [{**row, "prediction": answer(row["question"], row["answer"], i)} for i, row in enumerate(rows)]
     shown = [rows[j]["answer"] for j in partners(rows, seed)]
     seen = [
         {**row, "prediction": answer(row["question"], a, i)} for i, (row, a) in enumerate(zip(rows, shown, strict=True))
     ]
-    return grounding(own, own, as_exchanged(rows, seen, seed), Bootstrap(resamples=200))
+    blank = [{**row, "prediction": "no idea"} for row in rows]
+    return grounding(own, blank, as_exchanged(rows, seen, seed), Bootstrap(resamples=200))
 
 
 def test_a_model_that_looks_follows_the_new_picture():
@@ -108,10 +111,10 @@ def test_a_model_that_looks_follows_the_new_picture():
 
 
 def test_a_model_that_never_changes_its_answer_does_not_look_however_often_it_is_right():
-    """Half of its answers are right. A blank picture might change them, and would have called it a model that sees."""
+    """Half of its answers are right. A blank picture changes them all, and would have called it a model that sees."""
     always = {"is it CT?": "yes", "is it MRI?": "no", "where is it?": "left", "what is it?": "lung"}
     measured = judged(split_of(), lambda question, right, i: always[question])
-    assert measured["verdict"]["verdict"] == "does not look"
+    assert measured["verdict"]["verdict"] == "does not look" and measured["gap"]["blank"]["low"] > 0.3
     assert "and 0.0% of the answers change (0.0% to 6." in measured["verdict"]["why"]
     assert (measured["stayed"]["value"], measured["followed"]["value"]) == (1, 0)
     assert verdict_line({"grounding": measured}).startswith(

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.numbers.comparison import adjusted, compare_counts
+from blipvqa.numbers.measures import Measures, ratio
 from blipvqa.training.comparison import compare_predictions
 from blipvqa.vqa.comparison import QUESTIONS
 
@@ -67,3 +69,31 @@ def test_null_pages_of_any_size():
         most = 0.05 + 3 * (0.05 * 0.95 / pages) ** 0.5
         wrong |= {(images, name): shares[name] for name in ("headline", "measures", "slices") if shares[name] > most}
     assert wrong == {}
+
+
+def null_counts(images: int, questions: int, generator: np.random.Generator) -> tuple[list[np.ndarray], list, list]:
+    """What `null_runs` would be right at, drawn at once: counts of both runs, groups, and the rows of all and of each
+    question type. A wrong answer to an open question is by chance the right word."""
+    ease = np.repeat(generator.beta(2, 1.5, size=images), questions)
+    rows = images * questions
+    closed, second = generator.random(rows) < 0.5, np.arange(rows) % 2 == 1
+    chance = ease + (1 - ease) * np.where(closed, 0, 1 / len(WORDS))
+    runs = [np.stack([generator.random(rows) < chance, np.ones(rows)], axis=1).astype(float) for _ in range(2)]
+    types = [np.flatnonzero((closed == kind) & (second == half)) for kind in (True, False) for half in (True, False)]
+    return runs, np.repeat(np.arange(images), questions), [np.arange(rows), *types]
+
+
+@pytest.mark.slow
+def test_the_headline_and_slices_of_many_large_pages():
+    """Whole pages of 858 images take two seconds each, their exact match alone a tenth of one."""
+    pages, measures = 2000, Measures({"exact_match": ratio("right", "all", "")})
+    generator = np.random.default_rng(8588)
+    headline = slices = 0
+    for seed in range(pages):
+        runs, groups, rows = null_counts(858, 8, generator)
+        tests = compare_counts(*runs, groups, rows, measures, ["exact_match"], Bootstrap("image_id", 20, seed))
+        first, *of_slices = [test["exact_match"] for test in tests]
+        headline, slices = headline + first["real"], slices + any(test["real"] for test in adjusted(of_slices))
+    print(f"\n| 858 × 8 | {pages:,} | | {100 * headline / pages:.1f} % | | {100 * slices / pages:.1f} % |")
+    most = 0.05 + 3 * (0.05 * 0.95 / pages) ** 0.5
+    assert max(headline, slices) / pages <= most

@@ -103,6 +103,8 @@ def test_they_get_the_whole_page_and_no_number_that_needs_a_model(tiny, root, da
     assert scores["overall"]["exact_match"]["value"] == 0.5
     assert scores["baseline"]["exact_match"]["n"] == 42
     assert not {"confidence", "grounding", "answering", "operating_point", "start"} & scores.keys()
+    large = [axis for axis, levels in scores["by"].items() for e in levels.values() if e["exact_match"]["n"] >= 10]
+    assert scores["slices"]["looked_at"] == len(large) > large.count("question_type")  # columns of the data too
     assert scores["warnings"][0].startswith("These are predictions of 'samples.jsonl', made elsewhere")
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     for heading in ("Numbers on test", "To compare with a published number", "Predicted against actual"):

@@ -9,6 +9,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.gallery import FAINT, NO_PICTURES, RIGHT, WRONG, card, grid, line
 from blipvqa.pages.html import Html, escape
+from blipvqa.pages.wording import share
 
 MARK = "SYNTHETIC, written by a model"
 
@@ -20,8 +21,8 @@ def text_line(text: Candidate) -> Html:
     truth = ""
     if "right" in text:
         truth = " · in truth right" if text["right"] else f" · in truth wrong: {text['fault']}"
-    said = Html("<b>{}</b><br><span style='{}'>{} · match {:.0%} · {}{}</span>")
-    content = said.format(escape(text["caption"], 300), Html(FAINT), verdict, text["match"], origin, truth)
+    said = Html("<b>{}</b><br><span style='{}'>{} · match {} · {}{}</span>")
+    content = said.format(escape(text["caption"], 300), Html(FAINT), verdict, share(text["match"]), origin, truth)
     return line(content, RIGHT if text["kept"] else WRONG)
 
 

@@ -34,6 +34,7 @@ from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_nu
 from blipvqa.models.folders import check_task
 from blipvqa.models.packing import Layout, Written, sent
 from blipvqa.numbers.grouping import rows_by
+from blipvqa.pages.wording import share
 
 Picture = str | Path | bytes | np.ndarray | Image.Image
 SAMPLING_PENALTY = 1.1  # the authors draw with it, whatever they are told (docs/facts.md 7.6)
@@ -147,7 +148,7 @@ class Caption:
     looks: list[tuple[str, Tensor]]
 
     def __str__(self) -> str:
-        return self.caption if self.confidence is None else f"{self.caption} ({self.confidence:.0%})"
+        return self.caption if self.confidence is None else f"{self.caption} ({share(self.confidence)})"
 
 
 def describe(

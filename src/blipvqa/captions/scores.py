@@ -19,6 +19,7 @@ from blipvqa.captions.terms import NO_TERMS, Terms
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.comparison import Difference, compare_counts
 from blipvqa.numbers.grouping import FEW_GROUPS, few_groups_note, rows_by
+from blipvqa.pages.wording import share
 from blipvqa.text import normalize
 
 FEW_PICTURES = 10  # a level with fewer is named in the warnings
@@ -133,7 +134,7 @@ def _warnings(scores: Scores, images: int) -> list[str]:
         )
     distinct = overall["distinct_captions"]["value"]
     if distinct is not None and distinct < FEW_CAPTIONS:
-        warnings.append(f"few captions are different ones ({distinct:.1%} of all): the model repeats itself")
+        warnings.append(f"few captions are different ones ({share(distinct, 1)} of all): the model repeats itself")
     for column, levels in scores["by"].items():
         few = [f"{level} ({entry['cider_d']['n']})" for level, entry in levels.items()]
         few = [one for one, entry in zip(few, levels.values(), strict=True) if entry["cider_d"]["n"] < FEW_PICTURES]

@@ -34,6 +34,7 @@ class Difference(TypedDict):
     low: float | None  # 95 % interval of the difference; None where there is none
     high: float | None
     n: int  # the rows that the measure counts
+    groups: int  # the groups (images, patients) that these rows are of
     p: float | None  # of the test, by itself; None where there is none
     p_holm: float | None  # adjusted, where it is one of many tests (`adjusted`); else the same
     real: bool  # p_holm is below SURE
@@ -42,6 +43,7 @@ class Difference(TypedDict):
 NO_DIFFERENCE: Difference = {
     **dict.fromkeys(("a", "b", "difference", "low", "high", "p", "p_holm")),
     "n": 0,
+    "groups": 0,
     "real": False,
 }
 
@@ -147,11 +149,12 @@ def _difference(
     """`groups` are those of the rows that the measure counts, `most` is the largest value it can have."""
     if not len(groups) or not np.isfinite(b - a):
         return NO_DIFFERENCE
-    low, high = difference_interval(b - a, samples, np.unique(groups, return_counts=True)[1], most)
+    sizes = np.unique(groups, return_counts=True)[1]
+    low, high = difference_interval(b - a, samples, sizes, most)
     p = None if low is None else p
     real = p is not None and p < SURE
     values = {"a": a, "b": b, "difference": b - a, "low": low, "high": high}
-    return {**values, "n": len(groups), "p": p, "p_holm": p, "real": real}
+    return {**values, "n": len(groups), "groups": len(sizes), "p": p, "p_holm": p, "real": real}
 
 
 def difference_interval(

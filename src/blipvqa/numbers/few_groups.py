@@ -25,6 +25,7 @@ import numpy as np
 FEW = 500  # groups; from here on, intervals are percentiles of the bootstrap
 WEIGHT, AT = 0.2, 30  # of each further group, beside so many real ones
 CONFIDENCE = 0.95
+LEAST_TAIL = 1e-9  # below, the sum over angles is rounding
 RARE = np.array([0, 0.05129, 0.35536, 0.81769])  # the mean with which a Poisson makes 0, 1, 2, 3 or more 5 times in 100
 TABLE = np.array([*range(1, 61), 80, 120, 240, 1000, 10_000], float)  # degrees of freedom
 
@@ -37,9 +38,12 @@ def student(degrees: float) -> float:
 
 
 def student_tail(t: float, degrees: float) -> float:
-    """How likely Student's t of so many degrees of freedom lies at least as far from 0."""
+    """How likely Student's t of so many degrees of freedom lies at least as far from 0.
+
+    LEAST_TAIL at least: no p-value is 0.
+    """
     angles, below = _angles(degrees)
-    return float(2 * np.interp(-np.arctan(abs(t) / np.sqrt(degrees)), angles, below))
+    return float(max(2 * np.interp(-np.arctan(abs(t) / np.sqrt(degrees)), angles, below), LEAST_TAIL))
 
 
 @lru_cache(maxsize=8)

@@ -17,6 +17,7 @@ from blipvqa.models.devices import pick_device
 from blipvqa.models.loading import load_model
 from blipvqa.page.answers import Answers
 from blipvqa.pages.html import Html, join
+from blipvqa.pages.wording import share
 from blipvqa.retrieval.index import make_index
 from blipvqa.runs.run import Run
 from blipvqa.training.trained import check_weights
@@ -73,7 +74,7 @@ class AskWidget(widgets.VBox):
 
 def _shown(answered: dict) -> Html:
     confidence = answered["confidence"]
-    sure = "no confidence" if confidence is None else f"confidence {confidence:.0%}"
+    sure = "no confidence" if confidence is None else f"confidence {share(confidence)}"
     if answered["withheld"]:
         sure += ", too little to answer"
     notes = join(

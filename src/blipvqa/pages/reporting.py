@@ -15,7 +15,7 @@ from pathlib import Path
 from blipvqa.config.kinds import names_of
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.pages.cards import markdown_table, plain
-from blipvqa.pages.wording import NOTHING, count, interval, last_part, number
+from blipvqa.pages.wording import NOTHING, count, interval, last_part, number, share
 from blipvqa.runs.files import write_text
 from blipvqa.runs.run import Run
 from blipvqa.runs.seeds import seeds_of
@@ -193,10 +193,10 @@ def _prevalence(data: VQADataset, split: str) -> str:
     """The commonest references of the scored split, and the levels of its breakdown columns."""
     column = data.text_columns[-1]
     answers = Counter(str(row[column]).strip().lower() for row in data.rows)
-    rows = [(column, plain(text), f"{n:,}", f"{n / len(data):.1%}") for text, n in answers.most_common(COMMONEST)]
+    rows = [(column, plain(text), f"{n:,}", share(n / len(data), 1)) for text, n in answers.most_common(COMMONEST)]
     for axis in data.breakdown:
         levels = Counter(str(row[axis]) for row in data.rows)
-        rows += [(plain(axis), plain(level), f"{n:,}", f"{n / len(data):.1%}") for level, n in levels.most_common()]
+        rows += [(plain(axis), plain(level), f"{n:,}", share(n / len(data), 1)) for level, n in levels.most_common()]
     table = markdown_table(["column", "value", "rows", "share"], rows)
     note = f"Of {len(answers):,} different values of {column}, the {min(COMMONEST, len(answers))} commonest."
     return "\n".join([f"## Prevalence in {split} (CLAIM 36, TRIPOD+AI 20b)", "", note, "", table])

@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 NOTHING = "–"
+MOST_DIGITS = 7  # from the seventh on a difference from 0 or 1 is rounding
 
 
 def number(entry: Mapping | None, key: str = "value", sign: bool = False) -> str:
-    """Three digits, with a plus where `sign` asks for one; a dash where there is no number."""
+    """Three digits, with a plus where `sign` asks for one; a dash where there is no number.
+
+    More digits where three would say 0 or 1 of what is neither: beside a wrong answer no accuracy is 1.000.
+    """
     value = entry.get(key) if entry else None
-    return NOTHING if value is None else f"{value:+.3f}" if sign else f"{value:.3f}"
+    if value is None:
+        return NOTHING
+    digits = next((n for n in range(3, MOST_DIGITS) if round(abs(value), n) not in (0, 1)), 3)
+    text = f"{value:{'+' if sign else ''}.{digits}f}"
+    return text if float(text) else text.replace("-", "+" if sign else "")  # rounding leaves no minus before a zero
 
 
 def p_value(entry: Mapping, key: str = "p") -> str:
@@ -33,9 +41,14 @@ def count(entry: Mapping | None, key: str = "n") -> str:
     return NOTHING if value is None else f"{value:,}" if groups is None else f"{value:,} ({groups:,})"
 
 
-def share(value: float | None) -> str:
-    """A share in whole percent, or a dash."""
-    return NOTHING if value is None else f"{value:.0%}"
+def share(value: float | None, digits: int = 0) -> str:
+    """A share in percent, or a dash; what is not all or nothing is never 100 % or 0 %, but "> 99%" or "< 1%"."""
+    if value is None:
+        return NOTHING
+    step = 10 ** -(digits + 2)
+    if 0 < value < 1 and round(value, digits + 2) in (0, 1):
+        return f"> {1 - step:.{digits}%}" if value > step else f"< {step:.{digits}%}"
+    return f"{value:.{digits}%}"
 
 
 def last_part(path: str) -> str:

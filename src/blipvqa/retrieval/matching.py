@@ -13,6 +13,7 @@ from blipvqa.config.knobs import RetrievalConfig
 from blipvqa.data.images import open_picture, resize_image
 from blipvqa.models.attention import by_word
 from blipvqa.models.retriever import BlipForRetrieval
+from blipvqa.pages.wording import share
 from blipvqa.retrieval.batches import text_tokens
 
 
@@ -28,7 +29,7 @@ class Match:
     looks: list[tuple[str, Tensor]]
 
     def __str__(self) -> str:
-        return f"{self.text} ({self.match:.0%})"
+        return f"{self.text} ({share(self.match)})"
 
 
 def look_at_pair(

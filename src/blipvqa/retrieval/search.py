@@ -19,6 +19,7 @@ from torch import Tensor
 from blipvqa.data.images import open_picture, resize_image
 from blipvqa.errors import InputError
 from blipvqa.numbers.nearest import Cells, has_faiss, nearest
+from blipvqa.pages.wording import share
 from blipvqa.retrieval.batches import text_tokens
 from blipvqa.retrieval.encoding import EncodedPictures, encode_texts, match
 from blipvqa.retrieval.index import Index
@@ -39,7 +40,7 @@ class Hit:
     image: Callable[[], Image.Image] | None  # opens the picture
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.score:.2f})" if self.match is None else f"{self.name} ({self.match:.0%})"
+        return f"{self.name} ({self.score:.2f})" if self.match is None else f"{self.name} ({share(self.match)})"
 
 
 def search(

@@ -27,6 +27,7 @@ from blipvqa.models.folders import check_task
 from blipvqa.models.several_pictures import MOST_PICTURES
 from blipvqa.models.towers import picture_features
 from blipvqa.models.vqa import BlipForVQA
+from blipvqa.pages.wording import share
 from blipvqa.text import says_something
 from blipvqa.vqa.batches import VQACollator
 from blipvqa.vqa.calibration import stored_calibration
@@ -63,7 +64,7 @@ class Answer:
     turns_left_out: int = 0  # of the conversation, the oldest ones, for which there was no room
 
     def __str__(self) -> str:
-        return self.answer if self.confidence is None else f"{self.answer} ({self.confidence:.0%})"
+        return self.answer if self.confidence is None else f"{self.answer} ({share(self.confidence)})"
 
     def _repr_html_(self) -> str:
         return answer_card(self)._repr_html_()

@@ -112,7 +112,7 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     scores["consistency"] = score_consistency(predictions, again, train, scores["baseline_name"], bootstrap)
     scores["foreign"] = score_foreign(raw, unlike, bootstrap)
     scores["published"] = published(raw, bootstrap)
-    scores["slices"] = slices(predictions, train=train, bootstrap=bootstrap)
+    scores["slices"] = slices(predictions, train=train, breakdown=axes, bootstrap=bootstrap)
     scores["split"] = split
     # Looking for near-duplicates comes when every answer is on the disk: with many pictures it may take long.
     scores["data"] = all_notes(splits) | {"digest": trained.digest, "changes": trained.changes}

@@ -18,6 +18,7 @@ import numpy as np
 from blipvqa.numbers.bootstrap import Bootstrap, Estimate, estimate_mean
 from blipvqa.numbers.comparison import Difference, compare_counts
 from blipvqa.numbers.grouping import rows_by
+from blipvqa.pages.wording import interval, number, share
 from blipvqa.text import normalize, same_text
 from blipvqa.vqa.answers import Prediction, answered_right, question_type, spelled_answers
 from blipvqa.vqa.measures import MEASURES, counts
@@ -115,10 +116,10 @@ def verdict(reliance: Difference, sensitivity: Estimate, images: int) -> Verdict
     more = f"; some {_images_that_tell(reliance, images):,} images like these would tell" if word == CANNOT_TELL else ""
     return {
         "verdict": word,
-        "why": f"with another picture in place of its own, exact match is {reliance['a']:.3f} instead of "
-        f"{reliance['b']:.3f} ({reliance['difference']:+.3f} with its own, {reliance['low']:+.3f} to "
-        f"{reliance['high']:+.3f}), and {sensitivity['value']:.1%} of the answers change "
-        f"({sensitivity['low']:.1%} to {sensitivity['high']:.1%}){more}",
+        "why": f"with another picture in place of its own, exact match is {number(reliance, 'a')} instead of "
+        f"{number(reliance, 'b')} ({number(reliance, 'difference', sign=True)} with its own, "
+        f"{interval(reliance, sign=True)}), and {share(sensitivity['value'], 1)} of the answers change "
+        f"({share(sensitivity['low'], 1)} to {share(sensitivity['high'], 1)}){more}",
     }
 
 

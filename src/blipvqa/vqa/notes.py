@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.data.duplicates import duplicate_notes, near_duplicates
+from blipvqa.pages.wording import share
 from blipvqa.text import normalize, words
 from blipvqa.vqa.answers import YES_NO, same_question
 
@@ -30,15 +31,15 @@ def answer_notes(train: VQADataset) -> list[str]:
     notes = []
     if sum(closed.values()):
         notes.append(
-            f"imbalance: {sum(closed.values()) / len(train):.0%} of train's answers are yes or no, "
-            f"{closed['yes'] / sum(closed.values()):.0%} of these yes"
+            f"imbalance: {share(sum(closed.values()) / len(train))} of train's answers are yes or no, "
+            f"{share(closed['yes'] / sum(closed.values()))} of these yes"
         )
     if rest:
         commonest = min(rest, key=lambda answer: (-rest[answer], answer))
         once = sum(n == 1 for n in rest.values())
         notes.append(
             f'imbalance: of {len(rest):,} different other answers the commonest, "{commonest[:60]}", is '
-            f"{rest[commonest] / sum(rest.values()):.1%}, and {once:,} stand there once only"
+            f"{share(rest[commonest] / sum(rest.values()), 1)}, and {once:,} stand there once only"
         )
     sided = sum(_names_a_side(row) for row in train.rows)
     if sided:

@@ -7,6 +7,7 @@ Notable:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -60,7 +61,9 @@ def score_operating_point(
 
 
 def _counted(predictions: Sequence[Prediction]) -> list[Prediction]:
-    return [row for row in predictions if is_yes_no(row["answer"]) and row.get("yes_probability") is not None]
+    """Yes/no questions with a probability of yes that is a number."""
+    closed = [row for row in predictions if is_yes_no(row["answer"]) and row.get("yes_probability") is not None]
+    return [row for row in closed if math.isfinite(row["yes_probability"])]
 
 
 def _positive(rows: Sequence[Prediction]) -> np.ndarray:

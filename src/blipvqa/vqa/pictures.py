@@ -30,6 +30,7 @@ from blipvqa.pages.gallery import (
 from blipvqa.pages.html import Html, escape, join, picture
 from blipvqa.pages.maps import beside_its_map
 from blipvqa.pages.tables import table
+from blipvqa.pages.wording import share
 from blipvqa.vqa.answers import actual_answer, answered_right, question_type
 from blipvqa.vqa.explained import StoredExplanation
 
@@ -116,7 +117,7 @@ def _said(row: Mapping, longest: int, bold: bool = False) -> Html:
 def _sure(confidence: float | None) -> Html:
     if confidence is None:
         return Html("")
-    return Html(" <span style='{}'>{:.0%} sure</span>").format(Html(FAINT), confidence)
+    return Html(" <span style='{}'>{} sure</span>").format(Html(FAINT), share(confidence))
 
 
 def sample_progress(run, dataset: VQADataset, most: int = 6) -> Html:

@@ -11,6 +11,7 @@ import numpy as np
 
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.comparison import Difference, compare_counts
+from blipvqa.pages.wording import share
 from blipvqa.text import normalize
 from blipvqa.vqa.answers import Prediction, is_yes_no, spelled_answers
 from blipvqa.vqa.baselines import TITLES, blind_predictions
@@ -118,7 +119,7 @@ def _warnings(scores: Scores, groups: int) -> list[str]:
     if best < 1:
         warnings.append(
             f"some questions are asked of the same image with different answers: no model that answers "
-            f"each once exceeds {best:.1%} exact match (see ceiling)"
+            f"each once exceeds {share(best, 1)} exact match (see ceiling)"
         )
     if "baseline" in scores:
         warnings += _blind_warning(scores)
@@ -142,6 +143,6 @@ def _blind_warning(scores: Scores) -> list[str]:
     how = "not above" if above["difference"] <= 0 else "not surely above"
     interval = "" if above["low"] is None else f"; the difference is {above['low']:+.3f} to {above['high']:+.3f}"
     return [
-        f"exact match {value:.1%} is {how} the {blind:.1%} of the {TITLES[scores['baseline_name']]}, "
+        f"exact match {share(value, 1)} is {how} the {share(blind, 1)} of the {TITLES[scores['baseline_name']]}, "
         f"which sees no image{interval}"
     ]

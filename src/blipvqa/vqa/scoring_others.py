@@ -69,9 +69,10 @@ def write_predictions_of(
     its page, which says first what is `said` of them."""
     run, bootstrap = Run(config.folder), Bootstrap(config.data.group, resamples, config.seed)
     train, rows = splits["train"].rows, fingerprint(splits)
-    scores = dict(score(predictions, train=train, breakdown=splits[split].breakdown, bootstrap=bootstrap))
+    axes = splits[split].breakdown
+    scores = dict(score(predictions, train=train, breakdown=axes, bootstrap=bootstrap))
     scores["published"] = published(predictions, bootstrap)
-    scores["slices"] = slices(predictions, train=train, bootstrap=bootstrap)
+    scores["slices"] = slices(predictions, train=train, breakdown=axes, bootstrap=bootstrap)
     scores["split"] = split
     scores["data"] = all_notes(splits) | {"digest": rows_digest(rows), "changes": []}
     scores["warnings"] = [said, *scores["data"]["leaks"], *scores["warnings"]]

@@ -16,6 +16,7 @@ from blipvqa.config.knobs import GenerateConfig
 from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, estimate_mean
 from blipvqa.numbers.thresholds import FEWEST, accuracy_frontier, threshold_for
+from blipvqa.pages.wording import share
 from blipvqa.vqa.answers import Prediction, answered_right
 from blipvqa.vqa.confidence import confidence
 
@@ -110,7 +111,7 @@ def answering_warnings(answering: Mapping) -> list[str]:
             )
         elif accuracy["high"] is not None and accuracy["high"] < row["wish"]:
             lines.append(
-                f"answering above the threshold for {row['wish']:.0%} is right in {accuracy['value']:.1%} "
-                f"({accuracy['low']:.1%} to {accuracy['high']:.1%}) of the answers only"
+                f"answering above the threshold for {row['wish']:.0%} is right in {share(accuracy['value'], 1)} "
+                f"({share(accuracy['low'], 1)} to {share(accuracy['high'], 1)}) of the answers only"
             )
     return lines

@@ -43,11 +43,16 @@ function alike(nearest) {
   return list;
 }
 
+function percent(share) {  // what is not certain is not called so
+  const whole = Math.round(100 * share);
+  return whole === 100 && share < 1 ? '> 99' : whole === 0 && share > 0 ? '< 1' : whole;
+}
+
 function show(turn) {
   const item = document.createElement('li'), image = document.createElement('img');
   image.src = turn.picture;
   image.alt = turn.map ? 'the picture, and beside it in warm colours what moved the answer' : 'the picture';
-  const sure = turn.confidence === null ? 'no confidence' : `confidence ${Math.round(100 * turn.confidence)} %`;
+  const sure = turn.confidence === null ? 'no confidence' : `confidence ${percent(turn.confidence)} %`;
   item.append(image, element('p', turn.question, 'asked'), element('p', turn.answer || '(the model said nothing)', 'answer'),
     element('p', turn.withheld ? `${sure}, too little to answer` : sure, 'sub'),
     ...turn.notes.map((note, i) => element('p', note, turn.foreign && i === 0 ? 'warn' : 'sub')));
