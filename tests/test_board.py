@@ -77,6 +77,9 @@ def test_the_mean_and_spread_of_seeds_by_hand():
     assert two["sd"] == pytest.approx(0.02**0.5)
     three = spread([0.4, None, 0.5, 0.6])
     assert (three["value"], three["sd"], three["n"]) == (pytest.approx(0.5), pytest.approx(0.1), 3)
+    assert spread([0.5] * 3) == {"value": 0.5, "sd": 0.0, "n": 3, "low": None, "high": None}
+    wide = spread([0.0, 0.5, 1.0], most=1.0)  # by Student alone -0.742 to 1.742, where no share lies
+    assert (wide["low"], wide["high"]) == (0.0, 1.0)
     half = 4.30265 * 0.1 / 3**0.5  # Student's t of two degrees of freedom
     assert (three["low"], three["high"]) == (pytest.approx(0.5 - half, abs=1e-4), pytest.approx(0.5 + half, abs=1e-4))
 

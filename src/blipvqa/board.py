@@ -38,6 +38,7 @@ class Row:
     run: Run
     task: str
     titles: Mapping[str, str]  # of the headline measures, by name
+    most: Mapping[str, float]  # the largest value that each of them can have
     settings: Mapping[str, object]  # what weights and scores depend on
     status: str
     started: str
@@ -79,6 +80,7 @@ def _row(run: Run) -> Row:
         run,
         task.name,
         {name: task.measures[name] for name in shown},
+        {name: task.comparing.measures[name].most for name in shown},
         result_settings(run.scored_config(evaluated.split) if evaluated else config),
         _status(run, evaluated),
         str(run.environment.get("started", "")),
@@ -225,7 +227,7 @@ def _pooled_table(pools: Sequence[Sequence[Row]], varying: Sequence[str]) -> Htm
     body = []
     for pool in pools:
         overall = [row.scored.scores["overall"] for row in pool]
-        spreads = [spread([(of.get(name) or {}).get("value") for of in overall]) for name in titles]
+        spreads = [spread([(of.get(name) or {}).get("value") for of in overall], pool[0].most[name]) for name in titles]
         seeds = ", ".join(str(row.run.config.seed) for row in pool)
         body.append(
             (

@@ -50,7 +50,7 @@ def write_comparison(a: Run, b: Run) -> Path:
     sections = [
         _settings(a, b, split),
         _headline(compared, how, names, over),
-        seeds_of_two(a, b, how.headline, _title(how.measures, how.headline)),
+        seeds_of_two(a, b, how.headline, _title(how.measures, how.headline), how.measures[how.headline].most),
         _others(compared, how, names, over),
         _slices(compared, how, names, over),
         _trainings(a, b, how),

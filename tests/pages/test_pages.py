@@ -10,7 +10,8 @@ from blipvqa import Run, evaluate, load_splits
 from blipvqa.comparison import write_comparison
 from blipvqa.config.knobs import ConfigError
 from blipvqa.pages import certainty, html, plots
-from blipvqa.pages.tables import settings_table
+from blipvqa.pages.page import paragraph, remark, section, write_page
+from blipvqa.pages.tables import settings_table, table
 from blipvqa.runs.run import RunError
 from blipvqa.runs.seals import read_sealed_text
 from blipvqa.tasks import write_report
@@ -196,3 +197,11 @@ def test_validation_can_be_scored_too(done):
     assert run.metrics("validation")["split"] == "validation"
     with pytest.raises(RunError, match="no split 'nonsense'"):
         evaluate(done, "nonsense", progress=False)
+
+
+def test_our_own_sentences_are_not_cut_where_a_text_from_data_is():
+    """The verdict on looking stands in a page's subtitle and warnings, and says at its end how many images would tell."""
+    said = f"{'a long sentence, ' * 60}to its end"
+    page = write_page("page", [section("part", paragraph(said), remark(said))], subtitle=said, warnings=[said])
+    assert page.count("to its end") == 4
+    assert "to its end" not in table([""], [[said]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from blipvqa.captions import figures, tables
+from blipvqa.captions.measures import MEASURES
 from blipvqa.captions.pictures import mistakes, nothing_wrong, prediction_card, sample_progress, worst_first
 from blipvqa.captions.terms import Finder, load_terms
 from blipvqa.captions.titles import HEADLINE
@@ -33,7 +34,7 @@ def report(results: Results) -> str:
         _looking(scores),
         section("Known of the data", bullets([*scores["data"]["leaks"], *scores["data"]["changes"]])),
     ]
-    return report_page(run, "captions, predicted beside references", scores, HEADLINE, sections)
+    return report_page(run, "captions, predicted beside references", scores, HEADLINE, MEASURES, sections)
 
 
 def _numbers(scores: Mapping) -> Section:

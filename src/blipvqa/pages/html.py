@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 LONGEST = 400  # characters of a text from data that a page shows
+PROSE = 4000  # of a paragraph of our own, whatever texts from data stand in it
 # letters as outlines and ids by a salt: a figure looks the same wherever it is opened, and the same twice
 SVG = {"svg.fonttype": "path", "svg.hashsalt": "blipvqa"}
 
@@ -54,6 +55,11 @@ def shown(text, longest: int = LONGEST) -> str:
     return text if len(text) <= longest else text[:longest] + "…"
 
 
+def prose(text) -> Html:
+    """A sentence or more of our own: not cut where a text from data would be."""
+    return Html(text) if hasattr(text, "__html__") else escape(text, PROSE)
+
+
 def join(parts: Iterable) -> Html:
     """Parts one after the other; what is not markup is escaped."""
     return Html("").join(parts)
@@ -86,5 +92,5 @@ def drawing(figure: Figure, alt: str) -> Html:
 
 def bullets(texts: Iterable[str], nothing: str = "Nothing to note.") -> Html:
     """A list of notes or warnings."""
-    items = join(Html("<li>{}</li>").format(text) for text in texts)
+    items = join(Html("<li>{}</li>").format(prose(text)) for text in texts)
     return Html("<ul>{}</ul>").format(items) if items else Html("<p>{}</p>").format(nothing)

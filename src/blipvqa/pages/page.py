@@ -18,7 +18,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from blipvqa.pages.html import Html, attribute, bullets, join, shown
+from blipvqa.pages.html import Html, attribute, bullets, join, prose, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
 LANDSCAPE = "@page{size:A4 landscape}"  # on paper a table of many columns has no room upright
@@ -62,7 +62,7 @@ def write_page(
     return _environment.get_template("page.html").render(
         title=title,
         heading=title if heading is None else heading,
-        subtitle=subtitle,
+        subtitle=prose(subtitle),
         warnings=bullets(warnings) if warnings else "",
         sections=sections,
         style=Html(_file("page.css") + LANDSCAPE * sortable),
@@ -113,12 +113,12 @@ def _cell(value) -> str | float | None:
 
 def remark(text: str) -> Html:
     """A line in small grey letters."""
-    return Html('<p class="sub">{}</p>').format(text)
+    return Html('<p class="sub">{}</p>').format(prose(text))
 
 
 def paragraph(text: str) -> Html:
     """A line of text."""
-    return Html("<p>{}</p>").format(text)
+    return Html("<p>{}</p>").format(prose(text))
 
 
 def wide(*parts: Html) -> Html:

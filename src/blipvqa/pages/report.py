@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from blipvqa.numbers.measures import Measures
 from blipvqa.pages.html import Html, drawing
 from blipvqa.pages.page import Section, folded, remark, section, wide, write_page
 from blipvqa.pages.seeds import seeds_section
@@ -19,18 +20,21 @@ def report_page(
     title: str,
     scores: Mapping,
     headline: Mapping[str, str],
+    measures: Measures,
     sections: Sequence[Section | None],
     verdict: str = "",
 ) -> str:
     """The page of a run: facts and `verdict` below its name, the warnings, then `sections` (None: left out).
 
-    The first section holds the numbers; below it stands what another seed would make of the `headline`, titles by name.
+    The first section holds the numbers; below it stands what another seed would make of the `headline`, titles by name
+    (`measures` know how large each can be).
     """
     numbers, *others = sections
+    parts = [numbers, seeds_section(run, headline, measures), *others, _settings(run, scores["split"])]
     subtitle = f"{_facts(run)}. No medical device: for research on methods only. {verdict}"
     return write_page(
         f"{run.name}: {title}",
-        [part for part in [numbers, seeds_section(run, headline), *others, _settings(run, scores["split"])] if part],
+        [part for part in parts if part],
         heading=run.name,
         subtitle=subtitle.rstrip(),
         warnings=scores["warnings"],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
+from blipvqa.numbers.measures import Measures
 from blipvqa.numbers.spread import Spread, by_seed_alone, shift, spread
 from blipvqa.pages.html import Html
 from blipvqa.pages.page import Section, paragraph, section, wide
@@ -20,7 +22,7 @@ LEFT_OUT_OF_BOTH = (
 NOT_KNOWN = "No other seed of this recipe lies in outputs/, so how much that is is not known; make sweep runs some."
 
 
-def seeds_section(run: Run, titles: Mapping[str, str]) -> Section:
+def seeds_section(run: Run, titles: Mapping[str, str], measures: Measures) -> Section:
     """The spread over the seeds of a run's recipe, by the `titles` of measures; or that it is not known."""
     seeds = seeds_of(run)
     if len(seeds) < 2:
@@ -28,7 +30,8 @@ def seeds_section(run: Run, titles: Mapping[str, str]) -> Section:
     overall = [each.scores["overall"] for each in seeds]
     rows = []
     for name, title in titles.items():
-        over = spread([(of.get(name) or {}).get("value") for of in overall])
+        most = measures[name].most if name in measures else math.inf
+        over = spread([(of.get(name) or {}).get("value") for of in overall], most)
         own = overall[0].get(name)
         if over["n"]:
             rows.append((title, number(own), number(over), number(over, "sd"), interval(over), over["n"]))
@@ -38,7 +41,7 @@ def seeds_section(run: Run, titles: Mapping[str, str]) -> Section:
     return section("Another seed", paragraph(text), wide(table(head, rows)))
 
 
-def seeds_of_two(a: Run, b: Run, name: str, title: str) -> Section:
+def seeds_of_two(a: Run, b: Run, name: str, title: str, most: float) -> Section:
     """What the interval and the test of two compared runs leave out: how far seeds of each lie apart in a measure."""
     pools = [seeds_of(run) for run in (a, b)]
     values = [[(each.scores["overall"].get(name) or {}).get("value") for each in pool] for pool in pools]
@@ -48,7 +51,7 @@ def seeds_of_two(a: Run, b: Run, name: str, title: str) -> Section:
         parts.append(paragraph("These two are seeds of one recipe: what is real between them is the luck of the seed."))
     rows, said = [], []
     for run, of_run in list(zip((a, b), values, strict=True))[: 1 if same else 2]:
-        over, apart = spread(of_run), by_seed_alone(of_run)
+        over, apart = spread(of_run, most), by_seed_alone(of_run, most)
         rows.append((run.name, number(over), number(over, "sd"), interval(over), over["n"]))
         if apart is not None:
             said.append(

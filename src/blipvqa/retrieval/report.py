@@ -10,6 +10,7 @@ from blipvqa.pages.page import Section, folded, paragraph, remark, search_galler
 from blipvqa.pages.report import report_page, training_section
 from blipvqa.pages.wording import interval, number
 from blipvqa.retrieval import figures, tables
+from blipvqa.retrieval.measures import MEASURES
 from blipvqa.retrieval.pictures import picture_search, pictures_by_text, sample_progress
 from blipvqa.retrieval.titles import HEADLINE, OUTSIDE
 from blipvqa.runs.run import Run
@@ -31,7 +32,7 @@ def report(results: Results) -> str:
         _texts(data, results.predictions),
         _gallery(data, results.predictions),
     ]
-    return report_page(run, "pictures by words, words by pictures", scores, HEADLINE, sections)
+    return report_page(run, "pictures by words, words by pictures", scores, HEADLINE, MEASURES, sections)
 
 
 def _numbers(scores: Mapping, predictions: Sequence[Mapping]) -> Section:

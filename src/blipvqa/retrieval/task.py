@@ -65,6 +65,7 @@ RETRIEVAL = Task(
     units=units,
     validate=Validation,
     measures={name: MEASURES.title(name) for name in MEASURES},
+    headline=("r_mean", "img_r1", "img_r10", "txt_r1", "txt_r10"),
     alone=False,
     remembered=remembered,
     write_card=write_card,

@@ -28,6 +28,7 @@ from blipvqa.vqa import sections as sections_of
 from blipvqa.vqa.answers import answered_right
 from blipvqa.vqa.explained import stored_explanations
 from blipvqa.vqa.grounding import verdict_line
+from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.notes import stored_notes
 from blipvqa.vqa.pictures import explanations, prediction_card, sample_progress, unlikest
 from blipvqa.vqa.readers import agreement, disagreements_rows
@@ -67,7 +68,7 @@ def report(results: Results) -> str:
         _published(scores),
         _data(scores),
     ]
-    return report_page(run, "predicted against actual", scores, HEADLINE, sections, verdict_line(scores))
+    return report_page(run, "predicted against actual", scores, HEADLINE, MEASURES, sections, verdict_line(scores))
 
 
 def _numbers(scores: Mapping) -> Section:
