@@ -3,6 +3,8 @@
 `pytest -s -m slow tests/vqa/test_null_pages.py` prints the table of `docs/measures.md`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from blipvqa.training.comparison import compare_predictions
 from blipvqa.vqa.comparison import QUESTIONS
 
 WORDS = ("renal cell carcinoma", "lung", "fat necrosis", "liver", "spleen of a child", "brain")
+NAMES = ("headline", "before", "measures", "slices", "slices before")
 SLOW = ((10, 7, 1000), (30, 7, 1000), (140, 7, 600), (858, 8, 100))  # images, questions an image, pages
 
 
@@ -31,21 +34,29 @@ def null_runs(images: int, questions: int, generator: np.random.Generator) -> tu
             wrong = {"yes": "no", "no": "yes"}.get(answer) or str(generator.choice(WORDS))
             row = {"id": f"test/{i}", "image_id": f"image{i // questions}", "question": question, "answer": answer}
             prediction = answer if generator.random() < easy else wrong
-            run.append({**row, "prediction": prediction, "answer_type": kind})
+            run.append({**row, "prediction": prediction, "answer_type": kind, "site": f"site {i % 6}"})
     return runs
 
 
-def null_pages(images: int, questions: int, pages: int, resamples: int = 200) -> dict[str, float]:
+def null_pages(
+    images: int, questions: int, pages: int, resamples: int = 200, breakdown: Sequence[str] = ()
+) -> dict[str, float]:
     """The share of pages on which the headline is real, and on which anything of the measures or slices is: as it would be
     if each test stood by itself, and as the page says it."""
-    generator, shares = np.random.default_rng(images), dict.fromkeys(("headline", "before", "measures", "slices"), 0.0)
+    generator, shares = np.random.default_rng(images), dict.fromkeys(NAMES, 0.0)
     for seed in range(pages):
         compared = compare_predictions(
-            QUESTIONS, *null_runs(images, questions, generator), bootstrap=Bootstrap("image_id", resamples, seed)
+            QUESTIONS,
+            *null_runs(images, questions, generator),
+            breakdown=breakdown,
+            bootstrap=Bootstrap("image_id", resamples, seed),
         )
         slices = [entry["exact_match"] for levels in compared["by"].values() for entry in levels.values()]
         overall = dict(compared["overall"])
-        tests = {"before": [{"real": (e["p"] or 1) < 0.05} for e in overall.values()]}
+        tests = {
+            name: [{"real": (e["p"] or 1) < 0.05} for e in entries]
+            for name, entries in (("before", overall.values()), ("slices before", slices))
+        }
         tests |= {"headline": [overall.pop("exact_match")], "measures": list(overall.values()), "slices": slices}
         for name, entries in tests.items():
             shares[name] += any(entry["real"] for entry in entries) / pages
@@ -53,8 +64,11 @@ def null_pages(images: int, questions: int, pages: int, resamples: int = 200) ->
 
 
 def test_pages_of_equally_good_runs_rarely_call_anything_real():
-    shares = null_pages(images=30, questions=4, pages=60, resamples=50)
+    shares = null_pages(images=30, questions=4, pages=60, resamples=50, breakdown=["site"])
     assert shares["headline"] <= 0.15 and shares["measures"] <= 0.15 and shares["slices"] <= 0.15
+    assert shares["slices before"] > 2 * shares["slices"], (
+        "without an adjustment a slice of ten is found on every ninth page"
+    )
     assert shares["before"] > 0.15, "without an adjustment for many measures a third of the pages found something"
 
 
