@@ -7,8 +7,8 @@ the Hub's library), `arrow_tables` (columns, undecoded and bounded), `raw` (a sp
 (what its columns are called here), `values` (cells as JSON can hold them), `image_files` (the files that rows name),
 `rows` (checked rows, a line for each fault), `looks` (their pictures, each looked at once), `several_pictures` (of one
 row), `texts` (what may be wrong with a text), `several_answers` (a list, or one cell of them),
-`history` (the conversation before a question), `groups` (which rows
-belong together), `splitting` (which of them are held out), `checking` (all of this, from a config),
+`history` (the conversation before a question), `candidates` (answers that a row brings to choose from),
+`groups` (which rows belong together), `splitting` (which of them are held out), `checking` (all of it, from a config),
 `images` (any picture to pixels, and the store of resized ones), `cache` (what of it may be removed),
 `picture_sources` (files, arrays and Pillow pictures as one thing), `depth` (more than 8 bits to 8), `deep_png` and
 `deep_tiff` (files of more than 8 bits), `jpeg_ends` (JPEG files of half a picture), `decoding_memory` (what decoding

@@ -17,6 +17,7 @@ from typing import Any
 
 from blipvqa.bars import progress_bar
 from blipvqa.config.knobs import DataConfig
+from blipvqa.data.candidates import join_candidates
 from blipvqa.data.columns import ColumnNames
 from blipvqa.data.history import join_history
 from blipvqa.data.image_files import PictureFolder
@@ -157,6 +158,8 @@ class _Check:
                     break
             else:
                 if "answer" in self.texts and (problem := join_answers(values, self.data.answer_separator)):
+                    self._refuse(row, problem)
+                if "answer" in self.texts and (problem := join_candidates(values)):
                     self._refuse(row, problem)
                 if "question" in self.texts and self.data.history and (problem := join_history(values)):
                     self._refuse(row, problem)

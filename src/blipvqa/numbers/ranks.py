@@ -45,6 +45,21 @@ def shortlist_ranks(
     return np.where(hits.any(axis=1), ranks, gallery - numbers + 1)
 
 
+def ndcg(scores: np.ndarray, relevance: np.ndarray) -> float | None:
+    """Normalized discounted cumulative gain of candidates `[N]` by their scores; None where none is relevant.
+
+    Of the first K, where K have a relevance above 0: the sum of relevance / log2(1 + place), over that of the best
+    order. Of equal scores the least relevant comes first. Source: VisDial's challenge
+    (visdial-challenge-starter-pytorch, visdialch/metrics.py).
+    """
+    count = int((relevance > 0).sum())
+    if not count:
+        return None
+    order = np.lexsort((relevance, -np.where(np.isnan(scores), -np.inf, scores)))[:count]
+    discount = 1 / np.log2(np.arange(count) + 2)
+    return float((relevance[order] @ discount) / (np.sort(relevance)[::-1][:count] @ discount))
+
+
 def flat(right: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Each pair of a query and one of its right candidates, as two arrays of numbers."""
     query = np.repeat(np.arange(len(right)), [len(one) for one in right])

@@ -30,7 +30,7 @@ from blipvqa.pages.page import TEMPLATES as PAGE_TEMPLATES
 
 TEMPLATES = Path(__file__).parent / "templates"
 LARGEST_PICTURE = 32 * 2**20  # bytes of a file
-LARGEST_QUESTION = 20_000  # bytes of the line before it
+LARGEST_QUESTION = 200_000  # bytes of the line before it, which holds the conversation so far
 SLOWEST_UPLOAD = 120.0  # seconds
 TOO_LARGE = f"the picture has more than {LARGEST_PICTURE // 2**20} MB: scale it down, or cut it into tiles"
 CALIBRATED = "Confidence is calibrated: how often answers it is so sure of were right on validation pictures."
@@ -47,11 +47,18 @@ class Refused(Exception):
 
 
 def make_application(
-    answer: Callable[[bytes, str, bool], dict], title: str, password: str | None = None, calibrated: bool = True
+    answer: Callable[[bytes, str, bool, list], dict],
+    title: str,
+    password: str | None = None,
+    calibrated: bool = True,
+    talks: bool = False,
 ) -> Starlette:
-    """The application; `answer(picture, question, with_map)` runs in a thread, one call at a time."""
+    """The application; `answer(picture, question, with_map, history)` runs in a thread, one call at a time.
+
+    Where the model `talks`, the page sends the conversation so far with each question.
+    """
     token = secrets.token_urlsafe(32)
-    page = _page(title, token, CALIBRATED if calibrated else UNCALIBRATED)
+    page = _page(title, token, CALIBRATED if calibrated else UNCALIBRATED, talks)
     style = (PAGE_TEMPLATES / "page.css").read_text(encoding="utf-8") + _file("ask.css")
     script = _file("ask.js")
     turn = anyio.CapacityLimiter(1)
@@ -67,8 +74,8 @@ def make_application(
         except Refused as refused:
             return _problem(refused.status, str(refused))
         try:
-            question, with_map, picture = await _question(request)
-            return JSONResponse(await anyio.to_thread.run_sync(answer, picture, question, with_map, limiter=turn))
+            asked = await _question(request)
+            return JSONResponse(await anyio.to_thread.run_sync(answer, *asked, limiter=turn))
         except Refused as refused:
             return _problem(refused.status, str(refused))
         except UserError as error:
@@ -96,8 +103,8 @@ def make_application(
     return Starlette(routes=routes, middleware=[Middleware(Guard, password=password)])
 
 
-async def _question(request: Request) -> tuple[str, bool, bytes]:
-    """Question, whether a map is wanted, and the picture's bytes. Raises Refused."""
+async def _question(request: Request) -> tuple[bytes, str, bool, list]:
+    """The picture's bytes, the question, whether a map is wanted, and the turns before it. Raises Refused."""
     if request.headers.get("content-type") != "application/octet-stream":
         raise Refused(415, "a question is sent by the page itself")
     largest = LARGEST_PICTURE + LARGEST_QUESTION
@@ -117,23 +124,24 @@ async def _question(request: Request) -> tuple[str, bool, bytes]:
         head = json.loads(line[:LARGEST_QUESTION]) if newline else None
     except (ValueError, RecursionError):
         head = None
-    if not isinstance(head, dict) or not isinstance(head.get("question"), str):
+    history = head.get("history", []) if isinstance(head, dict) else None
+    if not isinstance(history, list) or not isinstance(head.get("question"), str):
         raise Refused(400, "a question is sent by the page itself")
     if len(picture) > LARGEST_PICTURE:
         raise Refused(413, TOO_LARGE)
-    return head["question"], head.get("map") is True, picture
+    return picture, head["question"], head.get("map") is True, history
 
 
 def _problem(status: int, text: str) -> JSONResponse:
     return JSONResponse({"problem": text}, status)
 
 
-def _page(title: str, token: str, confidence: str) -> str:
+def _page(title: str, token: str, confidence: str, talks: bool) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, finalize=Html.escape, undefined=StrictUndefined
     )
     return environment.get_template("ask.html").render(
-        title=title, token=token, largest=LARGEST_PICTURE, confidence=confidence
+        title=title, token=token, largest=LARGEST_PICTURE, confidence=confidence, talks=talks
     )
 
 

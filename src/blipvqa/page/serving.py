@@ -51,7 +51,8 @@ def serve(config: Config, host: str = "127.0.0.1", port: int = 7860, nearest: Ru
         model, processor = load_model(str(run.model_folder), config)
         index = make_index(nearest, load_splits(config)["train"]) if nearest else None
         answers = Answers(model.to(pick_device()), processor, config.generate, index)
-        application = make_application(answers, run.name, password, stored_calibration(model) is not None)
+        checked = stored_calibration(model) is not None
+        application = make_application(answers, run.name, password, checked, answers.talks)
         server = uvicorn.Server(
             uvicorn.Config(
                 application,

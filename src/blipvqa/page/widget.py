@@ -47,7 +47,9 @@ class AskWidget(widgets.VBox):
         model, processor = load_model(str(run.model_folder), run.config)
         index = make_index(nearest, load_splits(run.config)["train"]) if nearest else None
         self.answers = Answers(model.to(pick_device()), processor, run.config.generate, index)
+        self.history: list[tuple[str, str]] = []  # answered questions about the picture, where the model is asked so
         self.picture = widgets.FileUpload(accept="image/*", multiple=False, description="Picture")
+        self.picture.observe(lambda _: self.history.clear(), names="value")
         self.question = widgets.Text(description="Question", continuous_update=False)
         self.send = widgets.Button(description="Ask")
         self.status = widgets.HTML()
@@ -62,12 +64,15 @@ class AskWidget(widgets.VBox):
             return
         self.send.disabled, self.status.value = True, "Asking …"
         try:
-            answered = self.answers(bytes(self.picture.value[0]["content"]), self.question.value, True)
+            content = bytes(self.picture.value[0]["content"])
+            answered = self.answers(content, self.question.value, True, self.history)
         except UserError as error:
             self.status.value = html.escape(str(error))
         else:
             self.turns.children = [*self.turns.children, widgets.HTML(str(_shown(answered)))]
             self.status.value = ""
+            if self.answers.talks and answered["answer"] and not answered["withheld"]:
+                self.history.append((answered["question"], answered["answer"]))
         finally:
             self.send.disabled = False
 

@@ -18,6 +18,8 @@
 - `evaluation`: every number of a run
 - `exchange`: other pictures in place of a question's own
 - `grounding`: how much of a score needs the picture
+- `row_candidates`: the candidates that a row brings itself, scored
+- `candidate_ranks`: the answer's rank among them
 - `conversations`: how much of it needs the turns before a question
 - `confidence`: how sure, and how rightly
 - `set_aside`: which validation questions choose the epoch, and which choose nothing

@@ -18,6 +18,7 @@ from blipvqa.runs.run import Run
 from blipvqa.training.trained import Trained, trained_run, write_results
 from blipvqa.vqa.all_predictions import write_all_predictions
 from blipvqa.vqa.calibration import store_calibration
+from blipvqa.vqa.candidate_ranks import score_candidates
 from blipvqa.vqa.card import write_card
 from blipvqa.vqa.confidence import fit_temperature, score_confidence, with_confidence
 from blipvqa.vqa.conformal import calibrate_sets, score_sets, store_answer_sets, without_candidates
@@ -103,6 +104,8 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     if grounding and with_turns(raw):
         others = stored.answers(split, DROPPED), stored.answers(split, EXCHANGED)
         scores["history"] = score_history(raw, *others, bootstrap)
+    if ranked_rows := stored.ranked_candidates(split):
+        scores["candidates"] = score_candidates(ranked_rows, bootstrap)
     scores["confidence"] = score_confidence(raw, calibration=calibration, bootstrap=bootstrap)
     held_out = (raw, None if calibration_rows is None else fitted_on)
     scores["answering"] = score_answering(*held_out, calibration, config.generate, bootstrap)

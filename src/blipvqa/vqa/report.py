@@ -53,6 +53,7 @@ def report(results: Results) -> str:
         sections_of.ensemble_section(scores),
         _grounding(scores),
         _history(scores),
+        _candidates(scores),
         _confidence(scores),
         _answer_sets(scores),
         sections_of.answering_section(scores),
@@ -112,6 +113,18 @@ def _history(scores: Mapping) -> Section | None:
         paragraph(" ".join(filter(None, [note, _followed(scores["history"], "the other conversation")]))),
         wide(tables.history_table(scores)),
     )
+
+
+def _candidates(scores: Mapping) -> Section | None:
+    """Ranks among candidates; None where no row brings any."""
+    if not scores.get("candidates"):
+        return None
+    missing = scores["candidates"]["without"]
+    note = (
+        "Each question's own candidates, ranked by their likelihood; one that is as likely as the answer stands before."
+    )
+    note += f" {missing:,} questions have an answer that is none of their candidates, and no rank." if missing else ""
+    return section("The answer among its candidates", remark(note), wide(tables.candidates_table(scores)))
 
 
 def _followed(grounding: Mapping, new: str = "the new picture") -> str:

@@ -25,6 +25,7 @@ from blipvqa.vqa.conversations import (
 from blipvqa.vqa.exchange import as_exchanged, blanked, exchanged, partners
 from blipvqa.vqa.opposites import NewQuestion
 from blipvqa.vqa.predictions import candidate_texts, load_candidates, predict
+from blipvqa.vqa.row_candidates import rank_own_candidates, with_candidates
 
 
 class StoredAnswers:
@@ -47,6 +48,17 @@ class StoredAnswers:
         folder = self.run.folder / "answers"
         rows = stored(folder, f"{split}-again", made_of, lambda: self._ask_again(split, asked)) if asked else []
         return [row["prediction"] for row in rows]
+
+    def ranked_candidates(self, split: str) -> list[dict]:
+        """The rows of this split that bring candidates, with their scores (`row_candidates`)."""
+        dataset = self.splits[split]
+        chosen = with_candidates(dataset.rows)
+
+        def rank() -> list[dict]:
+            return rank_own_candidates(*self.models.load(), dataset.chosen(chosen), self.config, self.progress)
+
+        folder = self.run.folder / "answers"
+        return stored(folder, f"{split}-candidates", self.fingerprint(split, "candidates"), rank) if chosen else []
 
     def _ask_again(self, split: str, asked: Sequence[NewQuestion]) -> list[dict]:
         dataset = self.splits[split].chosen([new.row for new in asked])

@@ -8,6 +8,7 @@ from blipvqa.pages.html import Html, join
 from blipvqa.pages.tables import measures_table, table, titled
 from blipvqa.pages.wording import count, interval, number, share
 from blipvqa.vqa.baselines import TITLES
+from blipvqa.vqa.candidate_ranks import RANKS
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.published import MACRO_F1, MACRO_F1_MEANING, PUBLISHED
 from blipvqa.vqa.titles import CONTROLS, HEADLINE, counted, spoken
@@ -147,6 +148,16 @@ def grounding_rows(scores: Mapping) -> list[tuple[str, ...]]:
 
 
 GROUNDING_HEAD = ["", "exact match", "visual reliance", "95 % interval", "image sensitivity", "95 % interval"]
+
+
+def candidates_table(scores: Mapping) -> Html:
+    """Ranks among the candidates that rows bring themselves (`row_candidates`), beside those of a random order."""
+    found = scores["candidates"]
+    rows = [
+        (RANKS.title(name), number(entry), interval(entry), count(entry), number(found["chance"][name]))
+        for name, entry in found["overall"].items()
+    ]
+    return table(["", "value", "95 % interval", counted(scores), "by chance"], rows)
 
 
 OTHER_TURNS = {"exchanged": "another conversation in its place", "dropped": "without conversation"}

@@ -1,8 +1,8 @@
 'use strict';
 // The page keeps the picture and the conversation; the server keeps neither.
 const at = id => document.getElementById(id), meta = name => document.querySelector(`meta[name=${name}]`).content;
-const largest = Number(meta('largest'));
-let picture = null, asking = false;
+const largest = Number(meta('largest')), talks = meta('talks') === 'yes', longest = 150000;  // bytes of a conversation
+let picture = null, asking = false, said = [];
 
 function say(text, wrong = false) {
   at('status').textContent = text;
@@ -19,6 +19,7 @@ function choose(file) {
     return;
   }
   picture = file;
+  said = [];  // of another picture
   at('preview').src = URL.createObjectURL(file);  // stays hidden where the browser cannot draw it, as with TIFF
   say(`Picture: ${file.name || 'pasted'}`);
   at('question').focus();
@@ -61,6 +62,12 @@ function show(turn) {
   at('save').disabled = at('clear').disabled = false;
 }
 
+function remember(turn) {
+  if (!talks || turn.withheld || !turn.answer.trim()) return;
+  said = [...said, [turn.question, turn.answer]].slice(-500);
+  while (new Blob([JSON.stringify(said)]).size > longest) said.shift();
+}
+
 async function ask(event) {
   event.preventDefault();
   if (asking) return;
@@ -68,13 +75,15 @@ async function ask(event) {
   asking = true;
   at('send').disabled = true;
   say('Asking …');
-  const map = at('map').checked, head = JSON.stringify({question: at('question').value, map});
+  const map = at('map').checked, asked = picture;
+  const head = JSON.stringify({question: at('question').value, map, ...(talks ? {history: said} : {})});
   try {
-    const response = await fetch('ask', {method: 'POST', body: new Blob([head, '\n', picture]),
+    const response = await fetch('ask', {method: 'POST', body: new Blob([head, '\n', asked]),
       headers: {'Content-Type': 'application/octet-stream', 'X-Token': meta('token')}});
     const turn = await response.json();
     if (!response.ok) throw new Error(turn.problem);
     show({...turn, map: map && !turn.withheld});
+    if (asked === picture) remember(turn);
     say(`${turn.question}: ${turn.answer}`);
     at('question').value = '';
   } catch (error) {
@@ -107,6 +116,7 @@ function save() {
 
 function clear() {
   at('turns').replaceChildren();
+  said = [];
   at('save').disabled = at('clear').disabled = true;
   say('');
   at('question').focus();
