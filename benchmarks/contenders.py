@@ -26,6 +26,7 @@ from blipvqa.models.devices import autocast, pick_device, pick_precision
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.training.optimizer import make_optimizer
+from blipvqa.vqa.batches import layout_of
 
 LENGTHS = json.loads((Path(__file__).parent / "pathvqa_lengths.json").read_text())
 DEVICE = pick_device()
@@ -113,6 +114,7 @@ def our_batch(data: dict, rows: list[int], answers: bool = True) -> dict:
     if answers:
         labels = padded([data["answers"][i] for i in rows], -100)
         batch |= {"decoder_input_ids": labels.clamp(min=0), "labels": labels}
+        batch["layout"] = layout_of(batch)
     return batch
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from blipvqa.models import cpu
+from blipvqa import fine_tune
+from blipvqa.models import cpu, devices
 
 ELSEWHERE = (platform.system(), platform.machine()) != ("Linux", "x86_64")
 pytestmark = pytest.mark.skipif(ELSEWHERE, reason="torch may come without oneDNN here")
@@ -62,3 +63,45 @@ def test_speeding_up_keeps_subclasses_and_names():
     cpu.speed_up(model)
     assert [type(layer) for layer in model] == [cpu.Linear, Other]
     assert list(model.state_dict()) == names
+
+
+def test_large_products_in_bf16_are_near_theirs_and_small_ones_stay():
+    torch.manual_seed(0)
+    layer = cpu.Linear(96, 256)
+    x = torch.randn(2000, 96, requires_grad=True)
+
+    def numbers():
+        y = layer(x)
+        return [y, *torch.autograd.grad(y.sin().sum(), [x, *layer.parameters()])]
+
+    exact, small = numbers(), layer(x[:100])
+    with cpu.large_products_in_bf16():
+        rough = numbers()
+        assert torch.equal(layer(x[:100]), small)
+        with cpu.large_products_in_bf16(False):
+            assert torch.equal(layer(x), exact[0])
+    assert torch.equal(layer(x), exact[0])
+    for a, b in zip(exact, rough, strict=True):
+        assert b.dtype == torch.float32
+        assert 0 < (a - b).norm() / a.norm() < 0.01
+
+
+@pytest.mark.parametrize(("can", "computed"), [(True, "bf16"), (False, "fp32")])
+def test_bf16_is_computed_where_the_processor_has_it_and_else_said(can, computed, tiny, monkeypatch, capsys):
+    monkeypatch.setattr(devices, "computes_bf16", lambda: can)
+    monkeypatch.setattr(cpu, "WORTH_IT", 1)
+    exact = fine_tune(tiny("exact", train__epochs=1))
+    run = fine_tune(tiny("half", train__epochs=1, train__precision="bf16"))
+    assert run.environment["precision"] == computed
+    assert ("they are computed in fp32" in capsys.readouterr().out) != can
+    losses = [[row["loss"] for row in each.history if row["type"] == "step"] for each in (exact, run)]
+    assert (losses[0] != losses[1]) == can
+    torch.testing.assert_close(*losses, rtol=0.01, atol=0)
+
+
+def test_auto_stays_exact_on_a_cpu_and_prediction_may_differ_from_training(tiny, monkeypatch):
+    monkeypatch.setattr(devices, "computes_bf16", lambda: True)
+    place = torch.device("cpu")
+    assert devices.prediction_precision(tiny(), place) == "fp32"
+    assert devices.prediction_precision(tiny(train__precision="bf16"), place) == "bf16"
+    assert devices.prediction_precision(tiny(train__precision="bf16", generate__precision="fp32"), place) == "fp32"

@@ -21,7 +21,7 @@ from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.images import DECODER, ImageStore
-from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
+from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.retrieval.batches import text_tokens
 from blipvqa.retrieval.encoding import EncodedPictures, match
@@ -168,7 +168,7 @@ def match_pairs(
     number = {dataset.rows[row]["image_id"]: i for i, row in enumerate(picture_rows)}
     numbered = np.array([(number[image_id], i) for i, (image_id, _) in enumerate(pairs)])
     order = np.argsort(numbered[:, 0], kind="stable")  # a picture's texts side by side
-    with autocast(pick_precision(one.config.train.precision, device), device):
+    with autocast(prediction_precision(one.config, device), device):
         encoded = EncodedPictures(
             model,
             lambda numbers: torch.stack([sized.pixels(picture_rows[i]) for i in numbers]),

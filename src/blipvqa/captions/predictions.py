@@ -30,7 +30,7 @@ from blipvqa.data.images import open_picture, resize_image
 from blipvqa.models.attention import by_word
 from blipvqa.models.captioner import BlipForCaptioning
 from blipvqa.models.cpu import reuse_memory
-from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
+from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.models.folders import check_task
 from blipvqa.models.packing import Layout, Written, sent
 from blipvqa.numbers.grouping import rows_by
@@ -112,7 +112,7 @@ def predict(
     describer = Describer(model, processor, config.caption, config.seed)
     loader = batch_loader(dataset, collator_for(processor, config), batches, workers_for(config, device))
     written: list[dict] = []
-    with torch.no_grad(), autocast(pick_precision(config.train.precision, device), device), loader_deaths_explained():
+    with torch.no_grad(), autocast(prediction_precision(config, device), device), loader_deaths_explained():
         for firsts, batch in progress_bar(
             zip(batches, loader, strict=True),
             total=len(batches),

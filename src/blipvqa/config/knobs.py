@@ -210,6 +210,7 @@ class GenerateConfig(_Section):
     num_beams: Positive = 1
     max_new_tokens: Positive = 40
     batch_size: Positive = 64  # questions
+    precision: Literal["auto", "bf16", "fp16", "fp32"] | None = None  # None: train.precision
     candidates: str = "train"  # ranking: the train answers, or a text file with one answer a line
     closed_yes_no: Flag = False  # ranking: a question that asks for yes or no chooses between these two alone
     shortlist: Positive = 128  # ranking: answers scored in full, by their first token's probability (authors' k)
@@ -228,8 +229,7 @@ class GenerateConfig(_Section):
 class Config(_Section):
     """One experiment. Build it with `load_config`; see `configs/` for commented examples."""
 
-    # what is learnt: answers, captions, which text is whose, or that and captions at once
-    task: Literal["vqa", "caption", "retrieval", "pretrain"] = "vqa"
+    task: Literal["vqa", "caption", "retrieval", "pretrain"] = "vqa"  # pretrain: retrieval and captions at once
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] = "run"  # outputs/<name>/
     seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
     fresh: Flag = False  # changed settings: move the old run folder aside instead of refusing

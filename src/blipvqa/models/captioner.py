@@ -151,7 +151,7 @@ class BlipForCaptioning(SeesPictures, BlipForConditionalGeneration):
         """
         images = self.picture_states(pixel_values) if images is None else images
         text = self.config.text_config
-        start = torch.tensor([self.decoder_start_token_id, *prompt], device=images.device)
+        start = torch.tensor([self.decoder_start_token_id, *prompt])
         if len(start) >= max_length:
             raise ValueError(f"max_length {max_length} leaves no room after [DEC] and a prompt of {len(prompt)} tokens")
         # the published config's eos is 2 (docs/facts.md 1.10)

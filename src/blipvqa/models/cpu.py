@@ -5,6 +5,8 @@
   which torch carries too, uses it. So the large fp32 products of a linear layer, those of its backward pass among
   them, go there; small ones, other number formats and other devices go the usual way, and all of them where a build of
   torch lacks the operator that `torch.compile` calls for this. Same products, other order of summation.
+- *In bf16*, within `large_products_in_bf16`, on a processor that computes it: the same large products, of numbers
+  rounded to bf16 and summed in fp32. All else stays in fp32; rounding for a small product costs more than it saves.
 - *Attention row by row.* Where rows hold few real queries, each row is computed at its own length.
 - *Memory that is reused*, in large pages, instead of being given back to the system and zeroed anew.
 """
@@ -13,6 +15,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -41,7 +45,8 @@ class Linear(nn.Linear):
         worth_it = STEP_WORTH_IT if x.ndim == 3 and x.shape[1] == 1 else WORTH_IT
         if not onednn_takes(x) or x.numel() * self.out_features < worth_it:
             return super().forward(x)
-        y = _Product.apply(x.reshape(-1, self.in_features), self.weight, self.bias)
+        of_format = _HalfProduct if _in_bf16 else _Product
+        y = of_format.apply(x.reshape(-1, self.in_features), self.weight, self.bias)
         return y.view(*x.shape[:-1], self.out_features)
 
 
@@ -91,6 +96,51 @@ class _Product(torch.autograd.Function):
             gradient.to_mkldnn(), x.to_mkldnn(), weight, of_bias
         )
         return for_x, for_weight, for_bias if of_bias else None
+
+
+# ---------------------------------------------------------------------------------------- in bf16
+
+_in_bf16 = False
+
+
+def computes_bf16() -> bool:
+    """Whether the processor multiplies numbers of bf16 itself; where it has to convert them, fp32 is faster."""
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(check is not None and check() for check in checks)
+
+
+@contextmanager
+def large_products_in_bf16(wanted: bool = True) -> Iterator[None]:
+    """Within, `Linear` computes its large products on a CPU in bf16; or not, whatever stands around."""
+    global _in_bf16
+    before, _in_bf16 = _in_bf16, wanted
+    try:
+        yield
+    finally:
+        _in_bf16 = before
+
+
+def large_products_are_in_bf16() -> bool:
+    return _in_bf16
+
+
+class _HalfProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x = x.bfloat16()
+        ctx.save_for_backward(x, weight)
+        y = F.linear(x, weight.bfloat16()).float()
+        return y if bias is None else y.add_(bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        half = gradient.bfloat16()
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        for_x = (half @ weight.bfloat16()).float() if of_x else None
+        for_weight = (half.t() @ x).float() if of_weight else None
+        return for_x, for_weight, gradient.sum(0) if of_bias else None
 
 
 # ---------------------------------------------------------------------------------------- attention row by row

@@ -71,7 +71,7 @@ class Writer:
     """
 
     def __init__(self, decoder: BlipTextLMHeadModel, states: Tensor, max_length: int, mask: Tensor | None = None):
-        self.decoder, self.memories, self.length = decoder, len(states), 0
+        self.decoder, self.memories, self.length, self.device = decoder, len(states), 0, states.device
         self.mask = None if mask is None else mask.bool()[:, None, None, :]
         self.seen: list[tuple[Tensor, Tensor]] = []
         self.written: list[tuple[Tensor, Tensor]] = []
@@ -128,15 +128,17 @@ def _taken(stored: Tensor, rows: Tensor, length: int) -> Tensor:
 
 
 def write(writer: Writer, start: Tensor, rules: Rules, beams: int = 1, choose: Choice | None = None) -> Tensor:
-    """One text for each memory, `[M,L]` padded, which begins with `start [P]`: by `choose` where it is given, else the
-    likeliest of `beams`."""
+    """One text for each memory, `[M,L]` padded: by `choose` where it is given, else the likeliest of `beams`.
+
+    It begins with `start [P]`, which is given on the CPU.
+    """
     if choose is not None or beams == 1:
         return write_one_by_one(writer, start, rules, choose or likeliest)
     texts = beam_search(writer, start, beams, rules)
     ids = torch.full((len(texts), max(map(len, texts))), rules.pad)
     for row, text in zip(ids, texts, strict=True):
         row[: len(text)] = torch.tensor(text)
-    return sent(ids, start.device)
+    return sent(ids, writer.device)
 
 
 # ------------------------------------------------------------------------------------------- one text a memory
@@ -147,12 +149,12 @@ def write_one_by_one(writer: Writer, start: Tensor, rules: Rules, choose: Choice
 
     Which texts are open is decided on the device, and looked at when it is there: so a GPU goes on meanwhile.
     """
-    count = writer.memories
-    texts = torch.full((count, max(rules.max_length, 1 + len(start))), rules.pad, device=start.device)
+    count, device, start = writer.memories, writer.device, sent(start, writer.device)
+    texts = torch.full((count, max(rules.max_length, 1 + len(start))), rules.pad, device=device)
     texts[:, : len(start)] = start
-    memories, rows = list(range(count)), torch.arange(count, device=start.device)
+    memories, rows = list(range(count)), torch.arange(count, device=device)
     ids = start.repeat(count, 1)
-    tokens, is_open, looks = ids, torch.ones_like(rows, dtype=torch.bool), Looks(start.device)
+    tokens, is_open, looks = ids, torch.ones_like(rows, dtype=torch.bool), Looks(device)
     while True:
         token = choose(rules.apply(writer.logits(tokens), ids), memories)
         texts[rows, ids.shape[1]] = token.where(is_open, rules.pad)
@@ -165,11 +167,11 @@ def write_one_by_one(writer: Writer, start: Tensor, rules: Rules, choose: Choice
             return texts[:, : ids.shape[1]]
         if seen is not None and 1 - seen.float().mean().item() >= COMPACTED_FROM:
             (places,) = seen.nonzero(as_tuple=True)
-            memories, places = [memories[place] for place in places.tolist()], sent(places, start.device)
+            memories, places = [memories[place] for place in places.tolist()], sent(places, device)
             writer.leave(places)
             writer.follow(places)
             rows, ids, tokens, is_open = rows[places], ids[places], tokens[places], is_open[places]
-            looks = Looks(start.device)  # what is under way tells of other rows
+            looks = Looks(device)  # what is under way tells of other rows
 
 
 def likeliest(scores: Tensor, _memories: list[int]) -> Tensor:
@@ -207,7 +209,7 @@ def beam_search(writer: Writer, start: Tensor, beams: int, rules: Rules) -> list
     """The best of `beams` texts for each memory, which begins with `start [P]`; [SEP] at its end where it fits."""
     finished = [Finished(beams, rules) for _ in range(writer.memories)]
     memories = list(range(writer.memories))
-    device, ids = start.device, start.cpu().repeat(len(memories), 1)  # [R, L]: one text a memory at first, then `beams`
+    device, ids = writer.device, start.repeat(len(memories), 1)  # [R, L]: one text a memory at first, then `beams`
     sums, tokens = torch.zeros(len(memories), 1), ids  # sums [memories, texts of each]
     while True:
         on_device, before = sent(ids, device), sent(sums, device)

@@ -7,7 +7,8 @@ from contextlib import nullcontext
 
 import torch
 
-from blipvqa.config.knobs import ConfigError
+from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.models.cpu import computes_bf16, large_products_in_bf16
 
 FORMATS_OF_ONEDNN = ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE")
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -21,8 +22,9 @@ def pick_device() -> torch.device:
 def pick_precision(wanted: str, device: torch.device) -> str:
     """`train.precision` for `device`: "auto" is bf16 where the hardware computes it, fp16 on older GPUs, fp32 on CPU.
 
-    `is_bf16_supported()` alone also counts emulation, which is slower than fp32 (docs/facts.md 1.16).
-    Raises ConfigError for what the device cannot do.
+    `is_bf16_supported()` alone also counts emulation, which is slower than fp32 (docs/facts.md 1.16). A processor
+    without bf16 computes in fp32 what is asked for in bf16: a run of a GPU can be evaluated there. Raises ConfigError
+    for what the device cannot do.
     """
     gpu = device.type == "cuda"
     real_bf16 = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -30,7 +32,14 @@ def pick_precision(wanted: str, device: torch.device) -> str:
         return "bf16" if real_bf16 else "fp16" if gpu else "fp32"
     if wanted == "fp16" and not gpu:
         raise ConfigError("train.precision: fp16 needs a GPU; found none. Use fp32, or auto.")
+    if wanted == "bf16" and device.type == "cpu" and not computes_bf16():
+        return "fp32"
     return wanted
+
+
+def prediction_precision(config: Config, device: torch.device) -> str:
+    """`generate.precision`, or that of training, for `device`."""
+    return pick_precision(config.generate.precision or config.train.precision, device)
 
 
 def pin_number_formats(device: torch.device) -> None:
@@ -52,7 +61,9 @@ def pin_number_formats(device: torch.device) -> None:
 
 
 def autocast(precision: str, device: torch.device):
-    """A context in which matrix products run in `precision`."""
+    """A context in which matrix products run in `precision`; in bf16 on a CPU, the large ones of linear layers."""
+    if device.type == "cpu":
+        return large_products_in_bf16(precision == "bf16")
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, AUTOCAST[precision])

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from blipvqa.models.cpu import large_products_are_in_bf16
 from blipvqa.models.processes import number_of_processes
 from blipvqa.models.towers import image_states, normalized
 
@@ -75,6 +76,7 @@ class KeptStates:
         kept unless they come `once`."""
         device = pixels.device
         half = str(torch.get_autocast_dtype(device.type)) if torch.is_autocast_enabled(device.type) else ""
+        half += "large products in bf16" * large_products_are_in_bf16()
         parts = []
         for one in pixels.cpu():
             digest = hashlib.blake2b(one.numpy().tobytes(), digest_size=16, key=half.encode())

@@ -209,7 +209,7 @@ class BlipForVQA(SeesPictures, BlipForQuestionAnswering):
         # the published config's eos is 2 (docs/facts.md 1.10)
         end, pad = self.config.text_config.sep_token_id, self.decoder_pad_token_id
         rules = Rules(max_length, min_length, repetition_penalty, end, pad)
-        start = torch.tensor([self.decoder_start_token_id], device=states.device)
+        start = torch.tensor([self.decoder_start_token_id])
         return write(Writer(self.text_decoder, states, max_length, mask), start, rules, num_beams)
 
     @torch.no_grad()

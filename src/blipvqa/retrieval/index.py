@@ -24,7 +24,7 @@ from blipvqa.data.dataset import VQADataset, load_splits
 from blipvqa.data.images import DECODER, ImageStore
 from blipvqa.data.own_pictures import own_dataset, picture_names, rows_of_pictures
 from blipvqa.errors import InputError, MissingFile
-from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
+from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.models.loading import load_model
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.models.weights import weights_digest
@@ -189,7 +189,7 @@ def _index(
         return encode_texts(model, text_tokens(processor.tokenizer, chosen, config.retrieval), size)
 
     width = model.config.image_text_hidden_size
-    with autocast(pick_precision(config.train.precision, device), device):
+    with autocast(prediction_precision(config, device), device):
         doing = "index pictures" if progress else None
         pictures = features_of(folder, "pictures", list(by_picture), of_pictures, width, doing)
         doing = "index texts" if progress else None

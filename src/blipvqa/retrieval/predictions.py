@@ -12,7 +12,7 @@ import numpy as np
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.cpu import reuse_memory
-from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
+from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.retrieval.encoding import EncodedSplit, match
 from blipvqa.retrieval.gallery import Gallery
@@ -63,7 +63,7 @@ def predict(
     pin_number_formats(device)
     reuse_memory(device)
     model.to(device).eval()
-    with autocast(pick_precision(config.train.precision, device), device):
+    with autocast(prediction_precision(config, device), device):
         encoded = EncodedSplit(model, processor.tokenizer, dataset, config, progress)
         return searched(model, encoded, dataset, config, progress)
 

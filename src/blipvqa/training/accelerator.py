@@ -12,7 +12,7 @@ import os
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import GradientAccumulationPlugin
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 
 from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.models.cpu import reuse_memory
@@ -37,11 +37,15 @@ def make_accelerator(config: Config) -> Accelerator:
     reuse_memory(device)
     AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
     precision = pick_precision(config.train.precision, device)
+    if config.train.precision == "bf16" != precision:
+        print("train.precision: this processor computes no products in bf16: they are computed in fp32")
     return Accelerator(
         cpu=device.type == "cpu",
-        mixed_precision="no" if precision == "fp32" else precision,
+        # a CPU's large products alone are in bf16 (`models.cpu`), which accelerate knows nothing of
+        mixed_precision="no" if precision == "fp32" or device.type == "cpu" else precision,
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         dynamo_backend="no",  # train.compile compiles the vision tower only
+        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],  # gradients stand there once
         log_with=config.train.tracker,
         project_dir=str(config.folder),
     )

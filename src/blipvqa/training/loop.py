@@ -25,6 +25,8 @@ from blipvqa.data.batches import batch_loader, epoch_order, epoch_plan, loader_d
 from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.data.fingerprint import fingerprint
 from blipvqa.models.adjust import ready_to_train
+from blipvqa.models.cpu import large_products_in_bf16
+from blipvqa.models.devices import pick_precision
 from blipvqa.models.int8 import refuse_int8
 from blipvqa.models.loading import load_model
 from blipvqa.runs.environment import peak_memory_gib
@@ -79,7 +81,8 @@ def _fine_tune(config: Config, task: Task) -> Run:
             accelerator.print(f"{run.name}: finished earlier, after {run.state['epoch']} epochs; nothing to train")
             return run
         loop = FineTuning(config, task, splits, accelerator, run)
-        with Interrupts() as interrupts, loader_deaths_explained():
+        on_cpu = large_products_in_bf16(pick_precision(config.train.precision, accelerator.device) == "bf16")
+        with Interrupts() as interrupts, loader_deaths_explained(), on_cpu:
             loop.train(Stopping(accelerator, interrupts, config.train.max_minutes, started))
     return run
 

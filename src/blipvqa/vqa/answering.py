@@ -176,7 +176,7 @@ def _fingerprint(config: Config, run: Run, dataset: VQADataset, candidates: list
         "generate settings": generate,
         "question length": config.data.max_question_tokens,
         "image size": config.model.image_size,
-        "precision": config.train.precision,
+        "precision": config.generate.precision or config.train.precision,
         "picture decoder": DECODER,
         "candidates": _digest(candidates),
         "list of questions or pictures": _digest(rows),

@@ -24,7 +24,7 @@ from blipvqa.config.paths import project_path
 from blipvqa.data.batches import batch_loader, loader_deaths_explained, whole_image_batches, workers_for
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.cpu import reuse_memory
-from blipvqa.models.devices import autocast, pick_device, pick_precision, pin_number_formats
+from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.models.packing import sent
 from blipvqa.models.questions import Questions
 from blipvqa.models.tokenizer import ANSWER_START, encode
@@ -135,7 +135,7 @@ def answer_batches(
     model.to(device).eval()
     collator = collator_for(processor, config)
     answerer = Answerer(model, processor, config.generate, candidates)
-    with autocast(pick_precision(config.train.precision, device), device), loader_deaths_explained():
+    with autocast(prediction_precision(config, device), device), loader_deaths_explained():
         for rows, batch in progress_bar(
             zip(batches, batch_loader(dataset, collator, batches, workers_for(config, device)), strict=True),
             total=len(batches),
