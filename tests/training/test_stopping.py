@@ -173,7 +173,7 @@ def test_two_processes_pause_together_when_the_clock_of_one_is_over(root, tiny):
         "import os, sys\n"
         "from blipvqa.__main__ import main\n"
         "from blipvqa.training.stopping import Stop, Stopping\n"
-        "Stopping._mine = lambda self: Stop.MINUTES if os.environ['RANK'] == '1' else Stop.NO\n"
+        "Stopping.mine = lambda self: Stop.MINUTES if os.environ['RANK'] == '1' else Stop.NO\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     launched = two_processes(root, str(script), **{"train.max_minutes": 60})
