@@ -21,7 +21,8 @@ def sent(x, device: torch.device):
 
     From memory that is not pinned a GPU would copy only when all that was asked of it before is computed.
     """
-    return (x.pin_memory() if device.type == "cuda" else x).to(device, non_blocking=True)
+    there = isinstance(x, Tensor) and x.device.type != "cpu"
+    return (x.pin_memory() if device.type == "cuda" and not there else x).to(device, non_blocking=True)
 
 
 class Grid:
