@@ -38,7 +38,7 @@ class WritersOfAll:
     """The models' decoders in the middle of the same texts, as `decoding.write` asks for them."""
 
     def __init__(self, writers: Sequence[Writer]):
-        self.writers = writers
+        self.writers, self.device = writers, writers[0].device
 
     @property
     def memories(self) -> int:
@@ -62,6 +62,7 @@ class AnsweringTogether:
 
     task, purpose = BlipForVQA.task, BlipForVQA.purpose
     rank_candidates = BlipForVQA.rank_candidates  # made of the two scores below
+    best_candidates = BlipForVQA.best_candidates
 
     def __init__(self, models: Sequence[BlipForVQA]):
         self.models = list(models)
@@ -93,7 +94,7 @@ class AnsweringTogether:
             for model, (states, mask) in zip(self.models, (q.padded() for q in questions.by_model), strict=True)
         ]
         rules = Rules(length, 1, 1.0, first.config.text_config.sep_token_id, first.decoder_pad_token_id)
-        start = torch.tensor([first.decoder_start_token_id], device=self.device)
+        start = torch.tensor([first.decoder_start_token_id])
         return write(WritersOfAll(writers), start, rules, num_beams)
 
     def answer_log_probabilities(
