@@ -40,6 +40,7 @@ def run_notebooks(
                     cwd=str(project_root()),
                     parameters={"config_path": config_path and str(config_path), "name": name, "overrides": overrides},
                     extra_arguments=["--IPKernelApp.log_level=40"],  # its warning of TCP: kernels listen on loopback
+                    coalesce_streams=True,  # or a bar's every look is a line of the saved notebook
                 )
             finally:
                 if made.exists():
