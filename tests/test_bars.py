@@ -1,6 +1,7 @@
 """Bars in notebooks: what executes one without a browser keeps every look of a bar as a line."""
 
 import io
+import itertools
 
 import nbformat
 import pytest
@@ -23,7 +24,7 @@ def test_a_bar_in_a_notebook_is_seen_ever_more_rarely_and_ends_whole(monkeypatch
         looks += [clock[0]] if len(written.getvalue()) > before else []
     bar.close()
     assert 10 < len(looks) <= most
-    assert max(later - earlier for earlier, later in zip(looks, looks[1:], strict=False)) <= 61
+    assert max(later - earlier for earlier, later in itertools.pairwise(looks)) <= 61
     last = written.getvalue().split("\r")[-1]
     assert last.startswith("steps: 100%") and last.endswith("\n")
 
@@ -36,11 +37,15 @@ def test_a_saved_notebook_holds_one_line_of_each_bar(root, capfd):
         "print('done')"
     )
     parameters = nbformat.v4.new_code_cell("config_path = name = overrides = None", metadata={"tags": ["parameters"]})
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell(cell)]), root / "notebooks" / "bars.ipynb"
-    )
+    notebook = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell(cell)])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, root / "notebooks" / "bars.ipynb")
     (made,) = run_notebooks(load_config(None, TINY, "bars"), None, "bars", {}, ("bars",))
     outputs = nbformat.read(made, 4).cells[-1].outputs
     text = "".join(output.text for output in outputs)
-    assert [line.partition(":")[0] for line in text.replace("\r", "\n").split("\n") if line] == ["first", "second", "done"]
+    assert [line.partition(":")[0] for line in text.replace("\r", "\n").split("\n") if line] == [
+        "first",
+        "second",
+        "done",
+    ]
     assert text.count("100%") == 2

@@ -23,7 +23,7 @@ def progress_bar(iterable: Iterable | None = None, **options) -> tqdm:
 
 
 class NotebookBar(tqdm):
-    """A bar that shows itself ever more rarely: what executes a notebook without a browser keeps every look as a line."""
+    """A bar that shows itself ever more rarely: without a browser every look stays as a line of the notebook."""
 
     shown = float("-inf")  # the moment of the last look
 

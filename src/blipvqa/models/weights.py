@@ -152,7 +152,7 @@ def _some(names: list[str]) -> str:
 
 
 def _read_finite(folder: Path, name: str, file: safe_open) -> Tensor:
-    tensor = file.get_tensor(name).to(torch.float32)
+    tensor = file.get_tensor(name).to(torch.float32, copy=True)  # or what overwrites the file in place alters the model
     if not torch.isfinite(tensor.sum()):  # the sum takes no memory; only where it is odd are all values looked at
         count = int((~torch.isfinite(tensor)).sum())
         if not count:
@@ -177,9 +177,7 @@ def weights_digest(
     """
     digest = hashlib.sha256()
     if isinstance(source, torch.nn.Module):
-        for name, tensor in sorted(source.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return tensors_digest(source.state_dict())
     elif source == "scratch":
         scratch = config.model.scratch.model_dump(mode="json")
         settings = [scratch, config.task, config.model.image_size, config.seed]
@@ -194,4 +192,13 @@ def weights_digest(
     else:
         snapshot = model_folder(str(source), revision_of(source, config))
         digest.update(f"{source}@{snapshot.name}".encode())  # which is called as its commit
+    return digest.hexdigest()
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """A sha256, in hex, of named tensors, bit for bit."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

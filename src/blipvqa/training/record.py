@@ -21,7 +21,7 @@ from blipvqa.hub import commit_of
 from blipvqa.models.adapters import has_adapters, merged, save_adapter
 from blipvqa.models.devices import describe_device, pick_precision
 from blipvqa.models.loading import save_model
-from blipvqa.models.weights import weights_digest
+from blipvqa.models.weights import tensors_digest, weights_digest
 from blipvqa.runs.environment import describe_environment
 from blipvqa.runs.files import append_lines, cut_log, flush_logs, replacing_folder, write_json
 from blipvqa.runs.run import Run, RunError
@@ -64,6 +64,7 @@ class Record:
     def resume(self, fresh: Progress) -> Progress:
         """The last checkpoint into model and optimizer, and how far it was; `fresh` where there is none."""
         tensors, state, notes = load_checkpoint(self.run.folder / "checkpoints")
+        fresh.frozen = self._frozen()
         progress = fresh
         if not tensors and self.run.finished:
             raise RunError(
@@ -74,8 +75,9 @@ class Record:
             notes.append(f"{self.run.name}: no checkpoint can be read; training starts anew")
         if tensors:
             self._check_base()
-            restore(tensors, self.model, self.optimizer, self.remembered)
             progress = Progress(**state)
+            self._check_frozen(progress, fresh)
+            restore(tensors, self.model, self.optimizer, self.remembered)
             if self.accelerator.scaler is not None and progress.scaler:
                 self.accelerator.scaler.load_state_dict(progress.scaler)
             notes.append(f"{self.run.name}: going on after step {progress.step}")
@@ -131,6 +133,21 @@ class Record:
             raise RunError(
                 f"run '{self.run.name}' was begun on {self.config.model.name} at {before}, which is {now} now: go on "
                 f"with model.revision={before}, or give another name"
+            )
+
+    def _frozen(self) -> str | None:
+        """The digest of the weights that training leaves as they are; None where it trains all."""
+        trained = trainable(self.model)
+        frozen = {name: p for name, p in self.model.named_parameters() if name not in trained}
+        return tensors_digest(frozen) if frozen else None
+
+    def _check_frozen(self, before: Progress, now: Progress) -> None:
+        """Raises RunError where trained weights would go on beside other frozen ones than they were trained beside."""
+        if before.frozen and before.frozen != now.frozen:
+            raise RunError(
+                f"run '{self.run.name}' was begun on other weights than model.name ({self.config.model.name}) holds "
+                "now: those that it does not train are not the same. Put the folder back as it was, or give another "
+                "name, or fresh: true"
             )
 
     def write(self, name: str, rows: list[dict], progress: Progress) -> None:
