@@ -14,6 +14,7 @@ CAUGHT_OR_PROGRAMMING = {
     "config/kinds.py",
     "config/knobs.py",
     "config/plain_yaml.py",
+    "config/synthetic_knobs.py",
     "config/task_knobs.py",
     "data/deep_tiff.py",
     "data/history.py",

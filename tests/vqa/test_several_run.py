@@ -8,11 +8,13 @@ from conftest import TINY
 from PIL import Image
 
 from blipvqa import Run, answer_all, ask, evaluate, fine_tune, load_config, load_model, load_splits
+from blipvqa.data.several_pictures import pictures_of
 from blipvqa.errors import InputError
 from blipvqa.pages.gallery import batch_look
 from blipvqa.pages.verdicts import save_pictures
 from blipvqa.tasks import write_report
 from blipvqa.vqa.batches import collator_for
+from blipvqa.vqa.exchange import PARTS, of_several
 from blipvqa.vqa.explained import stored_explanations
 from blipvqa.vqa.pictures import explanations, gallery
 from blipvqa.vqa.review import write_review
@@ -43,7 +45,8 @@ def pairs(tmp_path_factory):
         patch.setenv("BLIPVQA_ROOT", str(root))
         config = load_config(None, TINY | {"data.source": "mine", "model.picture_places": True}, "pairs")
         fine_tune(config)
-        evaluate(config, progress=False, resamples=20)
+        done = evaluate(config, progress=False, resamples=20)
+        write_report(done, load_splits(config))
     return root, config
 
 
@@ -54,8 +57,7 @@ def run(pairs, monkeypatch):
 
 
 def test_predictions_say_their_pictures_and_every_page_shows_them(run):
-    splits = load_splits(run)
-    data = splits["test"]
+    data = load_splits(run)["test"]
     predictions = [json.loads(line) for line in (run.folder / "predictions-test.jsonl").read_text().splitlines()]
     assert [p.get("image_ids") for p in predictions] == [row.get("image_ids") for row in data.rows]
     assert all(p["unlike"] > 0 for p in predictions)
@@ -64,8 +66,7 @@ def test_predictions_say_their_pictures_and_every_page_shows_them(run):
     stored = [e for e in stored_explanations(Run(run.folder), "test")]
     assert stored and {e.map.ndim for e in stored} <= {2, 3} and any(e.map.ndim == 3 for e in stored)
     assert str(explanations(data, predictions, stored)).count("<img") == len(stored)
-    report = write_report(Run(run.folder), splits)
-    assert "Predicted against actual" in report.read_text(encoding="utf-8")
+    assert "Predicted against actual" in (run.folder / "report.html").read_text(encoding="utf-8")
     images = save_pictures(data, run.folder)
     with Image.open(run.folder / images[predictions[0]["image_id"]]) as sheet:
         assert sheet.size == data.image(0).size and sheet.width > 40
@@ -102,3 +103,19 @@ def test_a_table_of_lists_is_answered_with_its_lists(run):
     assert [json.loads(answers[0]["image"]), answers[1]["image"]] == [PAIRS[0], "images/18.png"]
     predictions = [json.loads(line) for line in (run.folder / "predictions-test.jsonl").read_text().splitlines()]
     assert [row["answer"] for row in answers] == [predictions[0]["prediction"], predictions[9]["prediction"]]
+
+
+def test_one_of_several_pictures_is_dropped_and_exchanged_and_the_page_says_what_it_costs(run):
+    data = load_splits(run)["test"]
+    several = data.chosen(of_several(data.rows))
+    assert len(several) == 10
+    dropped, other = (several.showing(change(several.rows, 0)) for change in PARTS.values())
+    for own, less, changed in zip(several.rows, dropped.rows, other.rows, strict=True):
+        assert len(pictures_of(less)) == len(own["image_ids"]) - 1 and set(pictures_of(less)) < set(own["image_ids"])
+        assert sum(a != b for a, b in zip(own["image_ids"], changed["image_ids"], strict=True)) == 1
+    assert [one.tobytes() for one in other.images(0)] != [one.tobytes() for one in several.images(0)]
+    assert len(dropped.images(0)) == len(pictures_of(dropped.rows[0]))
+    grounding = Run(run.folder).metrics("test")["grounding"]
+    assert grounding["gap"]["one_dropped"]["n"] == 10 and "one_exchanged" in grounding["sensitivity"]
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "one of several pictures exchanged" in page and "Of 10 questions about several pictures" in page

@@ -29,6 +29,7 @@ from blipvqa.config.kinds import (
     Window,
 )
 from blipvqa.config.paths import project_path
+from blipvqa.config.synthetic_knobs import SyntheticData
 from blipvqa.config.task_knobs import BootstrapConfig, CaptionConfig, RetrievalConfig
 from blipvqa.errors import UserError
 
@@ -56,8 +57,6 @@ TASK_DEFAULTS = {  # what a task sets where a config leaves it out
 }
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 
-SYNTHETIC_SIDES = (32, 512)  # pixels: nuclei vanish below, and a split is held in memory before it is written
-
 
 class ConfigError(UserError, ValueError):
     """A config that cannot be run; the message lists every problem with its dotted key."""
@@ -65,22 +64,6 @@ class ConfigError(UserError, ValueError):
 
 class _Section(BaseModel):
     model_config = CLOSED
-
-
-class SyntheticData(_Section):
-    """The embedded default data: drawn tissue pictures (`data.source: synthetic`)."""
-
-    images: dict[Literal["train", "validation", "test"], Positive] = {"train": 700, "validation": 80, "test": 140}
-    size: Annotated[Whole, Field(ge=SYNTHETIC_SIDES[0], le=SYNTHETIC_SIDES[1])] = 96  # pixels a side
-    seed: Annotated[Whole, Field(ge=0)] = 0
-    caption_noise: Share = 0.0  # of train's captions: another picture's, or with one fact exchanged (column `fault`)
-    dialogues: Flag = False  # conversations whose later questions speak of "it" (column `history`)
-
-    @model_validator(mode="after")
-    def _there_is_something_to_train_on(self):
-        if "train" not in self.images:
-            raise ValueError("data.synthetic.images has no train")
-        return self
 
 
 class DataConfig(_Section):

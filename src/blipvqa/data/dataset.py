@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from blipvqa.data.images import ImageError, ImageStore, open_picture
 from blipvqa.data.medical_files import PictureFile, View, picture_id, picture_of
 from blipvqa.data.one_colour import one_colour_notes
 from blipvqa.data.rows import CheckedSplit
-from blipvqa.data.several_pictures import cells_of, pictures_of, sheet
+from blipvqa.data.several_pictures import cells_of, list_id, pictures_of, sheet
 
 IDS = ("image_id", "image_ids")  # what a row says of which pictures it shows
 
@@ -61,6 +61,7 @@ class VQADataset(Dataset):
         self._pictures, self._source_rows, self._views = checked.pictures, checked.source_rows, checked.views
         self.breakdown = self._axes() if breakdown is None else [c for c in breakdown if c in self.columns]
         self._change = None
+        self._shown: list[list[tuple[int, int]]] | None = None  # (source row, place) of each row's pictures, if others
 
     def _axes(self, most_values: int = 20) -> list[str]:
         """Text columns with at most `most_values` values: worth a breakdown."""
@@ -150,6 +151,17 @@ class VQADataset(Dataset):
         other._source_rows = [self._source_rows[i] for i in rows]
         return other
 
+    def showing(self, pictures: Sequence[Sequence[tuple[int, int]]]) -> VQADataset:
+        """The same rows with other pictures: row i shows `pictures[i]`, each a row of these and a place in it."""
+        other = copy.copy(self)
+        other.rows, other._shown = [], []
+        for row, of_row in zip(self.rows, pictures, strict=True):
+            ids = [pictures_of(self.rows[i])[place] for i, place in of_row]
+            several = {"image_ids": ids if len(ids) > 1 else None} if len(ids) > 1 or "image_ids" in row else {}
+            other.rows.append({**row, "image_id": list_id(ids), **several})
+            other._shown.append([(self._source_rows[i], place) for i, place in of_row])
+        return other
+
     def stored_in(self, store: ImageStore) -> VQADataset:
         """The same rows with pixels of another store, and so of its size."""
         other = copy.copy(self)
@@ -186,8 +198,9 @@ class VQADataset(Dataset):
         Raises ImageError for a file that was replaced since the rows were read: its pixels would be stored, and shown,
         as those of the first one.
         """
-        row, one = self._source_rows[int(i)], self.rows[int(i)]
-        cell = cells_of(self._pictures.cell(row))[place]
+        one = self.rows[int(i)]
+        row, of_cell = self._shown[int(i)][place] if self._shown else (self._source_rows[int(i)], place)
+        cell = cells_of(self._pictures.cell(row))[of_cell]
         picture = picture_of(cell, self.folder, self._views.get(row, View()))
         whole_slide = isinstance(picture, PictureFile) and isinstance(picture.content, Path)  # gigabytes to read
         if not whole_slide and picture_id(picture) != pictures_of(one)[place]:

@@ -44,6 +44,11 @@ def part_of(content: bytes, frame: int | None, window: tuple[float, float] | Non
     return (("frame", frame) if count > 1 else ()) + (("window", *map(float, window)) if window and grey else ())
 
 
+def frame_count(content: bytes) -> int:
+    """How many frames a DICOM file holds. Raises Refused."""
+    return _frames(_header(content))
+
+
 def dicom_picture(
     content: bytes, frame: int | None, window: tuple[float, float] | None
 ) -> tuple[tuple[int, int], int, Callable[[], np.ndarray]]:

@@ -87,6 +87,10 @@ def _synthetic(config: Config, cache: Path) -> Path:
         del settings["caption_noise"]  # what it does not change is drawn once
     if config.task != "vqa" or not settings["dialogues"]:
         del settings["dialogues"]
+    if settings["pictures"] == "one":
+        del settings["pictures"]
+    elif config.task != "vqa":
+        raise SourceError(f"data.synthetic.pictures: {settings['pictures']} is of task: vqa, found task: {config.task}")
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     folder = cache / "synthetic" / key / "drawn"
     if not folder.is_dir():

@@ -1,6 +1,7 @@
 """The embedded data: drawn tissue pictures with known objects, and questions about them or captions.
 
 Notable:
+- Rows of several pictures, pairs or series, are drawn likewise (`synthetic_several`).
 - Written as a folder in the Hub's layout and read like any other; nothing else knows that it is drawn.
 - Each picture has a random generator of its own, seeded by (seed, split, index): the same call gives the same
   bytes, and more pictures in one split change nothing in another.
@@ -14,24 +15,28 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features, Image, List, Value
+from PIL.Image import Image as PillowImage
 
-from blipvqa.config.knobs import SYNTHETIC_SIDES
+from blipvqa.config.synthetic_knobs import SYNTHETIC_SIDES
 from blipvqa.data.synthetic_captions import captions_of
 from blipvqa.data.synthetic_dialogues import dialogue_scene, dialogues_about
 from blipvqa.data.synthetic_drawing import draw_scene
 from blipvqa.data.synthetic_faults import spoil
 from blipvqa.data.synthetic_questions import questions_about, random_scene
+from blipvqa.data.synthetic_several import random_pictures
 from blipvqa.runs.files import flush_tree
 
 TEXT = Value("string")
 QUESTIONS = Features({"image": Image(), "question": TEXT, "answer": TEXT, "topic": TEXT, "box": List(Value("float64"))})
 TURNS = List({"question": TEXT, "answer": TEXT})
 DIALOGUES = Features({**QUESTIONS, "turn": TEXT, "history": TURNS})
+SEVERAL = Features({"image": List(Image()), "question": TEXT, "answer": TEXT, "topic": TEXT})
 CAPTIONS = Features({"image": Image(), "caption": TEXT, "stain": TEXT, "things": TEXT})
 NOISY_CAPTIONS = Features({**CAPTIONS, "fault": TEXT, "truth": TEXT})
 
@@ -45,6 +50,7 @@ def write_synthetic(
     texts: Sequence[str] = ("question", "answer"),
     caption_noise: float = 0.0,
     dialogues: bool = False,
+    pictures: Literal["one", "pairs", "series"] = "one",
 ) -> None:
     """Write drawn pictures and questions about them as `<folder>/<split>-00000-of-00001.parquet`.
 
@@ -61,6 +67,9 @@ def write_synthetic(
     With `dialogues` a row is a turn of one of a picture's two conversations (`synthetic_dialogues`), with `turn` and
     `history`, the turns before it.
 
+    With `pictures` "pairs" or "series" a row has two pictures or four slices, `images` counts the pairs or series, and
+    there is no `box`.
+
     The folder appears complete or not at all. Writing the same again, or from two processes, is harmless.
     Raises ValueError for impossible numbers, FileExistsError where other files already lie in the folder.
     """
@@ -73,8 +82,8 @@ def write_synthetic(
         written.mkdir()
         for split, number in images.items():
             features = QUESTIONS if "caption" not in texts else NOISY_CAPTIONS if caption_noise else CAPTIONS
-            features = DIALOGUES if dialogues else features
-            rows = [row for index in range(number) for row in _rows(split, index, seed, size, features)]
+            features = SEVERAL if pictures != "one" else DIALOGUES if dialogues else features
+            rows = [row for index in range(number) for row in _rows(split, index, seed, size, features, pictures)]
             if features is NOISY_CAPTIONS:
                 spoil(rows, caption_noise if split == "train" else 0.0, seed)
             table = pa.Table.from_pylist(rows, schema=features.arrow_schema)
@@ -121,16 +130,25 @@ def _same_files(written: Path, folder: Path) -> bool:
     return same == names
 
 
-def _rows(split: str, index: int, seed: int, size: int, features: Features) -> Iterator[dict]:
+def _rows(split: str, index: int, seed: int, size: int, features: Features, pictures: str) -> Iterator[dict]:
     rng = np.random.default_rng([seed, zlib.crc32(split.encode()), index])
+    if pictures != "one":
+        drawn, rows = random_pictures(pictures, size, rng)
+        images = [_png(picture, f"{split}-{index:05d}-{place}.png") for place, picture in enumerate(drawn, 1)]
+        yield from ({"image": images, **row} for row in rows)
+        return
     scene = dialogue_scene(rng) if features is DIALOGUES else random_scene(rng)
     picture, boxes = draw_scene(scene, size, rng)
-    png = io.BytesIO()
-    picture.save(png, format="PNG", compress_level=1)
-    image = {"bytes": png.getvalue(), "path": f"{split}-{index:05d}.png"}
+    image = _png(picture, f"{split}-{index:05d}.png")
     if features is DIALOGUES:
         rows = dialogues_about(scene, boxes, rng)
     else:
         rows = questions_about(scene, boxes, rng) if features is QUESTIONS else captions_of(scene, rng)
     for row in rows:
         yield {"image": image, **row}
+
+
+def _png(picture: PillowImage, name: str) -> dict:
+    content = io.BytesIO()
+    picture.save(content, format="PNG", compress_level=1)
+    return {"bytes": content.getvalue(), "path": name}

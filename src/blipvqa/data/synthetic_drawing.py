@@ -57,9 +57,33 @@ def draw_scene(scene: Scene, size: int, rng: np.random.Generator) -> tuple[Pillo
         x0, y0, x1, y1 = tile.getchannel("A").getbbox()
         pixels = (left + x0, top + y0, left + x1, top + y1)
         boxes[place] = tuple(round(pixel / side, 4) for pixel in pixels)
+    return _with_grain(canvas, size, rng), boxes
+
+
+def draw_slices(scene: Scene, sizes: dict[str, list[float]], size: int, rng: np.random.Generator) -> list[Pillow.Image]:
+    """Slices through one tissue, RGB, size x size pixels: at each occupied place its object, in slice k so large as
+    `sizes[place][k]` says, of its full size; 0 where it is not seen."""
+    side = size * OVERSAMPLE
+    palette = _varied(PALETTES[scene.stain], rng)
+    tissue = _stroma(size, palette, rng).resize((side, side), Pillow.Resampling.BILINEAR)
+    seeds = {place: int(rng.integers(2**32)) for place in scene.objects}
+    slices = []
+    for number in range(len(next(iter(sizes.values())))):
+        canvas = tissue.copy()
+        _scatter_nuclei(ImageDraw.Draw(canvas), side, scene.crowded, palette, rng)
+        for place, kind in scene.objects.items():
+            if share := sizes[place][number]:
+                own = np.random.default_rng(seeds[place])  # the same shape at the same spot in every slice
+                tile = _draw_object(kind, side // 2, palette, scene.pigment, own, share)
+                canvas.paste(tile, _corner(place, side), tile)
+        slices.append(_with_grain(canvas, size, rng))
+    return slices
+
+
+def _with_grain(canvas: Pillow.Image, size: int, rng: np.random.Generator) -> Pillow.Image:
     grain = rng.normal(0, 2.5, (size, size, 1))  # one value for the three channels, as a camera's noise looks
     pixels = np.asarray(canvas.reduce(OVERSAMPLE), dtype=float) + grain
-    return Pillow.fromarray(pixels.clip(0, 255).astype(np.uint8)), boxes
+    return Pillow.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
 def _corner(place: str, side: int) -> tuple[int, int]:
@@ -103,13 +127,15 @@ def _scatter_nuclei(draw: ImageDraw.ImageDraw, side: int, crowded: bool, palette
         _fill(draw, outline, palette.nucleus)
 
 
-def _draw_object(kind: str, side: int, palette: Palette, pigment: str, rng) -> Pillow.Image:
-    """One object somewhere on a transparent tile `[side, side]`, well over half the tile wide."""
+def _draw_object(kind: str, side: int, palette: Palette, pigment: str, rng, share: float = 1.0) -> Pillow.Image:
+    """One object somewhere on a transparent tile `[side, side]`, well over half the tile wide; `share` makes it
+    smaller."""
     tile = Pillow.new("RGBA", (side, side))
     draw = ImageDraw.Draw(tile)
     radius = side * rng.uniform(0.32, 0.40)
     margin = 1.15 * radius  # nothing below reaches further from its centre
     centre = rng.uniform(margin, side - margin, 2)
+    radius *= share
     if kind == "gland":
         _gland(draw, centre, radius, palette, rng)
     elif kind == "vessel":

@@ -36,7 +36,8 @@ from blipvqa.models.cpu import speed_up
 from blipvqa.models.packing import Layout, Packed, sent
 from blipvqa.models.pictures import SeesPictures
 from blipvqa.models.processes import gathered, own_rows, sizes_of_all
-from blipvqa.models.towers import Memory, normalized, text_states
+from blipvqa.models.several_pictures import memory_of
+from blipvqa.models.towers import normalized, text_states
 
 TEMPERATURE = 0.07  # before training
 
@@ -137,6 +138,7 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
     ) -> Tensor:
         """Whether text p tells of image `image_index[p]` (None: p), `[P,2]`, index 1 for yes, from `states [I,N,H]`.
 
+        With `image_index [P,F]` it is about a clip: all of these images' tokens one after the other, -1 for none.
         Whatever token stands first, the text begins with [ENC]. `maps` collects each layer's look at the images,
         `[I,heads,tokens,N]`, the tokens of an image's texts side by side. `read` says where tokens stand and what they
         look at; without it mask and index are read.
@@ -146,8 +148,7 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         if read is None:
             index = self._index(image_index, len(states), len(input_ids), states.device)
             read = sent(Packed.of(real, index, len(states), even=maps is None), states.device)
-        memory = Memory(states, read.queries, rows=read.memories)
-        seen = text_states(self.text_encoder, read.tokens(ids), read.grid, memory, maps=maps)
+        seen = text_states(self.text_encoder, read.tokens(ids), read.grid, memory_of(states, read), maps=maps)
         return self.itm_head(seen.index_select(0, read.first))
 
     def _index(self, image_index: Tensor | None, images: int, texts: int, device: torch.device) -> Tensor:

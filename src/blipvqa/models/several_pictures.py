@@ -10,7 +10,8 @@ Notable:
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from blipvqa.models.packing import Packed
 from blipvqa.models.towers import Memory
@@ -25,7 +26,7 @@ def memory_of(states: Tensor, read: Packed, places: Tensor | None = None) -> Mem
     the same pictures in the same order share a row of the memory.
     """
     if read.sets is None:
-        return Memory(states, read.queries)
+        return Memory(states, read.queries, rows=read.memories)
     sets = read.sets.pictures
     if places is not None:
         states, sets = _with_places(states, read, places), read.sets.of_placed
@@ -40,3 +41,14 @@ def _with_places(states: Tensor, read: Packed, places: Tensor) -> Tensor:
     used, width = read.sets.placed, read.sets.pictures.shape[1]
     added = torch.cat([places[:width], places.new_zeros(1, places.shape[1])])
     return states[used // (width + 1)] + added[used % (width + 1)][:, None].to(states.dtype)
+
+
+def clip_features(projection: nn.Module, states: Tensor, frames: Tensor) -> Tensor:
+    """`[C,D]`, of length 1, of clips: the mean of what `projection` makes of their frames, before it is normalized.
+
+    `frames [C,F]` are the frames of each clip among `states [I,N,H]`, -1 where it has fewer than F. Source:
+    salesforce/BLIP eval_retrieval_video.py, whose clips all have as many.
+    """
+    projected, real = projection(states[:, 0]).float(), (frames >= 0).unsqueeze(-1)
+    total = (projected[frames.clamp(min=0)] * real).sum(1)
+    return F.normalize(total / real.sum(1), dim=-1)

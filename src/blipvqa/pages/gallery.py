@@ -101,7 +101,11 @@ def batch_look(batch: Mapping[str, torch.Tensor], processor, most: int = 6) -> H
     """A batch as the model gets it: shapes, ids decoded back to words, and the pictures, un-normalized."""
     shapes = table(
         ["tensor", "shape", "type"],
-        [(name, list(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in batch.items()],
+        [
+            (n, list(t.shape), str(t.dtype).removeprefix("torch."))
+            for n, t in batch.items()
+            if isinstance(t, torch.Tensor)
+        ],
         left=3,
     )
     texts = [name for name in ("input_ids", "decoder_input_ids", "labels") if name in batch]

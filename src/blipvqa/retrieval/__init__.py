@@ -13,6 +13,7 @@
 - `feature_files`: features on the disk
 - `index`: pictures and texts that can be searched, in the folder of the run that made it
 - `search`: pictures by words, words by picture, pictures by picture
+- `clips`: films by words, words by film
 - `matching`: one picture and one text, and where the model looked
 - `titles`: the measures that pages show first
 - `tables`: tables of searches and measures

@@ -24,7 +24,7 @@ from blipvqa.vqa.confidence import fit_temperature, score_confidence, with_confi
 from blipvqa.vqa.conformal import calibrate_sets, score_sets, store_answer_sets, without_candidates
 from blipvqa.vqa.consistency import score_consistency
 from blipvqa.vqa.conversations import DROPPED, EXCHANGED, score_history, with_turns
-from blipvqa.vqa.exchange import exchangeable
+from blipvqa.vqa.exchange import PARTS, exchangeable, of_several
 from blipvqa.vqa.explained import store_explanations, stored_pointing
 from blipvqa.vqa.foreign import foreign_warnings, score_foreign, unlike_by_image, unlike_of
 from blipvqa.vqa.grounding import grounding as grounding_of
@@ -99,7 +99,8 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     if grounding:
         blank = stored.answers(split, "blank")
         exchanged = stored.answers(split, "shuffled") if exchangeable(raw) else None
-        scores["grounding"] = grounding_of(raw, blank, exchanged, bootstrap)
+        parts = {name: stored.answers(split, name) for name in PARTS} if of_several(raw) else {}
+        scores["grounding"] = grounding_of(raw, blank, exchanged, bootstrap, parts)
         scores["pointing"] = stored_pointing(stored, split, bootstrap)
     if grounding and with_turns(raw):
         others = stored.answers(split, DROPPED), stored.answers(split, EXCHANGED)

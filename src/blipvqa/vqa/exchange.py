@@ -3,6 +3,7 @@
 Notable:
 - Where the same question is asked of a picture with another answer, that picture takes the place: a model that looks
   then has to change its answer, and is right when it follows the new picture.
+- Of several pictures, one alone is dropped or exchanged, too: a model that needs all of them then has to change.
 - Each row is exchanged by itself, from the seed and its id.
 """
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from blipvqa.data.dataset import VQADataset
+from blipvqa.data.several_pictures import pictures_of
 from blipvqa.models.towers import IMAGE_MEAN
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import normalize
@@ -73,6 +75,37 @@ def _drawn_from(lists: Sequence[Sequence[int]], draw: random.Random) -> int:
 def exchanged(dataset: VQADataset, seed: int) -> VQADataset:
     """The same questions, each with another picture of the split."""
     return dataset.with_pictures_of(partners(dataset.rows, seed))
+
+
+def of_several(rows: Sequence[Mapping]) -> list[int]:
+    """The rows that show several pictures."""
+    return [i for i, row in enumerate(rows) if row.get("image_ids")]
+
+
+def one_dropped(rows: Sequence[Mapping], seed: int) -> list[list[tuple[int, int]]]:
+    """The pictures of each row, (row, place), without one of them, which is drawn."""
+    return [
+        [(i, place) for place in range(len(pictures_of(row))) if place != _drawn_place(row, seed)]
+        for i, row in enumerate(rows)
+    ]
+
+
+def one_exchanged(rows: Sequence[Mapping], seed: int) -> list[list[tuple[int, int]]]:
+    """The pictures of each row, (row, place), one of them, which is drawn, exchanged for one of its partner's."""
+    chosen = []
+    for i, (row, partner) in enumerate(zip(rows, partners(rows, seed), strict=True)):
+        place = _drawn_place(row, seed)
+        pictures = [(i, own) for own in range(len(pictures_of(row)))]
+        pictures[place] = (partner, min(place, len(pictures_of(rows[partner])) - 1))
+        chosen.append(pictures)
+    return chosen
+
+
+def _drawn_place(row: Mapping, seed: int) -> int:
+    return random.Random(f"{seed}/one of several/{row['id']}").randrange(len(pictures_of(row)))
+
+
+PARTS = {"one_dropped": one_dropped, "one_exchanged": one_exchanged}  # changes of one picture of several
 
 
 def as_exchanged(rows: Sequence[Mapping], predictions: Sequence[Mapping], seed: int) -> list[dict]:

@@ -21,6 +21,7 @@ from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.wording import interval, number, share
 from blipvqa.text import normalize, same_text
 from blipvqa.vqa.answers import Prediction, answered_right, question_type, spelled_answers
+from blipvqa.vqa.exchange import of_several
 from blipvqa.vqa.measures import MEASURES, counts
 from blipvqa.vqa.scores import score
 
@@ -43,19 +44,28 @@ class Verdict(TypedDict):
 
 
 def grounding(
-    own: list[Prediction], blank: list[Prediction], exchanged: list[Prediction] | None, bootstrap: Bootstrap
+    own: list[Prediction],
+    blank: list[Prediction],
+    exchanged: list[Prediction] | None,
+    bootstrap: Bootstrap,
+    of_parts: Mapping[str, list[Prediction]] | None = None,
 ) -> dict:
     """The scores without the right picture, what that costs (paired, over images), and how often answers change.
 
     `exchanged` (see `exchange.as_exchanged`) is None where the split has a single image: its numbers are then None.
+    `of_parts` are predictions on the rows with several pictures, one of which was dropped or exchanged
+    (`exchange.PARTS`); their names stand beside "blank" and "shuffled".
     Returns {"verdict": Verdict, "blank", "shuffled" (the exchange): {"overall", "by"} as of `score`,
     "gap": {"blank", "shuffled": Difference in exact match}, "sensitivity": {…: Estimate},
     "followed", "stayed": Estimate, see `followed`,
     "changed": {…: share of answers}, "changed_by": {…: {question type: share}}}.
     """
     parts: dict = {"gap": {}, "sensitivity": {}, "changed": {}, "changed_by": {}}
-    for name, predictions in (("blank", blank), ("shuffled", exchanged)):
-        before, after = (own, predictions) if predictions is not None else ([], [])
+    several = [own[i] for i in of_several(own)]
+    compared = {"blank": (own, blank), "shuffled": (own, exchanged)}
+    compared |= {name: (several, predictions) for name, predictions in (of_parts or {}).items()}
+    for name, (before, after) in compared.items():
+        before, after = (before, after) if after is not None else ([], [])
         scores = score(after, bootstrap=bootstrap)
         parts[name] = {key: scores[key] for key in ("overall", "by")}
         parts["gap"][name], parts["sensitivity"][name], changed = without(before, after, bootstrap)
@@ -139,6 +149,18 @@ def verdict_line(scores: Mapping) -> str:
     """The verdict with its numbers, as report, card and warnings say it; "" where nothing was exchanged or asked."""
     judged = scores.get("grounding", {}).get("verdict")
     return f"{SENTENCES[judged['verdict']]}: {judged['why']}." if judged else ""
+
+
+def several_line(scores: Mapping) -> str:
+    """What one picture less, or another in its place, costs questions about several; "" where there are none."""
+    gaps = scores.get("grounding", {}).get("gap", {})
+    if gaps.get("one_dropped", {}).get("a") is None:
+        return ""
+    dropped, other = gaps["one_dropped"], gaps["one_exchanged"]
+    return (
+        f"Of {dropped['n']:,} questions about several pictures, exact match is {dropped['b']:.3f} with all of them, "
+        f"{dropped['a']:.3f} with one dropped and {other['a']:.3f} with one exchanged."
+    )
 
 
 def verdict_warnings(scores: Mapping) -> list[str]:

@@ -27,7 +27,7 @@ from blipvqa.vqa import figures, tables
 from blipvqa.vqa import sections as sections_of
 from blipvqa.vqa.answers import answered_right
 from blipvqa.vqa.explained import stored_explanations
-from blipvqa.vqa.grounding import verdict_line
+from blipvqa.vqa.grounding import several_line, verdict_line
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.notes import stored_notes
 from blipvqa.vqa.pictures import explanations, prediction_card, sample_progress, unlikest
@@ -94,7 +94,7 @@ def _grounding(scores: Mapping) -> Section | None:
         return None
     return section(
         "Does it look at the picture?",
-        paragraph(" ".join(filter(None, [verdict_line(scores), _followed(scores["grounding"])]))),
+        paragraph(" ".join(filter(None, [verdict_line(scores), _followed(scores["grounding"]), several_line(scores)]))),
         wide(tables.grounding_table(scores)),
         drawing(figures.plot_grounding(scores), "exact match with and without the picture"),
     )

@@ -22,7 +22,7 @@ from blipvqa.vqa.conversations import (
     with_other_turns,
     without_turns,
 )
-from blipvqa.vqa.exchange import as_exchanged, blanked, exchanged, partners
+from blipvqa.vqa.exchange import PARTS, as_exchanged, blanked, exchanged, of_several, partners
 from blipvqa.vqa.opposites import NewQuestion
 from blipvqa.vqa.predictions import candidate_texts, load_candidates, predict
 from blipvqa.vqa.row_candidates import rank_own_candidates, with_candidates
@@ -37,7 +37,8 @@ class StoredAnswers:
 
     def answers(self, split: str, variant: str = "") -> list[dict]:
         """`variant`: "" as it is, "start" the weights training began with, "blank" and "shuffled" pictures, "generated"
-        where the config ranks, and of rows with turns DROPPED and EXCHANGED ones (`conversations`)."""
+        where the config ranks; of rows with turns DROPPED and EXCHANGED ones (`conversations`), of those with several
+        pictures one of PARTS."""
         name = f"{split}-{variant}" if variant else split
         folder = self.run.folder / "answers"
         return stored(folder, name, self.fingerprint(split, variant), lambda: self._ask(split, variant))
@@ -77,6 +78,9 @@ class StoredAnswers:
             dataset = without_turns(dataset)
         elif variant == EXCHANGED:
             dataset = with_other_turns(dataset, seed)
+        elif variant in PARTS:
+            dataset = dataset.chosen(of_several(dataset.rows))
+            dataset = dataset.showing(PARTS[variant](dataset.rows, seed))
         model, processor = self.models.load(start=variant == "start")
         config = self._settings(variant)
         candidates = load_candidates(config, self.splits, processor)
@@ -104,6 +108,8 @@ class StoredAnswers:
         exchange = {"partners": content_digest(partners(rows, self.config.seed))} if variant == "shuffled" else {}
         if variant == EXCHANGED:
             exchange = {"partners": content_digest(list(turn_partners(rows, self.config.seed).items()))}
+        if variant in PARTS:
+            exchange = {"shown": content_digest(PARTS[variant]([rows[i] for i in of_several(rows)], self.config.seed))}
         # what was stored before there were answer sets is asked again
         sets = {"ranked": MOST} if config.generate.method == "rank" and not variant else {}
         return (

@@ -127,13 +127,20 @@ def review_table(review: Mapping) -> Html:
     return table(["", "value", "95 % interval", "questions (images)"], rows)
 
 
-WITHOUT = {"shuffled": "another picture in its place", "blank": "picture blanked"}
+WITHOUT = {
+    "shuffled": "another picture in its place",
+    "blank": "picture blanked",
+    "one_exchanged": "one of several pictures exchanged",
+    "one_dropped": "one of several pictures dropped",
+}
 
 
 def grounding_rows(scores: Mapping) -> list[tuple[str, ...]]:
     """Exact match without the own picture, what is lost with interval, and how many answers change with interval."""
     grounding = scores["grounding"]
-    sensitivity = grounding.get("sensitivity") or {name: {"value": grounding["changed"][name]} for name in WITHOUT}
+    sensitivity = grounding.get("sensitivity") or {
+        name: {"value": value} for name, value in grounding["changed"].items()
+    }
     return [
         (
             words,
@@ -144,6 +151,7 @@ def grounding_rows(scores: Mapping) -> list[tuple[str, ...]]:
             interval(sensitivity[name]),
         )
         for name, words in WITHOUT.items()
+        if name in grounding["gap"]
     ]
 
 

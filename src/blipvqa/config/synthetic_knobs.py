@@ -1,0 +1,32 @@
+"""The knobs of the drawn data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from blipvqa.config.kinds import CLOSED, Flag, Positive, Share, Whole
+
+SYNTHETIC_SIDES = (32, 512)  # pixels: nuclei vanish below, and a split is held in memory before it is written
+
+
+class SyntheticData(BaseModel):
+    """The embedded default data: drawn tissue pictures (`data.source: synthetic`)."""
+
+    model_config = CLOSED
+
+    images: dict[Literal["train", "validation", "test"], Positive] = {"train": 700, "validation": 80, "test": 140}
+    size: Annotated[Whole, Field(ge=SYNTHETIC_SIDES[0], le=SYNTHETIC_SIDES[1])] = 96  # pixels a side
+    seed: Annotated[Whole, Field(ge=0)] = 0
+    pictures: Literal["one", "pairs", "series"] = "one"  # a row; of pairs and series `images` counts the rows' lists
+    caption_noise: Share = 0.0  # of train's captions: another picture's, or with one fact exchanged (column `fault`)
+    dialogues: Flag = False  # conversations whose later questions speak of "it" (column `history`)
+
+    @model_validator(mode="after")
+    def _there_is_something_to_train_on(self):
+        if "train" not in self.images:
+            raise ValueError("data.synthetic.images has no train")
+        if self.dialogues and self.pictures != "one":
+            raise ValueError("data.synthetic: dialogues are about one picture: leave out pictures, or dialogues")
+        return self

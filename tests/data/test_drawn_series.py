@@ -1,0 +1,63 @@
+"""Drawn pairs and series: reproducible, balanced, and with questions that no single picture answers."""
+
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+
+from blipvqa import load_splits
+from blipvqa.data.split_names import SourceError
+from blipvqa.data.synthetic_several import NUMBERS, ORDER, SLICES, random_pictures
+
+
+@pytest.fixture(scope="module", params=["pairs", "series"])
+def drawn(request):
+    kind = request.param
+    return kind, [random_pictures(kind, 32, np.random.default_rng([5, i])) for i in range(60)]
+
+
+def test_the_same_seed_draws_the_same_and_slices_are_of_one_tissue(drawn):
+    kind, rows = drawn
+    again, questions = random_pictures(kind, 32, np.random.default_rng([5, 7]))
+    assert questions == rows[7][1]
+    assert [one.tobytes() for one in again] == [one.tobytes() for one in rows[7][0]]
+    assert {len(pictures) for pictures, _ in rows} == {2 if kind == "pairs" else SLICES}
+    means = np.array([[np.asarray(one).mean((0, 1)) for one in pictures[:2]] for pictures, _ in rows])
+    spread = np.abs(means[:, 0] - means[:, 1]).mean()
+    assert spread > 8 if kind == "pairs" else spread < 8
+
+
+def test_no_question_is_asked_twice_and_no_answer_is_a_good_guess(drawn):
+    _, rows = drawn
+    by_topic = defaultdict(Counter)
+    for _, questions in rows:
+        assert len({q["question"] for q in questions}) == len(questions)
+        for q in questions:
+            by_topic[q["topic"]][q["answer"]] += 1
+    guessed = {topic: max(counts.values()) / sum(counts.values()) for topic, counts in by_topic.items()}
+    assert max(guessed.values()) < 0.66, guessed
+    assert len(by_topic) == (6 if "both" in by_topic else 3)
+
+
+def test_answers_about_a_series_fit_each_other(drawn):
+    kind, rows = drawn
+    if kind == "pairs":
+        return
+    for _, questions in rows:
+        facts = defaultdict(dict)
+        for q in questions:
+            of = next(word for word in ("gland", "vessel", "calcification", "pigment", "fat") if word in q["question"])
+            facts[of][q["topic"]] = q["answer"]
+        for of_kind in facts.values():
+            first, count = ORDER.index(of_kind["appears"]), 1 + NUMBERS.index(of_kind["slices"])
+            assert first + count <= SLICES and ("grows" in of_kind) == (count > 1)
+
+
+def test_they_are_loaded_as_rows_of_several_pictures(tiny):
+    synthetic = {"images": {"train": 3, "validation": 1, "test": 1}, "size": 48, "pictures": "series"}
+    data = load_splits(tiny(data__synthetic=synthetic))["train"]
+    assert {len(row["image_ids"]) for row in data.rows} == {4}
+    assert len({row["image_id"] for row in data.rows}) == 3 and "box" not in data.columns
+    assert data.breakdown == ["topic"]
+    with pytest.raises(SourceError, match="pictures: series is of task: vqa, found task: caption"):
+        load_splits(tiny(data__synthetic=synthetic, task="caption"))
