@@ -1,11 +1,15 @@
 """How much of a score needs the conversation: cases made by hand, and a run's own answers."""
 
 import json
+from html import escape
 
 from blipvqa import evaluate, fine_tune, load_results, views
 from blipvqa.data.history import Turn
 from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.vqa.baselines import blind_predictions
 from blipvqa.vqa.conversations import as_own_turns, score_history, turn_partners, with_turns
+from blipvqa.vqa.review import write_review
+from blipvqa.vqa.turns import conversation
 
 BOOTSTRAP = Bootstrap(resamples=200)
 
@@ -69,6 +73,17 @@ def test_who_reads_the_turns_follows_them_and_who_does_not_loses_nothing():
     assert reader["followed"]["value"] == 1 and guesser["followed"]["value"] == 0 and guesser["stayed"]["value"] == 1
 
 
+def test_who_never_sees_a_picture_reads_the_turns_too():
+    train, test = pictures(20), pictures(30)[60:]
+    for name in ("whole_question", "question_words"):
+        said = blind_predictions(train, test)[name]
+        assert [row["prediction"] for row in said] == [row["answer"] for row in test]
+    unheard = [row(0, "z", "gland", "red")]
+    assert (
+        blind_predictions([*train, row(99, "y", "nerve", "red")], unheard)["whole_question"][0]["prediction"] == "red"
+    )
+
+
 def test_without_another_conversation_the_numbers_are_null():
     scores = judged([row(0, "a", "fat", "white")], reads)
     assert scores["exchanged"]["exact_match"] == {"value": None, "n": 0, "groups": 0, "low": None, "high": None}
@@ -89,3 +104,7 @@ def test_a_run_measures_it_and_its_pages_say_it(tiny):
     assert scores["grounding"]["shuffled"]["overall"]["exact_match"]["n"] == len(run.predictions("test"))
     page = views(config).report(load_results(config))
     assert "Does it need the conversation?" in page and "another conversation in its place" in page
+    after = next(line for line in run.predictions("test") if line["history"])
+    assert escape(conversation(after)[:60]) in page
+    sheet = write_review(run.predictions("test"), run.folder).read_text(encoding="utf-8-sig")
+    assert conversation(after) in sheet and sheet.startswith("id,image,conversation,question")

@@ -33,6 +33,7 @@ from blipvqa.pages.tables import table
 from blipvqa.pages.wording import share
 from blipvqa.vqa.answers import actual_answer, answered_right, question_type
 from blipvqa.vqa.explained import StoredExplanation
+from blipvqa.vqa.turns import conversation
 
 if TYPE_CHECKING:  # a picture of an answer needs nothing of what answers
     from blipvqa.vqa.asking import Alike, Answer
@@ -46,7 +47,14 @@ def sample_grid(dataset: VQADataset, count: int = 8, columns: int = 4, seed: int
 
 
 def _question_and_answer(row: Mapping) -> Html:
-    return Html("{}<br><b>{}</b>").format(row["question"], row["answer"])
+    return Html("{}<br><b>{}</b>").format(_asked(row), row["answer"])
+
+
+def _asked(row: Mapping) -> Html:
+    """The question, behind the turns before it."""
+    before = conversation(row)
+    faint = Html("<span style='{}'>{}</span><br>").format(Html(FAINT), escape(before, 300)) if before else Html("")
+    return Html("{}{}").format(faint, row["question"])
 
 
 def gallery(
@@ -96,7 +104,7 @@ def prediction_card(dataset: VQADataset, predictions: Sequence[Mapping], numbers
 
 def _answer_line(row: Mapping, number: Html | str = "", sure: bool = False) -> Html:
     """The question, what was said and, where that is wrong, what the data set says."""
-    parts = [Html("{}{}<br>").format(number, row["question"]), _said(row, 120, bold=True)]
+    parts = [Html("{}{}<br>").format(number, _asked(row)), _said(row, 120, bold=True)]
     if sure and row.get("confidence") is not None:
         parts.append(_sure(row["confidence"]))
     if row.get("withheld"):
@@ -122,7 +130,7 @@ def _sure(confidence: float | None) -> Html:
 
 def sample_progress(run, dataset: VQADataset, most: int = 6) -> Html:
     """A run's fixed validation samples, as answered before training and after epochs up to the last."""
-    facts = {"question": lambda row: row["question"], "actual": lambda row: Html("<b>{}</b>").format(row["answer"])}
+    facts = {"question": _asked, "actual": lambda row: Html("<b>{}</b>").format(row["answer"])}
     return progress_table(run, dataset, facts, lambda row: _said(row, 40), most)
 
 

@@ -14,8 +14,10 @@ from blipvqa.pages.spreadsheets import guard
 from blipvqa.pages.verdicts import read_sheet, sheet_verdicts, write_sheet
 from blipvqa.vqa.answers import Prediction, actual_answer, answered_right, check_predictions
 from blipvqa.vqa.readers import stratified_sample, weighted_mean
+from blipvqa.vqa.turns import conversation
 
 COLUMNS = ("id", "image", "question", "answer", "prediction", "verdict")
+TURNS = "conversation"  # the turns before a question, where one has any
 WEIGHT = "weight"  # of a stratified sample's sheet: how many answers a row stands for
 JUDGED = ("question", "answer", "prediction")  # what a verdict is about: if one changes, it is no longer valid
 VERDICTS = {
@@ -58,7 +60,10 @@ def write_review(
     rows = [_row(prediction, images or {}) for prediction in predictions]
     for row, weight in zip(rows, weights.values(), strict=False):
         row[WEIGHT] = f"{weight:.6g}"
-    columns = [*COLUMNS, WEIGHT] if stratified else COLUMNS
+    turns = [TURNS] if any(map(conversation, predictions)) else []
+    if turns:
+        rows = [row | {TURNS: guard(conversation(one))} for row, one in zip(rows, predictions, strict=True)]
+    columns = [*COLUMNS[:2], *turns, *COLUMNS[2:], *([WEIGHT] if stratified else [])]
     return write_sheet(review_file(folder, split, reader), columns, rows, JUDGED)
 
 
