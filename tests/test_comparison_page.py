@@ -87,6 +87,8 @@ def test_a_page_says_what_other_seeds_would_change(copied, root):
     page = write_comparison(a, b).read_text(encoding="utf-8")
     assert "95 of 100 pairs of runs of the recipe of a0 lie up to 0.608 apart by their seeds alone" in page
     assert "over seeds b0 minus a0 is +0.300 (+0.073 to +0.527, Welch)" in page
+    differing = page.split(">Settings that differ</h2>")[1].split("<h2")[0]
+    assert "train.learning_rate" in differing and "0.5" in differing and "seed" not in differing
     assert "Both trainings" in page and "loss and validation score of both runs" in page
     page = write_comparison(a, Run(a.folder.with_name("a1"))).read_text(encoding="utf-8")
     assert "These two are seeds of one recipe" in page and "Welch" not in page

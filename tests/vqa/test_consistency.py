@@ -118,6 +118,18 @@ def test_a_model_that_looks_passes_all_and_one_that_does_not_fails():
     assert consistency_section({"consistency": wrong}).title == "Opposite questions"
 
 
+def test_two_pairs_of_one_picture_are_of_one_image():
+    asked = [
+        ("is fat present?", "yes"),
+        ("is bone present?", "no"),
+        ("are nuclei present?", "yes"),
+        ("is ink present?", "no"),
+    ]
+    rows = rows_of(*[(image, *each) for image in ("a", "b", "c") for each in asked])
+    entry = scored(rows, lambda asked: ["no"] * len(asked), rows)["pairs"]["present"]["accuracy"]
+    assert (entry["n"], entry["groups"]) == (6, 3)
+
+
 def test_what_was_negated_with_a_word_that_train_never_asked_with_is_said():
     rows = rows_of(("a", "is fat present?", "yes"), ("b", "is bone present?", "no"))
     scores = scored(rows, lambda asked: ["yes"] * len(asked), rows)

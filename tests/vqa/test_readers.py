@@ -142,6 +142,14 @@ def test_the_weighted_estimate_is_right_on_average_where_the_plain_mean_is_not(t
     assert np.mean(plain) < 0.7
 
 
+def test_a_weighted_estimate_is_over_images(tmp_path):
+    rows = predictions([i % 5 != 0 for i in range(40)])  # two on each picture
+    path = write_review(rows, tmp_path, stratified=True)
+    judge(path, lambda row: "correct")
+    entry = read_review(path, rows, Bootstrap(resamples=20))["expert_accuracy"]
+    assert (entry["n"], entry["groups"]) == (40, 20)
+
+
 def test_removed_rows_leave_the_rest_of_their_stratum_to_stand_for_it(tmp_path):
     rows = predictions([i % 5 != 0 for i in range(200)])
     path = write_review(rows, tmp_path, sample=30, stratified=True)

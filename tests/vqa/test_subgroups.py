@@ -39,6 +39,9 @@ def test_a_gap_is_found_and_levels_of_few_images_are_named():
     first, second, last = scores["columns"]["scanner"]["gaps"]
     assert {*first["levels"], *second["levels"]} == {"old", "new", "newer"}
     assert first["real"] and second["real"] and not last["real"] and set(last["levels"]) == {"new", "newer"}
+    for gap in (first, second):
+        assert gap["difference"] == pytest.approx(gap["values"][0] - gap["values"][1])
+        assert (gap["difference"] > 0.2) == (gap["levels"][1] == "old")  # the first minus the second
     assert first["low"] <= first["difference"] <= first["high"] and first["p_holm"] >= first["p"]
     assert (scores["fewest"], scores["tests"]) == (10, 3)
     assert scores["columns"]["scanner"]["too_few"] == [{"level": "rare", "n": 36, "groups": 9}]
@@ -55,6 +58,17 @@ def test_without_columns_or_levels_there_is_nothing_to_compare():
     assert "No two levels" in text_of(subgroups_section({"subgroups": alone}))
     without = score_subgroups(rows_of({"a": 0.7, "b": 0.5}), ["scanner"], Bootstrap(resamples=0))
     assert without["columns"]["scanner"]["gaps"][0]["p"] is None
+
+
+def test_what_pictures_with_rows_in_both_levels_share_does_not_widen_the_gap():
+    """Forty pictures, each asked once in both levels: what is hard about a picture is hard in both."""
+    groups = np.tile(np.arange(40), 2)
+    right = np.r_[np.arange(40) % 2, (np.arange(40) % 2) * (np.arange(40) > 5)].astype(float)
+    both = {"a": np.arange(40), "b": np.arange(40, 80)}
+    (paired,) = gaps(right, groups, both, FEW)
+    (apart,) = gaps(right, np.arange(80), both, FEW)
+    assert paired["difference"] == apart["difference"] == pytest.approx(3 / 40)
+    assert paired["high"] - paired["low"] < 0.6 * (apart["high"] - apart["low"])
 
 
 def test_levels_without_a_mistake_are_not_surely_equal():
