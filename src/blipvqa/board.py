@@ -179,8 +179,10 @@ def _settings_cells(row: Row, keys: Sequence[str]) -> list:
     return [*cells, folded(f"{len(keys) - MOST_COLUMNS} more", Html('<span class="further">{}</span>').format(further))]
 
 
-def _heads(keys: Sequence[str]) -> list[str]:
-    return [*keys[:MOST_COLUMNS], *["further settings"] * bool(keys[MOST_COLUMNS:])]
+def _heads(keys: Sequence[str]) -> list[Html | str]:
+    """Names of settings, which a narrow column breaks after their dots: on paper "generate.meth od" reads badly."""
+    breakable = [Html(".<wbr>").join(key.split(".")) for key in keys[:MOST_COLUMNS]]
+    return [*breakable, *["further settings"] * bool(keys[MOST_COLUMNS:])]
 
 
 def _runs_table(rows: Sequence[Row], varying: Sequence[str]) -> Html:

@@ -131,6 +131,16 @@ def test_temperature_fitted_on_validation_repairs_test():
     assert scores["calibration"]["sequence"]["n"] == 1000
 
 
+def test_brier_auroc_and_aurc_by_hand():
+    """Right at 0.9 and 0.6, wrong at 0.7 and 0.2."""
+    told = [(0.9, "a"), (0.6, "a"), (0.7, "b"), (0.2, "b")]
+    rows = [row(i, "a", said, score=math.log(sure)) for i, (sure, said) in enumerate(told)]
+    scores = score_confidence(rows, bootstrap=NO_INTERVALS)
+    assert scores["before"]["brier"]["value"] == pytest.approx((0.01 + 0.16 + 0.49 + 0.04) / 4)
+    assert scores["auroc"]["value"] == pytest.approx(3 / 4)  # of four pairs 0.6 and 0.7 stand the wrong way round
+    assert scores["aurc"]["value"] == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
+
+
 def test_calibration_never_sees_the_references_of_the_scored_split():
     rows, validation = overconfident(200), overconfident(100, seed=5)
     spoiled = [r | {"answer": "something else"} for r in rows]
