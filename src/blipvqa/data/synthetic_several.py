@@ -1,8 +1,7 @@
 """Drawn rows of several pictures: pairs of pictures, and series of slices through one scene.
 
 Notable:
-- What one picture shows leaves the answer open: whether both show a gland, in which slice a vessel appears first. What
-  a model with the first picture alone scores stands in docs/results.md.
+- What one picture shows leaves the answer open: whether both show a gland, in which slice a vessel appears first.
 - A kind of thing is asked about after its state in *both* pictures was drawn, each of the four as likely; in a series
   after where it begins and ends.
 - A series is one tissue. Each thing keeps its place and its shape, and grows or shrinks from slice to slice.
