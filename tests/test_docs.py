@@ -63,7 +63,7 @@ def test_the_six_files_of_the_readme_are_there():
 def test_commands_in_the_pages_exist(texts):
     """`make x` and `blipvqa x` in a page are targets and commands; a renamed one would leave the page behind."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
-    commands = set(re.findall(r'"([a-z-]+)"', (ROOT / "src/blipvqa/__main__.py").read_text(encoding="utf-8")))
+    commands = set(re.findall(r'"([a-z-]+)"', (ROOT / "src/blipvqa/arguments.py").read_text(encoding="utf-8")))
     for path, text in texts.items():
         if path.suffix == ".md" and path.name != "lab-notes.md":
             code = "\n".join(re.findall(r"^(?:    .*|```sh\n.*?```)|`[^`\n]+`", text, re.M | re.S))

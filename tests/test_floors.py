@@ -37,6 +37,8 @@ FLOORS = {
     "sweep": 8,
     "board": 8,
     "comparison": 8,
+    "transfer": 8,
+    "arguments": 8,
     "workflow": 8,
     "sharing": 8,
     "page": 8,

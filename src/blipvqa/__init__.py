@@ -14,6 +14,7 @@ from blipvqa.training.trained import held_out, load_results
 from blipvqa.vqa.answering import answer_all
 from blipvqa.vqa.asking import ask
 from blipvqa.vqa.batches import VQACollator
+from blipvqa.vqa.elsewhere import evaluate_elsewhere
 from blipvqa.vqa.predictions import predict
 from blipvqa.vqa.scores import score
 
@@ -28,6 +29,7 @@ __all__ = [
     "collator_for",
     "describe",
     "evaluate",
+    "evaluate_elsewhere",
     "fine_tune",
     "held_out",
     "load_config",

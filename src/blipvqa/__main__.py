@@ -8,84 +8,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
+from blipvqa.arguments import TRAINING, parser
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path, project_root
 from blipvqa.config.reading import load_config, parse_overrides
 from blipvqa.errors import InputError, UserError
 
-TRAINING = {"train": "fine-tune, or go on with a run", "run": "the notebooks in order, then the report"}
-LOOKING = {  # at a trained run, by its name
-    "evaluate": "predict and score",
-    "report": "write report.html",
-    "stress": "notebook 05: the score against corrupted pictures",
-}
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; bad input is one message on stderr and exit code 2."""
-    parser = argparse.ArgumentParser(prog="blipvqa", description=__doc__.split("\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    project = commands.add_parser("init", help="lay out configs and notebooks in a folder of your own")
-    project.add_argument("folder", type=Path)
-    for name, meaning in TRAINING.items():
-        command = commands.add_parser(name, help=meaning)
-        command.add_argument("config", help="a file of configs/")
-        command.add_argument("--name", help="the run's name; by default the config's")
-        command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. train.epochs=3")
-    for name, meaning in LOOKING.items():
-        command = commands.add_parser(name, help=meaning)
-        command.add_argument("config", nargs="?", help="a file of configs/; by default the run's own settings")
-        command.add_argument("--name", help="the run's name; by default the config's")
-        command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. generate.num_beams=3")
-        if name == "evaluate":
-            command.add_argument("--new-data", action="store_true", help="the data is not as it was in training")
-    predict = commands.add_parser("predict", help="answer a table, or a folder of pictures, of your own")
-    predict.add_argument("--name", help="the run's name; by default demo")
-    predict.add_argument("--input", required=True, help="a table with image and question, or a folder of pictures")
-    predict.add_argument("--output", required=True, help="the .csv, .xlsx or .jsonl to write")
-    predict.add_argument("--questions", help="for a folder: a text file with one question a line")
-    predict.add_argument("--skip", action="store_true", help="leave out rows that cannot be asked, and name them")
-    predict.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. generate.uncertain_below=0.5")
-    export = commands.add_parser("export", help="a run's model in another form")
-    push = commands.add_parser("push", help="a run's model to the Hub: shows what, and sends it with --send")
-    for command in (export, push):
-        command.add_argument("--name", required=True, help="the run's name")
-    export.add_argument("--form", choices=("int8",), default="int8", help="int8: smaller, for a CPU")
-    push.add_argument("--repo", required=True, help="owner/name on the Hub; made as a private one")
-    push.add_argument("--send", action="store_true", help="send it; without, nothing leaves this machine")
-    page = commands.add_parser("page", help="a page on this machine, to ask a run's model about your own pictures")
-    page.add_argument("--name", help="the run's name; by default demo")
-    page.add_argument("--host", default="127.0.0.1", help="beyond this machine it wants BLIPVQA_PAGE_PASSWORD")
-    page.add_argument("--port", type=int, default=7860)
-    page.add_argument("--nearest", metavar="RUN", help="a run of task: retrieval, which shows like training pictures")
-    page.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. generate.uncertain_below=0.5")
-    grid = commands.add_parser("sweep", help="a run for each point of a grid of settings")
-    grid.add_argument("config", help="a file of configs/")
-    grid.add_argument("--name", help="what the runs' names begin with; by default the config's")
-    grid.add_argument("--grid", nargs="*", default=[], metavar="KEY=VALUE,VALUE", help="e.g. seed=0,1,2")
-    grid.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="for every run, e.g. train.epochs=3")
-    grid.add_argument("--devices", metavar="0,1", help="GPUs to run on side by side; by default all")
-    together = commands.add_parser("ensemble", help="runs of one recipe answer together, or as one model (--soup)")
-    together.add_argument("runs", nargs="+")
-    together.add_argument("--name", required=True, help="the folder in outputs/ to write")
-    together.add_argument("--soup", choices=("uniform", "greedy"), help="the mean of their weights, as one model")
-    compare = commands.add_parser("compare", help="two runs side by side")
-    compare.add_argument("runs", nargs=2)
-    others = commands.add_parser("score", help="predictions of another program (lmms-eval, MedEvalKit, a table)")
-    others.add_argument("config", help="a file of configs/, for its data")
-    others.add_argument("--predictions", required=True, help="the .json, .jsonl or .csv")
-    others.add_argument("--name", required=True, help="the folder in outputs/ to write")
-    others.add_argument("--split", help="by default test, or validation")
-    others.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. data.source=folder")
-    hand = commands.add_parser("predictions", help="a run's predictions in the form of another program")
-    hand.add_argument("--name", required=True)
-    hand.add_argument("--form", required=True, help="lmms-eval, medevalkit or table")
-    hand.add_argument("--output", required=True)
-    commands.add_parser("board", help="every run of outputs/ on one page")
-    commands.add_parser("clean-cache", help="remove resized images and drawn data").add_argument("config", nargs="?")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         return _run(options)
     except KeyboardInterrupt as stopped:
@@ -118,6 +51,8 @@ def _run(options: argparse.Namespace) -> int:
         return _sweep(options)
     if options.command == "board":
         return _board()
+    if options.command == "transfer":
+        return _transfer(options)
     if options.command in ("score", "predictions"):
         return _others(options)
     if options.command == "clean-cache":
@@ -138,7 +73,7 @@ def _run(options: argparse.Namespace) -> int:
         case "train":
             return _train(config)
         case "evaluate":
-            return _evaluate(config, options.new_data)
+            return _evaluate(config, options.new_data) if not options.on else _evaluate_on(config, options.on)
         case _:
             return _report(config)
 
@@ -232,6 +167,28 @@ def _evaluate(config: Config, new_data: bool) -> int:
 
     run = evaluate(config, new_data=new_data)
     print(f"{run.folder.name}: see metrics-*.json and notebook 03")
+    return 0
+
+
+def _evaluate_on(config: Config, path: str) -> int:
+    from blipvqa.vqa.elsewhere import evaluate_elsewhere
+
+    other = load_config(path)
+    scores = evaluate_elsewhere(config, other)
+    value = scores["overall"]["exact_match"]["value"]
+    for warning in scores["warnings"]:
+        print(warning)
+    shown = "no question" if value is None else f"exact match {value:.3f}"
+    print(f"{config.name} on {other.name}: {shown}; see elsewhere-{other.name}-{scores['split']}.json")
+    return 0
+
+
+def _transfer(options: argparse.Namespace) -> int:
+    from blipvqa.runs.run import run_config
+    from blipvqa.transfer import write_transfer
+
+    path = write_transfer([run_config(name) for name in options.runs], [load_config(one) for one in options.on])
+    print(f"open {path.relative_to(project_root())}")
     return 0
 
 

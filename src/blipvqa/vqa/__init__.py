@@ -16,6 +16,7 @@
 - `scores`: predictions to numbers with intervals
 - `validation`: the numbers of an epoch
 - `evaluation`: every number of a run
+- `elsewhere`: a run asked about another source, beside its own numbers
 - `exchange`: other pictures in place of a question's own
 - `grounding`: how much of a score needs the picture
 - `row_candidates`: the candidates that a row brings itself, scored

@@ -1,0 +1,123 @@
+"""A trained model on questions of another source: answered once, scored, and kept beside the run's own numbers.
+
+Notable:
+- What is written has names of its own, `elsewhere-<set>-<split>.json` and `.jsonl`: the run's metrics stay as they are.
+- Only `data` is the other config's. How pictures and texts are read, and how an answer is found, is the model's own.
+- Rows that the run was trained on are counted: a score with them says nothing of another source.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from blipvqa.config.knobs import APPLIED_AFTER, NAME_PATTERN, Config, ConfigError
+from blipvqa.config.reading import with_overrides
+from blipvqa.data.dataset import Splits, VQADataset, load_splits
+from blipvqa.data.fingerprint import row_digest
+from blipvqa.data.images import DECODER
+from blipvqa.models.loading import load_model
+from blipvqa.models.weights import weights_digest
+from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.runs.files import sweep, write_lines
+from blipvqa.runs.identity import read_rows
+from blipvqa.runs.lock import lock
+from blipvqa.runs.run import Run, RunError, refuse_other_settings
+from blipvqa.runs.seals import digest_of_file, write_sealed
+from blipvqa.training.stored import content_digest, stored
+from blipvqa.training.trained import check_weights, held_out
+from blipvqa.vqa.predictions import candidate_texts, load_candidates, predict
+from blipvqa.vqa.scores import Scores, score
+
+MODEL_READS = ("max_question_tokens", "max_answer_tokens")  # of `data`: what the model was trained to read
+
+
+def read_elsewhere(config: Config, other: Config) -> Config:
+    """The run's settings with the other config's data, read as the run's model reads."""
+    own, data = config.as_dict(), other.as_dict()["data"]
+    return with_overrides(own | {"data": data | {key: own["data"][key] for key in MODEL_READS}}, {})
+
+
+def evaluate_elsewhere(
+    config: Config, other: Config, split: str | None = None, *, resamples: int = 1000, progress: bool = True
+) -> Scores:
+    """Answer `split` (None: the held-out one) of `other`'s data with the run of `config`; write and return the scores.
+
+    The set is called as `other` is. Raises RunError without a model, where another process writes to the run or there
+    is no such split; ConfigError where the settings are not the run's, or where one of the two is no task: vqa.
+    """
+    run = Run(config.folder)
+    _check(config, other)
+    check_weights(run, "vqa")
+    refuse_other_settings(config)
+    with lock(run.folder):
+        sweep(run.folder)
+        asked = read_elsewhere(config, other)
+        splits = load_splits(asked)
+        split = split or held_out(splits)
+        if split not in splits:
+            raise RunError(f"'{other.name}' has no split '{split}', only {', '.join(splits)}")
+        ranked = config.generate.method == "rank" and config.generate.candidates == "train"
+        own = load_splits(config) if ranked else splits  # what the model chooses from is what it learnt
+        folder, name = run.folder / "answers", f"elsewhere-{other.name}-{split}"
+        predictions = answers_of(run.model_folder, asked, splits[split], folder, name, own, progress)
+        scores = score(
+            predictions,
+            train=splits["train"].rows,
+            breakdown=splits[split].breakdown,
+            bootstrap=Bootstrap(asked.data.group, resamples, config.seed),
+        )
+        seen = rows_seen(run, splits[split])
+        notes = [f"{seen:,} of these {len(predictions):,} rows are rows that the run was trained on"] * bool(seen)
+        scores = scores | {"set": other.name, "split": split, "seen": seen, "warnings": notes + scores["warnings"]}
+        write_lines(run.folder / f"{name}.jsonl", predictions)
+        made_by = {
+            "weights": weights_digest(run.model_folder),
+            "predictions": digest_of_file(run.folder / f"{name}.jsonl"),
+        }
+        write_sealed(run.folder / f"{name}.json", scores | {"made_by": made_by})
+    return scores
+
+
+def _check(config: Config, other: Config) -> None:
+    for one in (config, other):
+        if one.task != "vqa":
+            raise ConfigError(f"'{one.name}' is of task {one.task}: runs are asked about other data in task vqa only")
+    if not re.fullmatch(NAME_PATTERN, other.name):
+        raise ConfigError(f"'{other.name}' is no name for a set: give its config a `name` of letters, digits and -")
+
+
+def answers_of(
+    model_folder: Path,
+    asked: Config,
+    dataset: VQADataset,
+    folder: Path,
+    name: str,
+    own: Splits | Mapping[str, VQADataset],
+    progress: bool = True,
+) -> list[dict]:
+    """What the model of a folder answers to a dataset, kept in `folder/name.jsonl`; `own` is what it was trained on,
+    whose answers are ranked where `asked` ranks."""
+    generate = asked.as_dict()["generate"]
+    made_of = {
+        "weights": weights_digest(model_folder),
+        "generate": {key: value for key, value in generate.items() if key not in ("batch_size", *APPLIED_AFTER)},
+        "candidates": content_digest(candidate_texts(asked, own)),
+        "tokens": [getattr(asked.data, key) for key in MODEL_READS],
+        "image_size": asked.model.image_size,
+        "pictures": DECODER,
+        "rows": content_digest(list(dataset.rows)),
+    }
+
+    def ask() -> list[dict]:
+        model, processor = load_model(str(model_folder), asked)
+        return predict(model, processor, dataset, asked, load_candidates(asked, own, processor), progress)
+
+    return stored(folder, name, made_of, ask)
+
+
+def rows_seen(run: Run, dataset: VQADataset) -> int:
+    """How many rows of a dataset the run was trained on: the same picture and texts, whatever the split is called."""
+    trained_on = set((read_rows(run.folder) or {}).get("train", {}).values())
+    return sum(row_digest(row) in trained_on for row in dataset.rows)

@@ -1,0 +1,62 @@
+"""A run is asked about another source, and its own numbers stay as they are."""
+
+import hashlib
+import shutil
+
+import pytest
+from conftest import TINY
+
+from blipvqa import Run, evaluate_elsewhere, load_config
+from blipvqa.__main__ import main
+from blipvqa.config.knobs import ConfigError
+from blipvqa.config.plain_yaml import write_yaml
+
+
+@pytest.fixture
+def run(finished, root):
+    """A copy of the finished run in a root of its own."""
+    shutil.copytree(finished[0] / "outputs" / "tiny", root / "outputs" / "tiny")
+    return Run(root / "outputs" / "tiny")
+
+
+def other(seed):
+    drawn = {"images": {"train": 6, "validation": 4, "test": 5}, "size": 48, "seed": seed}
+    return load_config(None, TINY | {"data.synthetic": drawn}, f"drawn-{seed}")
+
+
+def of_its_own(run):
+    files = [file for file in run.folder.iterdir() if file.is_file() and not file.name.startswith("elsewhere-")]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def test_its_own_numbers_stay_and_the_other_set_is_answered_once(run, monkeypatch):
+    before = of_its_own(run)
+    scores = evaluate_elsewhere(run.config, other(7), resamples=20, progress=False)
+    assert of_its_own(run) == before
+    assert scores["overall"]["exact_match"]["n"] > 0 and scores["seen"] == 0
+    assert scores["overall"] != run.metrics("test")["overall"]
+    monkeypatch.setattr("blipvqa.vqa.elsewhere.predict", None)  # answered before: the model is not asked
+    again = evaluate_elsewhere(run.config, other(7), resamples=20, progress=False)
+    assert again["overall"] == scores["overall"]
+
+
+def test_rows_of_its_training_are_counted_and_said(run):
+    scores = evaluate_elsewhere(run.config, other(0), "train", resamples=20, progress=False)
+    assert scores["seen"] == scores["overall"]["exact_match"]["n"]  # the same drawn pictures, though fewer
+    assert "the run was trained on" in scores["warnings"][0]
+
+
+def test_captions_are_refused_before_anything_is_read(run):
+    with pytest.raises(ConfigError, match="task vqa only"):
+        evaluate_elsewhere(run.config, load_config(None, {"task": "caption"}, "captions"))
+
+
+def test_a_table_of_runs_and_sets(run, root, capsys):
+    for seed in (7, 8):
+        (root / f"drawn-{seed}.yaml").write_text(write_yaml(other(seed).as_dict()))
+    assert main(["evaluate", "--name", "tiny", "--on", "drawn-7.yaml"]) == 0
+    assert "tiny on drawn-7: exact match" in capsys.readouterr().out
+    assert main(["transfer", "--runs", "tiny", "--on", "drawn-7.yaml", "drawn-8.yaml"]) == 0
+    assert "| tiny |" in (root / "outputs" / "transfer.md").read_text()
+    assert "drawn-8" in (root / "outputs" / "transfer.html").read_text()
+    assert main(["transfer", "--runs", "tiny", "--on", "drawn-7.yaml", "drawn-7.yaml"]) == 2
