@@ -41,3 +41,11 @@ def in_two_processes(root: Path, overrides: dict) -> Run:
     )
     assert launched.returncode == 0, launched.stderr[-3000:]
     return Run(load_config(None, overrides, "two").folder)
+
+
+def tensors_of(batch) -> list[torch.Tensor]:
+    """Every tensor of a batch, those of its layout too, in order."""
+    if isinstance(batch, torch.Tensor):
+        return [batch]
+    parts = batch.values() if isinstance(batch, dict) else getattr(batch, "__dict__", {}).values()
+    return [tensor for part in parts for tensor in tensors_of(part)]
