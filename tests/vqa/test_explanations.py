@@ -86,7 +86,7 @@ def test_controls_of_the_pointing_game_are_the_same_boxes_under_other_peaks(part
     box_of = {(row["image_id"], row["question"]): row.get("box") for row in data.rows}
     asked = []
 
-    def explained(of, _processor, pixels, question, answer, method):
+    def explained(of, _processor, pixels, question, answer, method, _history):
         asked.append((of is model, question))
         image = next(row["image_id"] for i, row in enumerate(data.rows) if torch.equal(data.pixels(i), pixels))
         box = box_of[image, question] if of is model else None
