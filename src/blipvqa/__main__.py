@@ -1,6 +1,7 @@
 """The steps of the notebooks from a shell: `blipvqa run|train|evaluate|report CONFIG`, or `python -m blipvqa …`.
 
-`accelerate launch -m blipvqa train CONFIG --name x --set key=value` starts it on several GPUs or machines.
+`accelerate launch -m blipvqa train CONFIG --name x --set key=value` starts it on several GPUs or machines, and
+`evaluate` and `predict` likewise.
 """
 
 from __future__ import annotations
@@ -154,19 +155,23 @@ def _train(config: Config) -> int:
     if config.bootstrap.clean:
         from blipvqa.bootstrapping.rounds import bootstrap
 
-        print(bootstrap(config).run)
+        _say(bootstrap(config).run)
         return 0
-    run = fine_tune(config)
-    if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
-        print(run)
+    _say(fine_tune(config))
     return 0
+
+
+def _say(what: object) -> None:
+    """Print it; of several processes, one speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        print(what)
 
 
 def _evaluate(config: Config, new_data: bool) -> int:
     from blipvqa.tasks import evaluate
 
     run = evaluate(config, new_data=new_data)
-    print(f"{run.folder.name}: see metrics-*.json and notebook 03")
+    _say(f"{run.folder.name}: see metrics-*.json and notebook 03")
     return 0
 
 
@@ -196,7 +201,7 @@ def _predict(config: Config, options: argparse.Namespace) -> int:
     from blipvqa.vqa.answering import answer_all
 
     path = answer_all(config, options.input, options.output, questions=options.questions, skip=options.skip)
-    print(f"{config.name}: open {path}")
+    _say(f"{config.name}: open {path}")
     return 0
 
 

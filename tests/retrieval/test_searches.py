@@ -101,8 +101,9 @@ def test_exchanged_ranks_are_those_of_pictures_in_each_others_places():
     other = np.array([2, 0, 3, 1])
     small, exchanged = Small(), Small()
     exchanged.pictures.features = exchanged.pictures.features[torch.from_numpy(other)]
-    kept = torch.cat(exchanged.pictures.kept)[torch.from_numpy(other)]
-    exchanged.pictures.kept = list(kept.split(exchanged.pictures.size))
+    size = exchanged.pictures.size
+    states = torch.cat(list(exchanged.pictures.kept.values()))[torch.from_numpy(other)]
+    exchanged.pictures.kept = {i * size: part for i, part in enumerate(states.split(size))}
     of_small, of_exchanged = small.search(3, other), exchanged.search(3, other)
     for ours, theirs in zip(of_small[:2], of_exchanged[:2], strict=True):
         assert ours.ranks["exchanged"].tolist() == theirs.ranks["rank"].tolist()

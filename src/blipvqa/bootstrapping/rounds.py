@@ -25,8 +25,8 @@ from blipvqa.config.reading import settings_difference
 from blipvqa.data.dataset import Splits, VQADataset, load_splits
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import read_lines, sweep, write_json, write_lines
-from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError, indented
+from blipvqa.training.shares import join_processes, locked, of_first
 
 SUMMARY = "bootstrap.json"
 
@@ -56,16 +56,17 @@ def bootstrap(config: Config, *, resamples: int = 1000, progress: bool = True) -
     Raises ConfigError where the settings of a stage are impossible, before anything slow; what `fine_tune` raises; and
     RunError where a stage's inputs changed and `config.fresh` is not set, or where the filter keeps nothing.
     """
+    join_processes()
     planned = plan(config)
     noisy = load_splits(config)["train"]
     clean = load_splits(clean_config(config))
     noisy = _without_held_out(noisy, clean, config.data.group_column, clean_config(config).data.group_column)
-    with lock(config.folder):
-        sweep(config.folder)
+    with locked(config.folder):
+        of_first(lambda: sweep(config.folder))
         rounds = []
         for one in planned:
             rounds.append(_round(one, config, noisy, clean, resamples, progress))
-            write_json(config.folder / SUMMARY, {"config": config.as_dict(), "rounds": rounds})
+            of_first(lambda: write_json(config.folder / SUMMARY, {"config": config.as_dict(), "rounds": rounds}))
     return load_bootstrapped(config)
 
 
@@ -101,11 +102,16 @@ def _round(one: Round, config: Config, noisy: VQADataset, clean: Splits, resampl
             f"'{config.name}': the filter keeps none of {len(texts):,} texts at a threshold of {threshold:.3g}: lower "
             "bootstrap.threshold, or train the filter longer."
         )
-    card, trained = card_of(config, texts, len(clean["train"]), threshold), Run(one.anew.folder)
-    write_folder(project_path(one.folder), texts, noisy, clean, config, clean_config(config), card, trained)
-    write_lines(_texts_file(config, one.number), texts)
+
+    def write() -> None:
+        card, trained = card_of(config, texts, len(clean["train"]), threshold), Run(one.anew.folder)
+        write_folder(project_path(one.folder), texts, noisy, clean, config, clean_config(config), card, trained)
+        write_lines(_texts_file(config, one.number), texts)
+
+    of_first(write)
     run_stage(one.anew)
-    scores = score(texts, load_terms(config), Bootstrap(config.data.group, resamples, config.seed))
+    bootstrap = Bootstrap(config.data.group, resamples, config.seed)
+    scores = of_first(lambda: score(texts, load_terms(config), bootstrap))
     return {"threshold": threshold, "folder": one.folder, "run": one.anew.name, "scores": scores}
 
 

@@ -20,6 +20,7 @@ from blipvqa.models.weights import weights_digest
 from blipvqa.runs.files import flush_folder, move, write_json
 from blipvqa.runs.run import Run, RunError
 from blipvqa.tasks import fine_tune
+from blipvqa.training.shares import is_first, of_first
 
 START = "start.json"  # in a stage's run folder
 GROUP = "group"  # the column of who a picture is of, in the folder of kept texts
@@ -150,6 +151,17 @@ def run_stage(config: Config) -> Run:
 
     Raises ConfigError or RunError where something changed, unless `config.fresh`, which moves its folder aside.
     """
+    start = of_first(lambda: _begin(config))
+    done = fine_tune(config)
+    if start and is_first() and not (done.folder / START).exists():  # a new folder: the old one was moved aside
+        write_json(done.folder / START, start)
+    if not done.finished:
+        raise RunError(f"run '{done.name}' stopped before its end: start again, and it goes on from there.")
+    return done
+
+
+def _begin(config: Config) -> dict | None:
+    """The weights of a folder that a stage begins with, noted in its run folder, or compared with the note there."""
     run, start = Run(config.folder), None
     if isinstance(config.model.name, str) and project_path(config.model.name).is_dir():
         start = {"weights": weights_digest(config.model.name)}
@@ -163,12 +175,7 @@ def run_stage(config: Config) -> Run:
             flush_folder(run.folder.parent)
     if start and not run.started:
         write_json(run.folder / START, start)
-    done = fine_tune(config)
-    if start and not (done.folder / START).exists():  # the folder is a new one: the old one was moved aside
-        write_json(done.folder / START, start)
-    if not done.finished:
-        raise RunError(f"run '{done.name}' stopped before its end: start again, and it goes on from there.")
-    return done
+    return start
 
 
 def _began_otherwise(run: Run, start: dict) -> bool:

@@ -16,6 +16,7 @@ from blipvqa.config.knobs import Config
 from blipvqa.data.images import DECODER
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.run import Run
+from blipvqa.training.shares import is_first
 from blipvqa.training.stored import ModelsOfRun, content_digest, stored
 from blipvqa.training.trained import Trained, trained_run, write_scores
 
@@ -38,7 +39,11 @@ def evaluate(
     terms = load_terms(config)
     with trained_run(config, split, new_data) as trained:
         models = ModelsOfRun(config, trained.run, trained.splits)
+        began = _captions(config, trained, models, progress, start=True) if start else None
         predictions = _captions(config, trained, models, progress)
+        nearest = nearest_captions(config, trained, models)
+        if not is_first():
+            return trained.run
         bootstrap = Bootstrap(config.data.group, resamples, config.seed)
         scores = dict(
             score(
@@ -48,11 +53,10 @@ def evaluate(
                 terms=terms,
                 bootstrap=bootstrap,
                 seed=config.seed,
-                nearest=nearest_captions(config, trained, models),
+                nearest=nearest,
             )
         )
-        if start:
-            began = _captions(config, trained, models, progress, start=True)
+        if began is not None:
             scores["start"] = score(began, terms=terms, bootstrap=bootstrap)["overall"]
         write_scores(trained, scores, predictions, config, models.digest())
         write_card(trained.run)

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from blipvqa.config.knobs import Config
 from blipvqa.data.images import DECODER
 from blipvqa.models.devices import pick_device
-from blipvqa.models.towers import picture_features
 from blipvqa.numbers.nearest import nearest
+from blipvqa.training.shares import features_of
 from blipvqa.training.stored import ModelsOfRun, content_digest, stored
 from blipvqa.training.trained import Trained
 
@@ -39,7 +39,7 @@ def nearest_captions(config: Config, trained: Trained, models: ModelsOfRun) -> d
         model, _ = models.load()
         model.to(pick_device()).eval()
         candidates, queries = (
-            picture_features(model, (dataset.pixels(*place) for place in of_pictures.values()))
+            features_of(model, dataset, list(of_pictures.values()))
             for dataset, of_pictures in ((train, rows_of_train), (data, rows))
         )
         return [

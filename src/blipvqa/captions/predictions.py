@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -35,6 +35,7 @@ from blipvqa.models.folders import check_task
 from blipvqa.models.packing import Layout, Written, sent
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.wording import share
+from blipvqa.training.shares import is_first, shared
 
 Picture = str | Path | bytes | np.ndarray | Image.Image
 SAMPLING_PENALTY = 1.1  # the authors draw with it, whatever they are told (docs/facts.md 7.6)
@@ -110,19 +111,22 @@ def predict(
     size = config.generate.batch_size
     batches = [[rows[0] for rows in pictures[start : start + size]] for start in range(0, len(pictures), size)]
     describer = Describer(model, processor, config.caption, config.seed)
-    loader = batch_loader(dataset, collator_for(processor, config), batches, workers_for(config, device))
-    written: list[dict] = []
-    with torch.no_grad(), autocast(prediction_precision(config, device), device), loader_deaths_explained():
+
+    def work(mine: Sequence[list[int]]) -> Iterator[list[dict]]:
+        loader = batch_loader(dataset, collator_for(processor, config), mine, workers_for(config, device))
         for firsts, batch in progress_bar(
-            zip(batches, loader, strict=True),
-            total=len(batches),
+            zip(mine, loader, strict=True),
+            total=len(mine),
             desc=f"describe {dataset.split}",
             unit="batch",
-            disable=not progress,
+            disable=not (progress and is_first()),
             leave=False,
         ):
             images = model.picture_states(batch["pixel_values"].to(device, non_blocking=True))
-            written += describer(images, [dataset.rows[i]["image_id"] for i in firsts])
+            yield describer(images, [dataset.rows[i]["image_id"] for i in firsts])
+
+    with torch.no_grad(), autocast(prediction_precision(config, device), device), loader_deaths_explained():
+        written = [caption for of_batch in shared(batches, list(map(len, batches)), work) for caption in of_batch]
     return [described(dataset.rows, rows, caption) for rows, caption in zip(pictures, written, strict=True)]
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 
 from blipvqa.captions.batches import collator_for
 from blipvqa.captions.measures import NEEDED
@@ -20,6 +19,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.models.captioner import BlipForCaptioning
 from blipvqa.numbers.bootstrap import NO_INTERVALS
 from blipvqa.numbers.grouping import rows_by
+from blipvqa.training.shares import cost_of, shared
 
 SHOWN = ("cider_d", "bleu_4", "terms_recalled", "terms_invented")
 
@@ -57,14 +57,15 @@ class Validation:
         batches = [
             [rows[k] for k in batch] for batch in whole_image_batches(image_ids, self.config.generate.batch_size)
         ]
-        mine = batches[self.accelerator.process_index :: self.accelerator.num_processes]
-        results: list[tuple] = []
-        with torch.no_grad(), self.accelerator.autocast():
+        costs = [cost_of([self.data.rows[i] for i in batch], "caption") for batch in batches]
+
+        def work(mine: Sequence[list[int]]) -> Iterator[list[tuple]]:
             loader = batch_loader(self.data, self.collator, mine, workers_for(self.config, self.accelerator.device))
             for batch_rows, batch in zip(mine, loader, strict=True):
-                results += self._batch(model, describer, batch_rows, batch)
-        if self.accelerator.num_processes > 1:
-            results = gather_object(results)
+                yield self._batch(model, describer, batch_rows, batch)
+
+        with torch.no_grad(), self.accelerator.autocast():
+            results = [each for of_batch in shared(batches, costs, work) for each in of_batch]
         return self._numbers(results)
 
     def _batch(self, model: BlipForCaptioning, describer: Describer, rows: list[int], batch: dict) -> list[tuple]:

@@ -1,14 +1,14 @@
 """Pictures and texts to features, and pairs of them to matching scores: each encoded once.
 
 Notable:
-- Features are small and kept. A picture's states are kept while all of them together take STATES_BYTES at most; beyond,
-  pictures whose pairs are matched are encoded a second time, which is little beside their many pairs.
+- Features are small and kept. Pictures' states are kept up to STATES_BYTES; those beyond whose pairs are matched are
+  encoded a second time, which is little beside their many pairs.
 - Pairs are matched picture by picture, so that a picture's keys and values are projected once for all of its texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from blipvqa.models.packing import Packed, sent
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.retrieval.batches import text_tokens
 from blipvqa.retrieval.gallery import Gallery
+from blipvqa.training.shares import is_first, portable, shared
 
 STATES_BYTES = 2 * 2**30  # of the states of all pictures
 PAIRS = 256  # matched at a time
@@ -29,11 +30,16 @@ PAIRS = 256  # matched at a time
 @torch.no_grad()
 def encode_texts(model: BlipForRetrieval, tokens: dict[str, Tensor], size: int) -> Tensor:
     """Features `[T,D]` of texts, `size` at a time."""
-    parts = []
-    for rows in _spans(len(tokens["input_ids"]), size):
-        ids, read = tokens["input_ids"][rows], Packed.of(tokens["attention_mask"][rows])
-        parts.append(model.text_features(sent(ids, model.device), read=sent(read, model.device)))
-    return torch.cat(parts).float() if parts else torch.empty(0, model.config.image_text_hidden_size)
+    spans, mask = _spans(len(tokens["input_ids"]), size), tokens["attention_mask"]
+
+    def work(mine: Sequence[slice]) -> Iterator[Tensor]:
+        for rows in mine:
+            ids, read = tokens["input_ids"][rows], Packed.of(mask[rows])
+            yield portable(model.text_features(sent(ids, model.device), read=sent(read, model.device)))
+
+    parts = shared(spans, [int(mask[rows].sum()) for rows in spans], work)
+    features = torch.cat(parts).float() if parts else torch.empty(0, model.config.image_text_hidden_size)
+    return features.to(model.device)
 
 
 class EncodedPictures:
@@ -50,18 +56,23 @@ class EncodedPictures:
     ):
         """`pixels(numbers)` gives pictures as uint8 `[n,3,S,S]`; `size` are encoded at a time."""
         self.model, self.pixels, self.size = model, pixels, size
-        self.kept: list[Tensor] | None = []
-        features, total = [], 0
+        self.kept: dict[int, Tensor] = {}  # states of those that this process encoded together, by their first number
+        self.bytes = 0
         spans = _spans(count, size)
-        for rows in progress_bar(spans, desc=progress, unit="batch", disable=progress is None, leave=False):
-            states = self._encode(list(range(count))[rows])
-            features.append(model.picture_features(states).float())
-            total += states.nbytes
-            if self.kept is not None and total <= STATES_BYTES:
-                self.kept.append(states)
-            else:
-                self.kept = None
-        self.features = torch.cat(features) if features else torch.empty(0, model.config.image_text_hidden_size)
+        features = shared(
+            spans, [rows.stop - rows.start for rows in spans], lambda mine: self._features(mine, progress)
+        )
+        empty = torch.empty(0, model.config.image_text_hidden_size)
+        self.features = (torch.cat(features) if features else empty).to(model.device)
+
+    def _features(self, spans: Sequence[slice], progress: str | None) -> Iterator[Tensor]:
+        quiet = progress is None or not is_first()
+        for rows in progress_bar(spans, desc=progress, unit="batch", disable=quiet, leave=False):
+            states = self._encode(list(range(rows.start, rows.stop)))
+            self.bytes += states.nbytes
+            if self.bytes <= STATES_BYTES:
+                self.kept[rows.start] = states
+            yield portable(self.model.picture_features(states).float())
 
     def _encode(self, numbers: list[int]) -> Tensor:
         return self.model.picture_states(sent(self.pixels(numbers), self.model.device))
@@ -69,9 +80,17 @@ class EncodedPictures:
     @torch.no_grad()
     def states(self, numbers: list[int]) -> Tensor:
         """The states of some pictures, in this order."""
-        if self.kept is None:
-            return torch.cat([self._encode(numbers[rows]) for rows in _spans(len(numbers), self.size)])
-        return torch.stack([self.kept[number // self.size][number % self.size] for number in numbers])
+        missing = [number for number in numbers if number - number % self.size not in self.kept]
+        anew = [self._encode(missing[rows]) for rows in _spans(len(missing), self.size)]
+        places = {number: place for place, number in enumerate(missing)}
+        return torch.stack(
+            [
+                anew[places[number] // self.size][places[number] % self.size]
+                if number in places
+                else self.kept[number - number % self.size][number % self.size]
+                for number in numbers
+            ]
+        )
 
 
 class EncodedSplit:
@@ -103,18 +122,21 @@ def match(
 
     Fastest where pairs are sorted by picture.
     """
-    logits = []
-    for rows in progress_bar(
-        _spans(len(pairs), PAIRS), desc=progress, unit="batch", disable=progress is None, leave=False
-    ):
-        numbers, place = np.unique(pairs[rows, 0], return_inverse=True)
-        texts = torch.from_numpy(pairs[rows, 1])
-        mask = tokens["attention_mask"][texts]
-        mask = mask[:, : int(mask.sum(1).max())]
-        read = Packed.of(mask, torch.from_numpy(place), len(numbers), even=True)
-        of_batch = (tokens["input_ids"][texts, : mask.shape[1]], mask, read)
-        ids, mask, read = (sent(x, model.device) for x in of_batch)
-        logits.append(model.match_logits(pictures.states(numbers.tolist()), ids, mask, read=read).float())
+    spans = _spans(len(pairs), PAIRS)
+
+    def work(mine: Sequence[slice]) -> Iterator[Tensor]:
+        quiet = progress is None or not is_first()
+        for rows in progress_bar(mine, desc=progress, unit="batch", disable=quiet, leave=False):
+            numbers, place = np.unique(pairs[rows, 0], return_inverse=True)
+            texts = torch.from_numpy(pairs[rows, 1])
+            mask = tokens["attention_mask"][texts]
+            mask = mask[:, : int(mask.sum(1).max())]
+            read = Packed.of(mask, torch.from_numpy(place), len(numbers), even=True)
+            of_batch = (tokens["input_ids"][texts, : mask.shape[1]], mask, read)
+            ids, mask, read = (sent(x, model.device) for x in of_batch)
+            yield portable(model.match_logits(pictures.states(numbers.tolist()), ids, mask, read=read).float())
+
+    logits = shared(spans, [rows.stop - rows.start for rows in spans], work)
     return torch.cat(logits).cpu().numpy() if logits else np.empty((0, 2), np.float32)
 
 

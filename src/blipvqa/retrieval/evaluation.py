@@ -13,6 +13,7 @@ from blipvqa.retrieval.card import write_card
 from blipvqa.retrieval.predictions import Prediction, predict
 from blipvqa.retrieval.scores import score
 from blipvqa.runs.run import Run
+from blipvqa.training.shares import is_first
 from blipvqa.training.stored import ModelsOfRun, content_digest, stored
 from blipvqa.training.trained import Trained, trained_run, write_scores
 
@@ -34,12 +35,14 @@ def evaluate(
     """
     with trained_run(config, split, new_data) as trained:
         models = ModelsOfRun(config, trained.run, trained.splits)
+        began = _searches(config, trained, models, progress, start=True) if start else None
         predictions = _searches(config, trained, models, progress)
+        if not is_first():
+            return trained.run
         bootstrap = Bootstrap(config.data.group, resamples, config.seed)
         scores = dict(score(predictions, breakdown=trained.splits[trained.split].breakdown, bootstrap=bootstrap))
         scores["gallery"]["matched"] = config.retrieval.rerank
-        if start:
-            began = _searches(config, trained, models, progress, start=True)
+        if began is not None:
             scores["start"] = score(began, bootstrap=bootstrap)["overall"]
         write_scores(trained, scores, predictions, config, models.digest())
         write_card(trained.run)

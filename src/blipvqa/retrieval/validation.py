@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from blipvqa.config.knobs import Config
@@ -26,7 +25,7 @@ BLOCK = 1024  # queries compared with the gallery at a time
 
 class Validation:
     """The fixed gallery of a run, drawn from the config's seed: whole images, until they have
-    `train.evaluate_questions` texts. The main process searches it, the others wait for what it measured."""
+    `train.evaluate_questions` texts. Processes share the work and all get the result."""
 
     def __init__(self, config: Config, splits: Mapping[str, VQADataset], processor, accelerator: Accelerator):
         self.config, self.processor, self.accelerator = config, processor, accelerator
@@ -48,12 +47,6 @@ class Validation:
     def __call__(self, model: BlipForRetrieval) -> tuple[dict, list[dict]]:
         """Numbers (`loss`, ITC's over the whole gallery with hard targets and no queue; and shares of searches), and
         the samples as they are searched now."""
-        results = [self._numbers(model) if self.accelerator.is_main_process else None]
-        if self.accelerator.num_processes > 1:
-            broadcast_object_list(results)
-        return results[0]
-
-    def _numbers(self, model: BlipForRetrieval) -> tuple[dict, list[dict]]:
         model.eval()
         with self.accelerator.autocast():
             encoded = EncodedSplit(model, self.processor.tokenizer, self.data, self.config)

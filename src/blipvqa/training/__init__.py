@@ -5,7 +5,8 @@ In reading order: `task` (what a task hands to the loop), `loop` (from a config 
 `optimizer` (which weights are trained, and how fast),
 `progress` (how far it is, and the best epoch), `record` (what training leaves in the run folder), `checkpoints`
 (weights and position that a kill cannot harm), `settings` (what is refused before anything slow), `accelerator` (device
-and precision, whatever the environment holds), `trained` (the doors to a trained run:
+and precision, whatever the environment holds), `shares` (what several processes do
+together, each its part), `trained` (the doors to a trained run:
 its settings and its data are what made it), `stored` (what its model said, kept as long as what made it stays equal),
 `comparison` (two runs on the same rows, measure by measure and row by row).
 """

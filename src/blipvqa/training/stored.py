@@ -22,6 +22,7 @@ from blipvqa.models.weights import weights_digest
 from blipvqa.runs.files import flush_folder, read_json, read_lines, remove, write_json, write_lines
 from blipvqa.runs.run import Run
 from blipvqa.runs.seals import digest_of_file
+from blipvqa.training.shares import is_first, of_first
 
 CONTENT = "content"  # the digest of the rows: what was edited is made again
 
@@ -67,19 +68,27 @@ class ModelsOfRun:
 
 def stored(folder: Path, name: str, made_of: Mapping, make: Callable[[], list[dict]]) -> list[dict]:
     """The rows of `folder/name.jsonl` where they were made of `made_of`, which JSON can hold; else those of `make()`,
-    which are then kept."""
+    which are then kept. Of several processes (`shares`) each gets the rows, and calls `make` where there are none."""
     file, made_by = folder / f"{name}.jsonl", folder / f"{name}.json"
     made_of = json.loads(json.dumps(made_of, default=str))
+    rows = of_first(lambda: _read(file, made_by, made_of))
+    if rows is None:
+        rows = make()
+        if is_first():
+            write_lines(file, rows)
+            write_json(made_by, made_of | {CONTENT: digest_of_file(file)})
+    return rows
+
+
+def _read(file: Path, made_by: Path, made_of: Mapping) -> list[dict] | None:
+    """The rows of `file`; None, and the mark of what made them is gone, where they are of something else."""
     with suppress(DamagedFile):
         if made_by.exists() and file.exists() and read_json(made_by) == made_of | {CONTENT: digest_of_file(file)}:
             return read_lines(file)
     if made_by.exists():
         remove(made_by)
         flush_folder(made_by.parent)  # else a power cut brings it back, beside rows that it did not make
-    rows = make()
-    write_lines(file, rows)
-    write_json(made_by, made_of | {CONTENT: digest_of_file(file)})
-    return rows
+    return None
 
 
 def content_digest(value) -> str:

@@ -20,9 +20,9 @@ from blipvqa.data.fingerprint import fingerprint
 from blipvqa.models.weights import weights_digest
 from blipvqa.runs.files import sweep, write_lines
 from blipvqa.runs.identity import rows_digest
-from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError, indented, refuse_other_settings
 from blipvqa.runs.seals import digest_of_file, write_sealed
+from blipvqa.training.shares import join_processes, locked, of_first
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,12 @@ def trained_run(
     process writes to the run, and where the data is not as it was in training, unless `new_data`; ConfigError where the
     settings differ.
     """
+    join_processes()
     run = Run(config.folder)
     check_weights(run, task)
     refuse_other_settings(config)
-    with lock(run.folder):
-        sweep(run.folder)
+    with locked(run.folder):
+        of_first(lambda: sweep(run.folder))
         splits = load_splits(config)
         split = split or held_out(splits)
         if split not in splits:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from glob import escape
 from pathlib import Path
 
 from blipvqa.config.knobs import APPLIED_AFTER, Config
@@ -28,9 +29,9 @@ from blipvqa.models.loading import load_model
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.models.weights import weights_digest
 from blipvqa.pages.spreadsheets import write_sheet, write_workbook
-from blipvqa.runs.files import append_lines, make_folder, read_lines, write_lines
-from blipvqa.runs.lock import lock
+from blipvqa.runs.files import append_lines, make_folder, read_lines, remove, write_lines
 from blipvqa.runs.run import Run
+from blipvqa.training.shares import cost_of, is_first, join_processes, locked, of_first, rank, shared
 from blipvqa.training.trained import check_weights, trained_run
 from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.calibration import read_calibration
@@ -66,33 +67,44 @@ def answer_all(
     Raises RunError without a model, MissingFile, InputError, and SourceError that names the rows which cannot be
     asked; with `skip` they are left out and named.
     """
+    join_processes()
     run, output = Run(config.folder), project_path(output)
     check_weights(run, "vqa")
     _refuse_output(output, project_path(source))
     make_folder(output.parent)
     partial = output.with_name(f"{output.name}.partial")
-    with lock(run.folder / partial.name):
+    with locked(run.folder / partial.name):
         calibration = read_calibration(run.model_folder)
         threshold = threshold_in_force(config.generate, calibration)  # raises before anything slow
         dataset, wrong, notes = own_questions(source, config, questions, skip)
-        for note in [*notes, *([left_out_note(wrong)] if wrong else [])]:
+        for note in [*notes, *([left_out_note(wrong)] if wrong else [])] if is_first() else ():
             print(note)
         splits = _splits(config)
         texts = candidate_texts(config, splits)
         answers, model = _answered(config, run, dataset, partial, splits, progress)
         if (run.model_folder / FOREIGN).exists():
             unlike = unlike_rows(model or load_model(str(run.model_folder), config)[0], dataset)
+            if not is_first():
+                return output
             answers = [row | {"unlike": r} for row, r in zip(answers, unlike or [None] * len(answers), strict=True)]
             foreign = sum(r is not None and r > 1 for r in unlike or [])
             if foreign:
                 print(
                     f"{foreign:,} of {len(dataset):,} questions are on pictures unlike those of training: see `unlike`"
                 )
+        if not is_first():
+            return output
         sets = sets_for(run.model_folder, texts, config.generate)
         further = ["answer_set"] * (sets is not None) + ["unlike"] * (run.model_folder / FOREIGN).exists()
         _write(output, dataset, without_candidates(abstain(answers, threshold, calibration), sets), further)
-        partial.unlink()
+        for file in _partials(partial):
+            remove(file)
     return output
+
+
+def _partials(partial: Path) -> list[Path]:
+    """The files of batches that are answered: one, or of several processes one each."""
+    return [file for file in (partial, *sorted(partial.parent.glob(f"{escape(partial.name)}-*"))) if file.exists()]
 
 
 def _refuse_output(output: Path, source: Path) -> None:
@@ -125,28 +137,49 @@ def _answered(
 ) -> tuple[list[dict], BlipForVQA | None]:
     """The answer of each row: what `partial` holds, and the rest asked for and added to it; and the model, if asked."""
     made_by = _fingerprint(config, run, dataset, candidate_texts(config, splits))
-    begun = read_lines(partial)
-    if begun and begun[0] != made_by:
-        changed = ", ".join(key for key in made_by if begun[0].get(key) != made_by[key])
-        raise InputError(
-            f"'{partial.name}' was begun with another {changed}: go on with what it was begun with, give another "
-            "output, or remove it"
-        )
-    write_lines(partial, begun or [made_by])  # without a line that a kill tore
-    answers = {row: answer for line in begun[1:] for row, answer in zip(line["rows"], line["answers"], strict=True)}
+    begun = of_first(lambda: _begun(partial, made_by))
+    answers = {row: answer for line in begun for row, answer in zip(line["rows"], line["answers"], strict=True)}
     batches = whole_image_batches([row["image_id"] for row in dataset.rows], config.generate.batch_size)
     batches = [batch for batch in batches if batch[0] not in answers]
-    if answers:
+    if answers and is_first():
         print(f"{partial.name}: {len(answers):,} of {len(dataset):,} were answered before, going on")
     model = None
     if batches:
         model, processor = load_model(str(run.model_folder), config)
         _check_history(model, processor, dataset, config)
         candidates = load_candidates(config, splits, processor)
-        for rows, of_batch in answer_batches(model, processor, dataset, config, candidates, batches, progress):
-            append_lines(partial, [{"rows": rows, "answers": of_batch}])
-            answers |= dict(zip(rows, of_batch, strict=True))
+        costs = [cost_of([dataset.rows[i] for i in rows], "question") for rows in batches]
+        own = partial if is_first() else partial.with_name(f"{partial.name}-{rank()}")
+
+        def work(mine: Sequence[list[int]]) -> Iterator[dict[int, dict]]:
+            if not is_first():
+                write_lines(own, [made_by])
+            for rows, of_batch in answer_batches(model, processor, dataset, config, candidates, mine, progress):
+                append_lines(own, [{"rows": rows, "answers": of_batch}])
+                yield dict(zip(rows, of_batch, strict=True))
+
+        for of_batch in shared(batches, costs, work):
+            answers |= of_batch
     return [answers[i] for i in range(len(dataset))], model
+
+
+def _begun(partial: Path, made_by: Mapping) -> list[dict]:
+    """The batches that are answered, each a line; all of them in `partial` from now on, without a line that a kill
+    tore. Raises InputError where they were made by something else."""
+    lines = []
+    for file in _partials(partial):
+        begun = read_lines(file)
+        if begun and begun[0] != made_by:
+            changed = ", ".join(key for key in made_by if begun[0].get(key) != made_by[key])
+            raise InputError(
+                f"'{file.name}' was begun with another {changed}: go on with what it was begun with, give another "
+                "output, or remove it"
+            )
+        lines += begun[1:]
+    write_lines(partial, [made_by, *lines])
+    for file in _partials(partial)[1:]:
+        remove(file)
+    return lines
 
 
 def _check_history(model: BlipForVQA, processor, dataset: VQADataset, config: Config) -> None:
@@ -155,7 +188,7 @@ def _check_history(model: BlipForVQA, processor, dataset: VQADataset, config: Co
     if any(history_of(row) for row in dataset.rows):
         refuse_history(model)
         cut = collator_for(processor, config).count_cut(dataset.rows)["history"]
-        if cut:
+        if cut and is_first():
             print(f"{cut:,} of {len(dataset):,} questions are answered without their oldest turns: there is no room")
 
 

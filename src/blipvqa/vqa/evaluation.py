@@ -9,12 +9,11 @@ Notable:
 
 from __future__ import annotations
 
-from functools import partial
-
 from blipvqa.config.knobs import Config
 from blipvqa.models.loading import load_processor
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.run import Run
+from blipvqa.training.shares import is_first
 from blipvqa.training.trained import Trained, trained_run, write_results
 from blipvqa.vqa.all_predictions import write_all_predictions
 from blipvqa.vqa.calibration import store_calibration
@@ -31,6 +30,7 @@ from blipvqa.vqa.grounding import grounding as grounding_of
 from blipvqa.vqa.grounding import verdict_warnings
 from blipvqa.vqa.notes import all_notes
 from blipvqa.vqa.operating import score_operating_point
+from blipvqa.vqa.opposites import new_questions
 from blipvqa.vqa.predictions import candidate_texts, load_candidates
 from blipvqa.vqa.published import published
 from blipvqa.vqa.scores import score
@@ -67,6 +67,7 @@ def evaluate(
 def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, resamples: int, progress: bool) -> None:
     run, splits, split = trained.run, trained.splits, trained.split
     stored = StoredAnswers(config, run, splits, progress)
+    began = stored.answers(split, "start") if start else None  # one model is held at a time
     calibration_rows = stored.answers("validation") if split != "validation" else None
     raw = stored.answers(split)
     ranks = config.generate.method == "rank" and bool(calibration_rows)
@@ -80,40 +81,48 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     unable = config.generate.wished_accuracy is not None and calibration is None
     threshold = 0.0 if unable else threshold_in_force(config.generate, calibration)
     predictions = without_candidates(with_confidence(raw, threshold, calibration), sets)
-    store_explanations(stored, split, predictions)
     bootstrap = Bootstrap(config.data.group, resamples, config.seed)
+    generated = stored.answers(split, "generated") if config.generate.method == "rank" else None
+    if grounding:
+        blank = stored.answers(split, "blank")
+        exchanged = stored.answers(split, "shuffled") if exchangeable(raw) else None
+        parts = {name: stored.answers(split, name) for name in PARTS} if of_several(raw) else {}
+        pointing = stored_pointing(stored, split, bootstrap)
+    turns = grounding and with_turns(raw)
+    others = (stored.answers(split, DROPPED), stored.answers(split, EXCHANGED)) if turns else None
+    ranked_rows = stored.ranked_candidates(split)
+    again = stored.answers_again(split, new_questions(predictions, [row["prediction"] for row in predictions]))
     unlike = unlike_by_image(config, stored.models, splits, split, run.folder)
     predictions = [row | {"unlike": unlike_of(row, unlike)} for row in predictions]
+    if not is_first():
+        return  # all is asked; what follows is counted and written once
+    store_explanations(stored, split, predictions)
     train, axes = splits["train"].rows, splits[split].breakdown
     scores = score(predictions, train=train, breakdown=axes, bootstrap=bootstrap)
     ranked: list[str] = []
-    if start:
-        began = stored.answers(split, "start")
+    if began is not None:
         scores["start"] = score(began, bootstrap=bootstrap)["overall"]
     if config.generate.method == "rank":
         candidates = load_candidates(config, splits, load_processor(str(run.model_folder)))
         ranked = candidates.warnings(raw)
         if sets:
             scores["answer_sets"] = score_sets(raw, sets, bootstrap)
-        scores["generated"] = score(stored.answers(split, "generated"), bootstrap=bootstrap)["overall"]
+        scores["generated"] = score(generated, bootstrap=bootstrap)["overall"]
     if grounding:
-        blank = stored.answers(split, "blank")
-        exchanged = stored.answers(split, "shuffled") if exchangeable(raw) else None
-        parts = {name: stored.answers(split, name) for name in PARTS} if of_several(raw) else {}
         scores["grounding"] = grounding_of(raw, blank, exchanged, bootstrap, parts)
-        scores["pointing"] = stored_pointing(stored, split, bootstrap)
-    if grounding and with_turns(raw):
-        others = stored.answers(split, DROPPED), stored.answers(split, EXCHANGED)
+        scores["pointing"] = pointing
+    if others:
         scores["history"] = score_history(raw, *others, bootstrap)
-    if ranked_rows := stored.ranked_candidates(split):
+    if ranked_rows:
         scores["candidates"] = score_candidates(ranked_rows, bootstrap)
     scores["confidence"] = score_confidence(raw, calibration=calibration, bootstrap=bootstrap)
     held_out = (raw, None if calibration_rows is None else fitted_on)
     scores["answering"] = score_answering(*held_out, calibration, config.generate, bootstrap)
     scores["operating_point"] = score_operating_point(*held_out, config.generate.wished_sensitivity, bootstrap)
     scores["subgroups"] = score_subgroups(raw, axes, bootstrap)
-    again = partial(stored.answers_again, split)
-    scores["consistency"] = score_consistency(predictions, again, train, scores["baseline_name"], bootstrap)
+    scores["consistency"] = score_consistency(
+        predictions, lambda _asked: again, train, scores["baseline_name"], bootstrap
+    )
     scores["foreign"] = score_foreign(raw, unlike, bootstrap)
     scores["published"] = published(raw, bootstrap)
     scores["slices"] = slices(predictions, train=train, breakdown=axes, bootstrap=bootstrap)

@@ -24,12 +24,12 @@ from blipvqa.data.images import DECODER
 from blipvqa.data.several_pictures import pictures_of
 from blipvqa.models.devices import pick_device
 from blipvqa.models.folders import FOREIGN, ModelError, called
-from blipvqa.models.towers import picture_features
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.models.weights import weights_digest
 from blipvqa.numbers.bootstrap import Bootstrap, estimate_mean
 from blipvqa.numbers.outliers import distances, fit_spread
 from blipvqa.runs.files import remove, replacing
+from blipvqa.training.shares import features_of, of_first
 from blipvqa.training.stored import ModelsOfRun, content_digest, stored
 from blipvqa.vqa.answers import answered_right
 
@@ -129,19 +129,21 @@ def unlike_by_image(config: Config, models: ModelsOfRun, splits: Splits, split: 
     def measure() -> list[dict]:
         model, _ = models.load()
         model.to(pick_device()).eval()
-        features = {
-            name: picture_features(model, (splits[name].pixels(*place) for place in places.values()))
-            for name, places in used.items()
-        }
+        features = {name: features_of(model, splits[name], list(places.values())) for name, places in used.items()}
         gate = fit_gate(features["train"], features["validation"])
-        store_gate(folder / "model", gate, model)
+        of_first(lambda: store_gate(folder / "model", gate, model))
         ratios = gate.unlike(features[split]).tolist()
         return [{"image_id": image, "unlike": round(r, 4)} for image, r in zip(used[split], ratios, strict=True)]
 
     name = f"{split}-unlike"
+    of_first(lambda: _forget_without_gate(folder, name))
+    return {row["image_id"]: row["unlike"] for row in stored(folder / "answers", name, made_of, measure)}
+
+
+def _forget_without_gate(folder: Path, name: str) -> None:
+    """What was measured with a gate that is gone is measured again, which brings the gate back."""
     if not (folder / "model" / FOREIGN).exists() and (folder / "answers" / f"{name}.json").exists():
         remove(folder / "answers" / f"{name}.json")
-    return {row["image_id"]: row["unlike"] for row in stored(folder / "answers", name, made_of, measure)}
 
 
 def unlike_rows(model: BlipForVQA, dataset: VQADataset) -> list[float] | None:
@@ -151,7 +153,7 @@ def unlike_rows(model: BlipForVQA, dataset: VQADataset) -> list[float] | None:
     if gate is None:
         return None
     first = dataset.row_of_picture()
-    ratios = gate.unlike(picture_features(model, (dataset.pixels(*place) for place in first.values())))
+    ratios = gate.unlike(features_of(model, dataset, list(first.values())))
     unlike = dict(zip(first, ratios.tolist(), strict=True))
     return [unlike_of(row, unlike) for row in dataset.rows]
 

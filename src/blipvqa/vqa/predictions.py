@@ -31,6 +31,7 @@ from blipvqa.models.tokenizer import ANSWER_START, encode
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import normalize
+from blipvqa.training.shares import cost_of, is_first, shared
 from blipvqa.vqa.answers import asks_yes_no
 from blipvqa.vqa.batches import VQACollator, collator_for
 from blipvqa.vqa.confidence import confidence
@@ -114,9 +115,13 @@ def predict(
     the model is moved there and left in `eval()` mode.
     """
     batches = whole_image_batches([row["image_id"] for row in dataset.rows], config.generate.batch_size)
-    answers: dict[int, dict] = {}
-    for rows, of_batch in answer_batches(model, processor, dataset, config, candidates, batches, progress):
-        answers |= dict(zip(rows, of_batch, strict=True))
+    costs = [cost_of([dataset.rows[i] for i in rows], "question") for rows in batches]
+
+    def work(mine: Sequence[list[int]]) -> Iterator[dict[int, dict]]:
+        for rows, of_batch in answer_batches(model, processor, dataset, config, candidates, mine, progress):
+            yield dict(zip(rows, of_batch, strict=True))
+
+    answers = {row: answer for of_batch in shared(batches, costs, work) for row, answer in of_batch.items()}
     return [{**dataset.rows[i], **answers[i]} for i in range(len(dataset))]
 
 
@@ -126,7 +131,7 @@ def answer_batches(
     dataset: VQADataset,
     config: Config,
     candidates: Candidates | None,
-    batches: list[list[int]],
+    batches: Sequence[list[int]],
     progress: bool = True,
 ) -> Iterator[tuple[list[int], list[dict]]]:
     """Each batch of row numbers with its answers (see `Answerer`), in order, as soon as they are there."""
@@ -141,7 +146,7 @@ def answer_batches(
             total=len(batches),
             desc=f"answer {dataset.split}",
             unit="batch",
-            disable=not progress,
+            disable=not (progress and is_first()),
             leave=False,
         ):
             yield rows, in_halves(answerer, batch, rows, lambda part: collator(dataset.__getitems__(part)))

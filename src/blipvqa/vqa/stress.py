@@ -10,6 +10,7 @@ from blipvqa.errors import InputError
 from blipvqa.models.loading import load_model
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.seals import write_sealed
+from blipvqa.training.shares import of_first
 from blipvqa.training.trained import Trained, trained_run
 from blipvqa.vqa.predictions import load_candidates, predict
 from blipvqa.vqa.scores import score
@@ -69,5 +70,5 @@ def _stress(
             for strength in strengths
         }
     stress_scores["weights"] = run.state.get("weights")
-    write_sealed(run.folder / f"stress-{split}.json", stress_scores)
+    of_first(lambda: write_sealed(run.folder / f"stress-{split}.json", stress_scores))
     return stress_scores

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.batches import batch_loader, whole_image_batches, workers_for
@@ -15,6 +14,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.numbers.bootstrap import NO_INTERVALS
 from blipvqa.numbers.grouping import rows_by
+from blipvqa.training.shares import cost_of, shared
 from blipvqa.vqa.answers import NEEDED
 from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.predictions import Answerer, in_halves, load_candidates
@@ -50,9 +50,9 @@ class Validation:
         image_ids = [self.data.rows[i]["image_id"] for i in questions]
         batches = whole_image_batches(image_ids, self.config.generate.batch_size)
         batches = [[questions[k] for k in batch] for batch in batches]
-        mine = batches[self.accelerator.process_index :: self.accelerator.num_processes]
-        answered: list[tuple[int, dict]] = []
-        with torch.no_grad(), self.accelerator.autocast():
+        costs = [cost_of([self.data.rows[i] for i in batch], "question") for batch in batches]
+
+        def work(mine: Sequence[list[int]]) -> Iterator[list[tuple[int, dict]]]:
             loader = batch_loader(self.data, self.collator, mine, workers_for(self.config, self.accelerator.device))
             for rows, batch in zip(mine, loader, strict=True):
                 answers = in_halves(
@@ -61,9 +61,10 @@ class Validation:
                     rows,
                     lambda part: self.collator(self.data.__getitems__(part)),
                 )
-                answered += zip(rows, answers, strict=True)
-        if self.accelerator.num_processes > 1:
-            answered = gather_object(answered)
+                yield list(zip(rows, answers, strict=True))
+
+        with torch.no_grad(), self.accelerator.autocast():
+            answered = [each for of_batch in shared(batches, costs, work) for each in of_batch]
         return self._numbers({i: {**self.data.rows[i], **answer} for i, answer in answered})
 
     def _answer(self, model: BlipForVQA, answerer: Answerer, batch: dict) -> list[dict]:
