@@ -61,6 +61,14 @@ def test_what_nobody_measured_is_a_blank_and_no_number(scored):
     assert "nan" not in text.lower().split()
 
 
+def test_rows_that_were_left_out_stand_there_with_their_reason(scored):
+    splits = load_splits(scored.config)
+    splits.notes.append("train: 3 rows were left out, their pictures cannot be read")
+    scores, measures = scored.metrics("test"), task_of(scored.config).measures
+    text = write_reporting(scored, splits, scores, measures).read_text("utf-8")
+    assert "- `train: 3 rows were left out, their pictures cannot be read`" in text.split("## Prevalence")[0]
+
+
 def test_items_stand_in_their_order_and_once(scored):
     claims = re.findall(r"^\| ([\d, ]+) \| ", sheet(scored), re.M)
     numbers = [int(number) for claim in claims for number in claim.split(", ")]
