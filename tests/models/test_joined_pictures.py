@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from blipvqa import load_model, load_splits, save_model
+from blipvqa.config.kinds import MOST_PICTURES
 from blipvqa.config.knobs import ConfigError
-from blipvqa.models.several_pictures import MOST_PICTURES
 from blipvqa.models.towers import Grid, Memory, text_states
 from blipvqa.vqa.batches import collator_for
 

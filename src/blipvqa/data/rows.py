@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from blipvqa.bars import progress_bar
+from blipvqa.config.kinds import MOST_PICTURES
 from blipvqa.config.knobs import DataConfig
 from blipvqa.data.candidates import join_candidates
 from blipvqa.data.columns import ColumnNames
@@ -30,7 +31,6 @@ from blipvqa.data.several_pictures import cells_of, list_id
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.texts import lost_letter_notes, text_problem
 from blipvqa.data.values import kind_of, plain_value
-from blipvqa.models.several_pictures import MOST_PICTURES
 from blipvqa.text import encodable
 
 

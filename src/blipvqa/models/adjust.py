@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from transformers import BlipConfig, PreTrainedModel
 
+from blipvqa.config.kinds import MOST_PICTURES
 from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.models.adapters import add_lora, freeze
 from blipvqa.models.pictures import KeptStates
-from blipvqa.models.several_pictures import MOST_PICTURES
 from blipvqa.models.towers import recompute_activations
 
 

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from blipvqa.models.packing import Packed
 from blipvqa.models.towers import Memory
 
-MOST_PICTURES = 64  # of a row
-
 
 def memory_of(states: Tensor, read: Packed, places: Tensor | None = None) -> Memory:
     """What questions look at that lie as `read` says: at one picture each, or at several.

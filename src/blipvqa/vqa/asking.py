@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from blipvqa.config.kinds import MOST_PICTURES
 from blipvqa.config.knobs import GenerateConfig
 from blipvqa.data.history import Turn, turns_of
 from blipvqa.data.images import open_picture, resize_image
@@ -24,7 +25,6 @@ from blipvqa.data.one_colour import SHOWS_NOTHING, shows_nothing
 from blipvqa.data.several_pictures import sheet
 from blipvqa.errors import InputError
 from blipvqa.models.folders import check_task
-from blipvqa.models.several_pictures import MOST_PICTURES
 from blipvqa.models.towers import picture_features
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.pages.wording import share
