@@ -60,10 +60,15 @@ def fit_gate(train: np.ndarray, validation: np.ndarray) -> Gate:
 
 def store_gate(folder: Path, gate: Gate, model: BlipForVQA) -> None:
     """Write the gate beside the weights in `folder`; a new export of the weights replaces the folder."""
-    tensors = {"mean": gate.mean.astype(np.float32), "whitening": gate.whitening.astype(np.float32)}
-    metadata = {"threshold": repr(gate.threshold), "vision": weights_digest(model.vision_model)}
+    tensors = {
+        "mean": gate.mean.astype(np.float32),
+        "whitening": np.ascontiguousarray(gate.whitening, np.float32),
+        "threshold": np.array(gate.threshold),
+    }
+    # One entry alone: safetensors writes several in an order that changes from process to process.
+    metadata = {"vision": weights_digest(model.vision_model)}
     with replacing(folder / FOREIGN) as beside:
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, beside, metadata)
+        save_file(tensors, beside, metadata)
 
 
 def stored_gate(model: BlipForVQA) -> Gate | None:
@@ -74,8 +79,9 @@ def stored_gate(model: BlipForVQA) -> Gate | None:
         return None
     try:
         with safe_open(folder / FOREIGN, "np") as file:
-            metadata, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in ("mean", "whitening")}
-        gate = Gate(tensors["mean"], tensors["whitening"], float(metadata["threshold"]))
+            metadata, names = file.metadata() or {}, ("mean", "whitening", "threshold")
+            mean, whitening, threshold = (file.get_tensor(name) for name in names)
+        gate = Gate(mean, whitening, float(threshold))
         size = len(gate.mean)
         whole = gate.mean.shape == (size,) and gate.whitening.shape == (size, size) and gate.threshold > 0
         whole = whole and np.isfinite(gate.mean).all() and np.isfinite(gate.whitening).all()
