@@ -26,7 +26,7 @@ from blipvqa.data.image_files import PictureFolder
 from blipvqa.data.layouts import Source, Table, split_in
 from blipvqa.data.medical_layouts import pathvqa, slake, vqa_rad
 from blipvqa.data.parquet import read_parquet
-from blipvqa.data.raw import ListedPictures, Part, RawSplit
+from blipvqa.data.raw import ListedPictures, Part, Pictures, RawSplit
 from blipvqa.data.saved_sets import hub_set, read_set, saved_set
 from blipvqa.data.sheets import sheet_notes
 from blipvqa.data.split_names import (
@@ -36,10 +36,12 @@ from blipvqa.data.split_names import (
     ending_of,
     find_split_files,
     ignored_note,
+    listed,
     split_of,
     tables_in,
 )
 from blipvqa.data.synthetic import write_synthetic
+from blipvqa.data.tars import TarPictures, is_tar, tar_tables, tars_by_split
 from blipvqa.data.text_tables import is_json_list, read_text_table
 from blipvqa.data.zips import Zip, is_zip
 
@@ -52,12 +54,16 @@ def open_source(config: Config) -> tuple[dict[str, RawSplit], list[str]]:
     """The source's splits under our names, and notes on what was left aside."""
     data, cache = config.data, project_path(config.data.cache_dir)
     folder = _synthetic(config, cache) if data.source == "synthetic" else project_path(data.source)
-    if folder.is_file() and not is_zip(folder):
-        raise SourceError(f"data.source '{data.source}' is a file, expected the folder in which it lies, or a zip")
+    if folder.is_file() and not is_zip(folder) and not is_tar(folder):
+        raise SourceError(
+            f"data.source '{data.source}' is a file, expected the folder in which it lies, a zip or a tar"
+        )
     if not folder.exists():
         splits, notes = _by_our_names(hub_set(data.source, data.revision, cache / "hub", data.subset), config)
     elif any((folder / name).exists() for name in ("dataset_dict.json", "state.json")):
         splits, notes = _by_our_names(saved_set(folder, data.source), config)
+    elif is_tar(folder):
+        splits, notes = _open_tars(folder)
     else:
         splits, notes = _open_folder(folder, config)
     if "train" not in splits:
@@ -139,14 +145,27 @@ def _open_folder(folder: Path, config: Config) -> tuple[dict[str, RawSplit], lis
     elif split_files.files:
         splits = {split: _read_files(files, image, texts, split) for split, files in split_files.files.items()}
         notes = ignored_note(split_files.ignored)
+    elif not packed and (of_tars := _open_tars(folder))[0]:
+        splits, notes = of_tars
+        notes += [f"not read, since it lies beside tar files: {listed(list(tables))}"] if tables else []
     else:
         raise SourceError(
             f"data.source '{data.source}' holds no <split>.parquet, <split>.jsonl, <split>.json, <split>.csv, "
-            f"<split>.tsv or <split>.xlsx, is in no layout that is recognised, and was not written by save_to_disk; "
-            f"found: {_listing(folder, packed)}. {_what_to_do(folder, tables, data.source)}"
+            f"<split>.tsv, <split>.xlsx or .tar, is in no layout that is recognised, and was not written by "
+            f"save_to_disk; found: {_listing(folder, packed)}. {_what_to_do(folder, tables, data.source)}"
         )
     for raw in splits.values():
         raw.folder = pictures
+    return splits, notes
+
+
+def _open_tars(source: Path) -> tuple[dict[str, RawSplit], list[str]]:
+    """A tar, or the tars of a folder."""
+    tars, notes = tars_by_split(source)
+    splits = {}
+    for split, paths in tars.items():
+        pictures = TarPictures(paths)
+        splits[split] = read_tables(tar_tables(paths, pictures), "image", pictures)
     return splits, notes
 
 
@@ -197,8 +216,9 @@ def _table_notes(path: TableFile) -> list[str]:
     return sheet_notes(path) if ending_of(path) == "xlsx" else []
 
 
-def read_tables(tables: Iterable[Table], image: str) -> RawSplit:
-    """The rows of one split's tables, with the pictures' names, column `image`, beside them."""
+def read_tables(tables: Iterable[Table], image: str, pictures: Pictures | None = None) -> RawSplit:
+    """The rows of one split's tables, with the pictures' names, column `image`, beside them; or `pictures`, which the
+    tables hold themselves."""
     rows: list[dict | None] = []
     columns: dict[str, None] = {}  # a set that keeps the order
     parts: list[Part] = []
@@ -215,6 +235,8 @@ def read_tables(tables: Iterable[Table], image: str) -> RawSplit:
             else:
                 columns |= dict.fromkeys(row)
             rows.append(None if isinstance(row, str) else row)
+    if pictures:
+        return RawSplit(rows, ["image", *columns], pictures, parts, broken)
     image = column_called(image, list(columns))
     cells = [None if row is None else row.pop(image, None) for row in rows]
     return RawSplit(rows, list(columns), ListedPictures(cells), parts, broken)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from blipvqa.data.image_files import PictureFolder
 
-PlacedRow = tuple[int, dict | str]  # its line in the file, and the row or what is wrong with it
+PlacedRow = tuple[int | str, dict | str]  # its line in the file, and the row or what is wrong with it
 
 
 class Pictures(Protocol):
@@ -41,7 +41,7 @@ class Part:
 
     name: str
     first: int
-    lines: list[int] | None = None
+    lines: list[int] | list[str] | None = None
     unit: str = "line"
 
     def place(self, row: int) -> str:

@@ -32,7 +32,7 @@ class Zip:
         self.path = path
         self._prepare()
         with _explained(path):
-            members = [info for info in self._file().infolist() if not info.is_dir() and not _ignored(info.filename)]
+            members = [info for info in self._file().infolist() if not info.is_dir() and not is_ignored(info.filename)]
         _check(members, path)
         names = [info.filename.replace("\\", "/") for info in members]
         tops = {name.split("/", 1)[0] for name in names}
@@ -112,7 +112,14 @@ def is_zip(path: Path) -> bool:
     return path.suffix.lower() == ".zip" and path.is_file()
 
 
-def _ignored(name: str) -> bool:
+def leads_out(name: str) -> bool:
+    """Whether a member's name leads out of the file that holds it."""
+    parts = name.split("/")
+    return name.startswith("/") or ".." in parts or ":" in parts[0] or "\0" in name
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a member is what a system puts into every folder."""
     return name.startswith(IGNORED[0]) or name.rsplit("/", 1)[-1] in IGNORED[1:]
 
 
@@ -126,9 +133,8 @@ def _check(members: list[ZipInfo], path: Path) -> None:
     seen: set[str] = set()
     for info in members:
         name = info.filename.replace("\\", "/")
-        parts = name.split("/")
         what = f"{path.name}: member {info.filename!r:.80}"
-        if name.startswith("/") or ".." in parts or ":" in parts[0] or "\0" in name:
+        if leads_out(name):
             raise SourceError(f"{what} leads out of the zip file")
         if name in seen:
             raise SourceError(f"{what} stands twice")
