@@ -3,7 +3,7 @@
 Notable:
 - What a member would ask for is read from its header first. A name that leads out of the tar, a link, a device, a
   damaged header and a file that ends early are refused: what comes after them would be guessed.
-- A header is one call and a sum; Python's `tarfile` takes ten times as long for a million.
+- A header is one call and a sum; Python's `tarfile` takes three times as long.
 """
 
 from __future__ import annotations
