@@ -163,7 +163,7 @@ def _row(path: Path, sample: _Sample) -> dict | str:
         if isinstance(row, str) or not sample.texts:
             return row
         text = _text(path, sample.texts[0])
-    except ValueError as error:
+    except SourceError as error:
         return str(error)
     if row.get("caption", text) not in (None, "", text):
         return f"it has two texts: {sample.texts[0].name!r:.80}, and `caption` in {sample.columns[0].name!r:.80}"
@@ -186,4 +186,4 @@ def _text(path: Path, member: Member) -> str:
     try:
         return _read(path, member.start, member.size).decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise ValueError(f"{member.name!r:.80} is not UTF-8") from None
+        raise SourceError(f"{member.name!r:.80} is not UTF-8") from None
