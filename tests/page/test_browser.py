@@ -116,7 +116,7 @@ def test_upload_ask_ask_on_and_take_the_conversation_away(done, open_page, tmp_p
     page.click("#send")
     assert "Choose a picture first" in page.inner_text("#status")
     page.set_input_files("#file", as_file(as_png(picture)))
-    page.wait_for_selector("#preview:not([hidden])")
+    page.wait_for_selector("#preview img")
     expected = ask(model, processor, picture, question, done.generate)
     text = answered(page, question, 1)
     assert expected.answer in text and f"{expected.confidence:.0%}".replace("%", " %") in text
@@ -159,6 +159,25 @@ def test_a_picture_may_be_dropped_or_pasted(done, open_page):
         assert ask(model, processor, data.image(row), question, done.generate).answer in answered(page, question, turn)
     page.evaluate("document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: new DataTransfer()}))")
     assert "Asking" not in page.inner_text("#status")  # text on the clipboard changes nothing
+
+
+def test_several_pictures_are_asked_about_together_in_the_order_of_their_names(done, open_page):
+    model, processor = load_model(str(done.folder / "model"), done)
+    data, question = load_splits(done)["test"], "is there a gland?"
+    images = [data.image(0), data.image(len(data) - 1)]
+    page = open_page()
+    page.set_input_files("#file", [as_file(as_png(images[k]), f"slice {name}.png") for k, name in ((1, 10), (0, 9))])
+    assert page.inner_text("#status") == "2 pictures: slice 9.png, slice 10.png"
+    assert page.locator("#preview img").count() == 2
+    expected = ask(model, processor, images, question, done.generate, together=True)
+    text = answered(page, question, 1)
+    assert expected.answer in text and f"{expected.confidence:.0%}".replace("%", " %") in text
+    assert page.get_attribute(f"{TURN} > img", "alt").startswith("the pictures, and beside each")
+    shot(page, "several")
+    page.set_input_files("#file", [as_file(as_png(images[0]), f"{k}.png") for k in range(65)])
+    assert "At most 64 pictures" in page.inner_text("#status") and page.locator("#preview img").count() == 0
+    page.set_input_files("#file", [as_file(bytes(20 * 2**20), f"{k}.png") for k in range(2)])
+    assert "These 2 files have 40 MB, at most 32 MB" in page.inner_text("#status")
 
 
 def test_a_foreign_picture_is_warned_of_and_what_is_no_picture_refused(open_page, tmp_path):

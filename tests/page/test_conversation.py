@@ -65,7 +65,8 @@ def test_the_page_sends_the_conversation_and_the_server_hands_it_on_and_forgets_
     assert 'name="talks" content="yes"' in page and "goes with the answered ones before it" in page
     assert send({"question": "what colour is it?", "map": True, "history": TURNS}).status_code == 200
     assert send({"question": "is there fat?"}).status_code == 200
-    assert handed == [(b"a picture", "what colour is it?", True, TURNS), (b"a picture", "is there fat?", False, [])]
+    first = [b"a picture"]
+    assert handed == [(first, "what colour is it?", True, TURNS), (first, "is there fat?", False, [])]
     assert send({"question": "what?", "history": "is there a gland? yes"}).status_code == 400
     assert send({"question": "what?", "history": [["a", "b" * LARGEST_QUESTION]]}).status_code == 400
     page, _ = client_of(lambda *asked: {}, talks=False)
@@ -76,15 +77,15 @@ def test_a_question_on_the_page_is_answered_after_its_turns(talked, picture):
     model, processor = load_model(str(talked.folder / "model"), talked)
     answers = Answers(model, processor, talked.generate)
     assert answers.talks
-    shown = answers(picture, "what colour is it?", True, TURNS)
+    shown = answers([picture], "what colour is it?", True, TURNS)
     after = ask(model, processor, picture, "what colour is it?", talked.generate, history=TURNS)
     alone = ask(model, processor, picture, "what colour is it?", talked.generate)
     assert shown["confidence"] == after.confidence != alone.confidence
-    assert answers(picture, "what colour is it?", False)["confidence"] == alone.confidence
-    many = answers(picture, "what colour is it?", False, TURNS * 20)
+    assert answers([picture], "what colour is it?", False)["confidence"] == alone.confidence
+    many = answers([picture], "what colour is it?", False, TURNS * 20)
     assert any("oldest" in note for note in many["notes"])
     with pytest.raises(InputError, match="history: turn 1"):
-        answers(picture, "what colour is it?", False, [["a?"]])
+        answers([picture], "what colour is it?", False, [["a?"]])
 
 
 def test_the_widget_asks_with_its_conversation_and_begins_anew_with_another_picture(talked, picture):
@@ -110,4 +111,4 @@ def test_a_model_that_was_trained_without_conversations_refuses_them(done, pictu
     answers = Answers(model, processor, done.generate)
     assert not answers.talks
     with pytest.raises(InputError, match="trained without conversations"):
-        answers(picture, "where is it?", False, TURNS)
+        answers([picture], "where is it?", False, TURNS)

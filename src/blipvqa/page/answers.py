@@ -1,8 +1,8 @@
-"""A picture and a question to what the page shows: the answer, how sure the model is, and what moved it.
+"""Pictures and a question to what the page shows: the answer, how sure the model is, and what moved it.
 
 Notable:
-- Nothing is remembered. Each question comes with its picture, so that no two people can get each other's, and when
-  the answer is given nothing holds the picture any more; none is written anywhere.
+- Nothing is remembered. Each question comes with its pictures, so that no two people can get each other's, and when
+  the answer is given nothing holds them any more; none is written anywhere.
 - What goes back is drawn anew from pixels: no metadata of the file comes along.
 """
 
@@ -18,12 +18,13 @@ import torch
 from PIL import Image
 
 from blipvqa.config.knobs import GenerateConfig
-from blipvqa.data.history import turns_of
+from blipvqa.data.history import Turn, turns_of
 from blipvqa.data.images import resize_image
+from blipvqa.data.several_pictures import sheet
 from blipvqa.pages.maps import beside_its_map
 from blipvqa.retrieval.index import Index
 from blipvqa.retrieval.search import search
-from blipvqa.vqa.asking import Alike, ask
+from blipvqa.vqa.asking import Alike, Answer, ask
 from blipvqa.vqa.explanations import explain
 from blipvqa.vqa.foreign import stored_gate
 from blipvqa.vqa.pictures import said_of
@@ -42,25 +43,21 @@ class Answers:
         self.gate = stored_gate(model)
         self.talks = history_tokens(model) is not None  # whether it is asked with the conversation so far
 
-    def __call__(self, picture: bytes, question: str, with_map: bool, history: Sequence[Sequence[str]] = ()) -> dict:
+    def __call__(
+        self, pictures: Sequence[bytes], question: str, with_map: bool, history: Sequence[Sequence[str]] = ()
+    ) -> dict:
         """`answer`, `confidence` (None where there is none), `withheld`, `notes` on the answer, the first of which
-        warns where the picture is `foreign`, `nearest` training pictures with their answers, and `picture`, as it was
-        seen; with a map of what moved the answer beside it, where the answer was given. `history` holds the question
-        and the answer of each turn before.
+        warns where a picture is `foreign`, `nearest` training pictures with their answers, and `picture`, as it was
+        seen; with a map of what moved the answer beside it, where the answer was given. Several `pictures` are asked
+        about together, in their order. `history` holds the question and the answer of each turn before.
 
         Raises ImageError and InputError.
         """
-        known = {"gate": self.gate, "alike": self.alike, "history": list(history)}
-        answered = ask(self.model, self.processor, picture, question, self.settings, **known)
-        shown = answered.image.copy()
-        shown.thumbnail((SIDE, SIDE))
+        known = {"gate": self.gate, "alike": self.alike, "history": list(history), "together": True}
+        answered = ask(self.model, self.processor, list(pictures), question, self.settings, **known)
+        shown = [_small(image, SIDE) for image in answered.images]
         if with_map and not answered.withheld:
-            size = self.processor.image_processor.size["height"]
-            pixels = torch.from_numpy(resize_image(answered.image, size))
-            turns = turns_of(known["history"])
-            moved = explain(self.model, self.processor, pixels, question, answered.answer, history=turns)
-            if math.isfinite(float(moved.map.sum())):
-                shown = beside_its_map(shown, moved.map, SIDE)
+            shown = self._with_maps(shown, answered, turns_of(known["history"]))
         return {
             "question": question,
             "answer": answered.answer,
@@ -69,15 +66,29 @@ class Answers:
             "notes": answered.notes,
             "foreign": answered.unlike is not None and answered.unlike > 1,
             "nearest": [_shown(alike) for alike in answered.alike],
-            "picture": _as_link(shown),
+            "picture": _as_link(sheet(shown)),
         }
+
+    def _with_maps(self, shown: list[Image.Image], answered: Answer, turns: list[Turn]) -> list[Image.Image]:
+        """Beside each picture what of it moved the answer; the pictures alone where that is no number."""
+        side = self.processor.image_processor.size["height"]
+        pixels = [torch.from_numpy(resize_image(image, side)) for image in answered.images]
+        moved = explain(self.model, self.processor, pixels, answered.question, answered.answer, history=turns)
+        if not math.isfinite(float(moved.map.sum())):
+            return shown
+        maps = moved.map.view(len(shown), *moved.map.shape[-2:])
+        return [beside_its_map(image, patches, SIDE) for image, patches in zip(shown, maps, strict=True)]
 
 
 def _shown(alike: Alike) -> dict:
     """A training picture that looks alike: `picture`, `cosine` and what was `said` of it."""
-    image = alike.image()
-    image.thumbnail((SMALL, SMALL))
-    return {"picture": _as_link(image), "cosine": round(alike.score, 2), "said": said_of(alike)}
+    return {"picture": _as_link(_small(alike.image(), SMALL)), "cosine": round(alike.score, 2), "said": said_of(alike)}
+
+
+def _small(image: Image.Image, side: int) -> Image.Image:
+    small = image.copy()
+    small.thumbnail((side, side))
+    return small
 
 
 def _as_link(image: Image.Image) -> str:

@@ -1,8 +1,8 @@
-"""The page's addresses: `/` the page, `/ask` a question with its picture, and the page's own script and style.
+"""The page's addresses: `/` the page, `/ask` a question with its pictures, and the page's own script and style.
 
 Notable:
-- A question is one JSON line, the picture's bytes follow. Both are bounded while they arrive, in bytes and seconds, and
-  so is how many questions wait; pixels are bounded when the header is read.
+- A question is one JSON line, which says how many bytes each picture has; the pictures follow. Both are bounded while
+  they arrive, in bytes and seconds, and so is how many questions wait; pixels are bounded when the header is read.
 - The model answers one question after the other, in one thread; the server goes on listening meanwhile.
 """
 
@@ -13,6 +13,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 import anyio
@@ -23,18 +24,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from blipvqa.config.kinds import MOST_PICTURES
 from blipvqa.errors import UserError
 from blipvqa.page.guard import Guard
 from blipvqa.pages.html import Html
 from blipvqa.pages.page import TEMPLATES as PAGE_TEMPLATES
 
 TEMPLATES = Path(__file__).parent / "templates"
-LARGEST_PICTURE = 32 * 2**20  # bytes of a file
+LARGEST_PICTURE = 32 * 2**20  # bytes of a file, or of several together
 LARGEST_QUESTION = 200_000  # bytes of the line before it, which holds the conversation so far
 SLOWEST_UPLOAD = 120.0  # seconds
-TOO_LARGE = f"the picture has more than {LARGEST_PICTURE // 2**20} MB: scale it down, or cut it into tiles"
+TOO_LARGE = f"more than {LARGEST_PICTURE // 2**20} MB of pictures: scale them down, or cut them into tiles"
 CALIBRATED = "Confidence is calibrated: how often answers it is so sure of were right on validation pictures."
 UNCALIBRATED = "Confidence is the model's own and was never checked: evaluate the run, which calibrates it."
+NO_QUESTION = "a question is sent by the page itself"
 MOST_WAITING = 16  # questions, with their pictures in memory
 
 
@@ -47,13 +50,13 @@ class Refused(Exception):
 
 
 def make_application(
-    answer: Callable[[bytes, str, bool, list], dict],
+    answer: Callable[[list[bytes], str, bool, list], dict],
     title: str,
     password: str | None = None,
     calibrated: bool = True,
     talks: bool = False,
 ) -> Starlette:
-    """The application; `answer(picture, question, with_map, history)` runs in a thread, one call at a time.
+    """The application; `answer(pictures, question, with_map, history)` runs in a thread, one call at a time.
 
     Where the model `talks`, the page sends the conversation so far with each question.
     """
@@ -103,11 +106,28 @@ def make_application(
     return Starlette(routes=routes, middleware=[Middleware(Guard, password=password)])
 
 
-async def _question(request: Request) -> tuple[bytes, str, bool, list]:
-    """The picture's bytes, the question, whether a map is wanted, and the turns before it. Raises Refused."""
+async def _question(request: Request) -> tuple[list[bytes], str, bool, list]:
+    """Each picture's bytes, the question, whether a map is wanted, and the turns before it. Raises Refused."""
     if request.headers.get("content-type") != "application/octet-stream":
-        raise Refused(415, "a question is sent by the page itself")
-    largest = LARGEST_PICTURE + LARGEST_QUESTION
+        raise Refused(415, NO_QUESTION)
+    line, newline, pictures = (await _body(request, LARGEST_PICTURE + LARGEST_QUESTION)).partition(b"\n")
+    try:
+        head = json.loads(line[:LARGEST_QUESTION]) if newline else None
+    except (ValueError, RecursionError):
+        head = None
+    head = head if isinstance(head, dict) else {}
+    history, sizes = head.get("history", []), head.get("sizes", [len(pictures)])
+    if not isinstance(history, list) or not isinstance(head.get("question"), str) or not _cut(sizes, len(pictures)):
+        raise Refused(400, NO_QUESTION)
+    if len(pictures) > LARGEST_PICTURE:
+        raise Refused(413, TOO_LARGE)
+    ends = list(accumulate(sizes))
+    listed = [pictures[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    return listed, head["question"], head.get("map") is True, history
+
+
+async def _body(request: Request, largest: int) -> bytes:
+    """What is sent, as long as it is no larger and no slower than allowed. Raises Refused."""
     if int(request.headers.get("content-length") or 0) > largest:
         raise Refused(413, TOO_LARGE)
     content = bytearray()
@@ -119,17 +139,14 @@ async def _question(request: Request) -> tuple[bytes, str, bool, list]:
                     raise Refused(413, TOO_LARGE)
     except TimeoutError:
         raise Refused(408, f"the picture did not arrive within {SLOWEST_UPLOAD:.0f} seconds") from None
-    line, newline, picture = bytes(content).partition(b"\n")
-    try:
-        head = json.loads(line[:LARGEST_QUESTION]) if newline else None
-    except (ValueError, RecursionError):
-        head = None
-    history = head.get("history", []) if isinstance(head, dict) else None
-    if not isinstance(history, list) or not isinstance(head.get("question"), str):
-        raise Refused(400, "a question is sent by the page itself")
-    if len(picture) > LARGEST_PICTURE:
-        raise Refused(413, TOO_LARGE)
-    return picture, head["question"], head.get("map") is True, history
+    return bytes(content)
+
+
+def _cut(sizes: object, whole: int) -> bool:
+    """Whether `sizes` are the bytes of 1 to MOST_PICTURES pictures that fill the `whole`."""
+    if not isinstance(sizes, list) or not 1 <= len(sizes) <= MOST_PICTURES:
+        return False
+    return all(type(size) is int and size >= 0 for size in sizes) and sum(sizes) == whole
 
 
 def _problem(status: int, text: str) -> JSONResponse:
@@ -141,7 +158,7 @@ def _page(title: str, token: str, confidence: str, talks: bool) -> str:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, finalize=Html.escape, undefined=StrictUndefined
     )
     return environment.get_template("ask.html").render(
-        title=title, token=token, largest=LARGEST_PICTURE, confidence=confidence, talks=talks
+        title=title, token=token, largest=LARGEST_PICTURE, most=MOST_PICTURES, confidence=confidence, talks=talks
     )
 
 

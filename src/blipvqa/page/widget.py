@@ -1,4 +1,4 @@
-"""The same in a notebook: `AskWidget(run)`, a picture, a question, and the answers below.
+"""The same in a notebook: `AskWidget(run)`, a picture or several, a question, and the answers below.
 
 Notable:
 - It runs where the notebook's kernel runs: no server, and no address that others could reach.
@@ -39,16 +39,17 @@ ALIKE = Html(
 
 
 class AskWidget(widgets.VBox):
-    """Ask the model of a trained run; with `nearest`, a run of task: retrieval, beside the training pictures that look
-    most alike. Raises RunError where a run has no model."""
+    """Ask the model of a trained run, about several pictures together, in the order in which they were chosen; with
+    `nearest`, a run of task: retrieval, beside the training pictures that look most alike. Raises RunError where a run
+    has no model."""
 
     def __init__(self, run: Run, nearest: Run | None = None):
         check_weights(run, "vqa")
         model, processor = load_model(str(run.model_folder), run.config)
         index = make_index(nearest, load_splits(run.config)["train"]) if nearest else None
         self.answers = Answers(model.to(pick_device()), processor, run.config.generate, index)
-        self.history: list[tuple[str, str]] = []  # answered questions about the picture, where the model is asked so
-        self.picture = widgets.FileUpload(accept="image/*", multiple=False, description="Picture")
+        self.history: list[tuple[str, str]] = []  # answered questions about the pictures, where the model is asked so
+        self.picture = widgets.FileUpload(accept="image/*", multiple=True, description="Picture")
         self.picture.observe(lambda _: self.history.clear(), names="value")
         self.question = widgets.Text(description="Question", continuous_update=False)
         self.send = widgets.Button(description="Ask")
@@ -64,8 +65,8 @@ class AskWidget(widgets.VBox):
             return
         self.send.disabled, self.status.value = True, "Asking …"
         try:
-            content = bytes(self.picture.value[0]["content"])
-            answered = self.answers(content, self.question.value, True, self.history)
+            pictures = [bytes(file["content"]) for file in self.picture.value]
+            answered = self.answers(pictures, self.question.value, True, self.history)
         except UserError as error:
             self.status.value = html.escape(str(error))
         else:

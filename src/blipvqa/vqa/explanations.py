@@ -64,7 +64,7 @@ def explain(
         raise InputError(f"method: '{method}' is none of {', '.join(METHODS)}")
     pictures = list(pixels) if isinstance(pixels, list | tuple) else [pixels]
     item = {"image_ids": list(map(str, range(len(pictures)))), "question": question, "answer": answer or ""}
-    item |= {"pixels": pictures if len(pictures) > 1 else pixels, "history": history}
+    item |= {"pixels": pictures if len(pictures) > 1 else pictures[0], "history": history}
     collate = VQACollator(processor, max_question_tokens=max(35, history_tokens(model) or 0))
     batch = {key: value.to(model.device) for key, value in collate([item]).items()}
     question_batch = {key: batch[key] for key in ("input_ids", "attention_mask", "pixel_values", "image_index")}

@@ -1,28 +1,42 @@
 'use strict';
-// The page keeps the picture and the conversation; the server keeps neither.
+// The page keeps the pictures and the conversation; the server keeps neither.
 const at = id => document.getElementById(id), meta = name => document.querySelector(`meta[name=${name}]`).content;
-const largest = Number(meta('largest')), talks = meta('talks') === 'yes', longest = 150000;  // bytes of a conversation
-let picture = null, asking = false, said = [];
+const largest = Number(meta('largest')), most = Number(meta('most')), talks = meta('talks') === 'yes';
+const longest = 150000;  // bytes of a conversation
+let pictures = [], asking = false, said = [];
 
 function say(text, wrong = false) {
   at('status').textContent = text;
   at('status').classList.toggle('wrong', wrong);
 }
 
-function choose(file) {
-  if (!file) return;
-  URL.revokeObjectURL(at('preview').src);
-  at('preview').hidden = true;
-  picture = null;
-  if (file.size > largest) {
-    say(`This file has ${(file.size / 2 ** 20).toFixed(0)} MB, at most ${largest / 2 ** 20} MB are read: scale the picture down, or cut it into tiles.`, true);
+function choose(files) {
+  if (!files.length) return;
+  for (const image of at('preview').querySelectorAll('img')) URL.revokeObjectURL(image.src);
+  at('preview').replaceChildren();
+  pictures = [];
+  const chosen = [...files].sort((a, b) => a.name.localeCompare(b.name, 'en', {numeric: true}));
+  const size = chosen.reduce((sum, file) => sum + file.size, 0);
+  if (size > largest) {
+    const what = chosen.length > 1 ? `These ${chosen.length} files have` : 'This file has';
+    say(`${what} ${(size / 2 ** 20).toFixed(0)} MB, at most ${largest / 2 ** 20} MB are read: scale down, or cut into tiles.`, true);
     return;
   }
-  picture = file;
-  said = [];  // of another picture
-  at('preview').src = URL.createObjectURL(file);  // stays hidden where the browser cannot draw it, as with TIFF
-  say(`Picture: ${file.name || 'pasted'}`);
+  if (chosen.length > most) { say(`At most ${most} pictures are asked about together.`, true); return; }
+  pictures = chosen;
+  said = [];  // of other pictures
+  at('preview').replaceChildren(...chosen.map(preview));
+  say(chosen.length > 1 ? `${chosen.length} pictures: ${chosen.map(file => file.name).join(', ')}` : `Picture: ${chosen[0].name || 'pasted'}`);
   at('question').focus();
+}
+
+function preview(file, place) {
+  const item = document.createElement('li'), image = document.createElement('img');
+  image.alt = pictures.length > 1 ? `picture ${place + 1} to ask about` : 'the picture to ask about';
+  image.addEventListener('error', () => item.remove());  // a browser cannot draw TIFF
+  image.src = URL.createObjectURL(file);
+  item.append(image);
+  return item;
 }
 
 function element(tag, text, name) {
@@ -52,7 +66,8 @@ function percent(share) {  // what is not certain is not called so
 function show(turn) {
   const item = document.createElement('li'), image = document.createElement('img');
   image.src = turn.picture;
-  image.alt = turn.map ? 'the picture, and beside it in warm colours what moved the answer' : 'the picture';
+  const what = turn.several ? 'the pictures' : 'the picture', beside = turn.several ? 'each' : 'it';
+  image.alt = turn.map ? `${what}, and beside ${beside} in warm colours what moved the answer` : what;
   const sure = turn.confidence === null ? 'no confidence' : `confidence ${percent(turn.confidence)} %`;
   item.append(image, element('p', turn.question, 'asked'), element('p', turn.answer || '(the model said nothing)', 'answer'),
     element('p', turn.withheld ? `${sure}, too little to answer` : sure, 'sub'),
@@ -71,19 +86,19 @@ function remember(turn) {
 async function ask(event) {
   event.preventDefault();
   if (asking) return;
-  if (!picture) { say('Choose a picture first.', true); at('file').focus(); return; }
+  if (!pictures.length) { say('Choose a picture first.', true); at('file').focus(); return; }
   asking = true;
   at('send').disabled = true;
   say('Asking …');
-  const map = at('map').checked, asked = picture;
-  const head = JSON.stringify({question: at('question').value, map, ...(talks ? {history: said} : {})});
+  const map = at('map').checked, asked = pictures, sizes = asked.map(file => file.size);
+  const head = JSON.stringify({question: at('question').value, map, sizes, ...(talks ? {history: said} : {})});
   try {
-    const response = await fetch('ask', {method: 'POST', body: new Blob([head, '\n', asked]),
+    const response = await fetch('ask', {method: 'POST', body: new Blob([head, '\n', ...asked]),
       headers: {'Content-Type': 'application/octet-stream', 'X-Token': meta('token')}});
     const turn = await response.json();
     if (!response.ok) throw new Error(turn.problem);
-    show({...turn, map: map && !turn.withheld});
-    if (asked === picture) remember(turn);
+    show({...turn, map: map && !turn.withheld, several: asked.length > 1});
+    if (asked === pictures) remember(turn);
     say(`${turn.question}: ${turn.answer}`);
     at('question').value = '';
   } catch (error) {
@@ -122,16 +137,15 @@ function clear() {
   at('question').focus();
 }
 
-at('preview').addEventListener('load', () => { at('preview').hidden = false; });
-at('file').addEventListener('change', () => choose(at('file').files[0]));
+at('file').addEventListener('change', () => choose(at('file').files));
 at('form').addEventListener('submit', ask);
 at('save').addEventListener('click', save);
 at('clear').addEventListener('click', clear);
-document.addEventListener('paste', event => choose([...event.clipboardData.files][0]));
+document.addEventListener('paste', event => choose(event.clipboardData.files));
 document.addEventListener('dragover', event => { event.preventDefault(); at('drop').classList.add('over'); });
 document.addEventListener('dragleave', () => at('drop').classList.remove('over'));
 document.addEventListener('drop', event => {
   event.preventDefault();
   at('drop').classList.remove('over');
-  choose(event.dataTransfer.files[0]);
+  choose(event.dataTransfer.files);
 });
