@@ -51,6 +51,7 @@ def test_notebooks_import_from_the_package_a_wing_and_the_pages(notebooks):
         "blipvqa",
         "blipvqa.pages",
         "blipvqa.bootstrapping",
+        "blipvqa.continual",
         *(f"blipvqa.{wing}" for wing, floor in FLOORS.items() if floor == WINGS),
     }
     for stem, notebook in notebooks.items():

@@ -4,6 +4,7 @@ from blipvqa.bootstrapping.rounds import bootstrap
 from blipvqa.captions.predictions import describe
 from blipvqa.config.knobs import Config
 from blipvqa.config.reading import load_config
+from blipvqa.continual.sequence import learn_on
 from blipvqa.data.dataset import VQADataset, load_splits
 from blipvqa.models.loading import save_model
 from blipvqa.retrieval.index import make_index
@@ -32,6 +33,7 @@ __all__ = [
     "evaluate_elsewhere",
     "fine_tune",
     "held_out",
+    "learn_on",
     "load_config",
     "load_model",
     "load_results",

@@ -66,6 +66,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "predict":
         return _predict(run_config(options.name, None, overrides), options)
     config = load_config(options.config, overrides, options.name) if options.config else None
+    if options.command == "learn-on":
+        return _learn_on(config)
     if options.command not in TRAINING and not (config and config.bootstrap.clean):
         config = run_config(options.name, options.config, overrides)
     match options.command:
@@ -110,6 +112,14 @@ def _sweep(options: argparse.Namespace) -> int:
         print(f"{failed} of {len(outcomes)} runs did not finish; the same command goes on with them", file=sys.stderr)
     _board()
     return 1 if failed else 0
+
+
+def _learn_on(config: Config) -> int:
+    from blipvqa.continual.report import write_report
+    from blipvqa.continual.sequence import learn_on
+
+    print(f"open {write_report(learn_on(config)).relative_to(project_root())}")
+    return 0
 
 
 def _ensemble(options: argparse.Namespace) -> int:

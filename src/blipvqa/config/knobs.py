@@ -30,7 +30,7 @@ from blipvqa.config.kinds import (
 )
 from blipvqa.config.paths import project_path
 from blipvqa.config.synthetic_knobs import SyntheticData
-from blipvqa.config.task_knobs import BootstrapConfig, CaptionConfig, RetrievalConfig
+from blipvqa.config.task_knobs import BootstrapConfig, CaptionConfig, ContinualConfig, RetrievalConfig
 from blipvqa.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -224,6 +224,7 @@ class Config(_Section):
     caption: CaptionConfig = CaptionConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     bootstrap: BootstrapConfig = BootstrapConfig()
+    continual: ContinualConfig = ContinualConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -252,6 +253,8 @@ class Config(_Section):
             problems.append("model.picture_places is of task: vqa, without lora.rank: adapters do not hold it")
         if self.bootstrap.clean and self.task != "pretrain":
             problems.append(f"bootstrap.clean needs task: pretrain, found {self.task}")
+        if self.continual.stages and self.task != "vqa":
+            problems.append(f"continual.stages needs task: vqa, found {self.task}")
         if problems:
             raise ValueError("\n".join(problems))  # a problem a line
         return self

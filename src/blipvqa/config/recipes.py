@@ -33,6 +33,7 @@ def result_settings(config: Config) -> dict[str, Any]:
     unread += ["model.scratch."] * (config.model.name != "scratch")
     unread += ["model.lora.alpha", "model.lora.dropout", "model.lora.towers"] * (config.model.lora.rank == 0)
     unread += ["bootstrap."] * (not config.bootstrap.clean)
+    unread += ["continual."] * (config.continual.methods != ["distil"])  # a stage's loss has it; `stages` are runs
     unread += ["data.synthetic.caption_noise" if config.task == "vqa" else "data.synthetic.dialogues"]
     if "answer" not in config.texts:
         unread.append("generate.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, Field, model_validator
 
 from blipvqa.config.kinds import CLOSED, Flag, Positive, Share, Whole
 
+Stain = Literal["hematoxylin and eosin", "periodic acid schiff", "masson trichrome", "silver"]
+STAINS: tuple[str, ...] = get_args(Stain)
 SYNTHETIC_SIDES = (32, 512)  # pixels: nuclei vanish below, and a split is held in memory before it is written
 
 
@@ -23,10 +25,14 @@ class SyntheticData(BaseModel):
     caption_noise: Share = 0.0  # of train's captions: another picture's, or with one fact exchanged (column `fault`)
     dialogues: Flag = False  # conversations whose later questions speak of "it" (column `history`)
 
+    stains: Annotated[list[Stain], Field(min_length=1)] | None = None  # that tissue is drawn in; None: all four
+
     @model_validator(mode="after")
     def _there_is_something_to_train_on(self):
         if "train" not in self.images:
             raise ValueError("data.synthetic.images has no train")
         if self.dialogues and self.pictures != "one":
             raise ValueError("data.synthetic: dialogues are about one picture: leave out pictures, or dialogues")
+        if self.stains and (self.pictures != "one" or self.dialogues):
+            raise ValueError("data.synthetic.stains is of single pictures: leave out pictures and dialogues")
         return self

@@ -1,4 +1,4 @@
-"""The knobs of single tasks: captions, retrieval, and CapFilt, which is `bootstrap` in a config."""
+"""The knobs of single tasks: captions, retrieval, CapFilt, which is `bootstrap`, and learning on, `continual`."""
 
 from __future__ import annotations
 
@@ -65,4 +65,28 @@ class BootstrapConfig(BaseModel):
     def _beams_write_one(self):
         if self.write == "beam" and self.captions > 1:
             raise ValueError("beam search writes one caption a picture: set captions: 1, or write: nucleus")
+        return self
+
+
+Method = Literal["plain", "replay", "questions", "distil", "interpolate", "lora", "joint", "alone"]
+
+
+class ContinualConfig(BaseModel):
+    """Data sets that one model learns one after the other. Read with `task: vqa`, where `stages` names some."""
+
+    model_config = CLOSED
+
+    # in order: a config, whose data it is, or {name: …, data: …, train: …} of what differs from this config
+    stages: list[str | dict[str, Any]] = []
+    methods: Annotated[list[Method], Field(min_length=1)] = ["plain", "replay", "joint", "alone"]  # what is compared
+    replay: Annotated[Number, Field(gt=0, le=1)] = 0.2  # of an earlier stage's pictures (of its questions: `questions`)
+    distil: Annotated[Number, Field(gt=0)] = 1.0  # weight of the last model's word beside the answers
+    temperature: Annotated[Number, Field(gt=0)] = 2.0  # of both distributions that distillation compares
+    mix: Annotated[Number, Field(gt=0, le=1)] | None = None  # part of the new weights; None: by validation so far
+    lora_rank: Positive = 8  # of one LoRA a stage; its other settings are those of model.lora
+
+    @model_validator(mode="after")
+    def _each_method_once(self):
+        if twice := sorted({method for method in self.methods if self.methods.count(method) > 1}):
+            raise ValueError(f"methods: {twice[0]} stands there twice")
         return self

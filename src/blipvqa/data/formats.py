@@ -93,6 +93,8 @@ def _synthetic(config: Config, cache: Path) -> Path:
         del settings["caption_noise"]  # what it does not change is drawn once
     if config.task != "vqa" or not settings["dialogues"]:
         del settings["dialogues"]
+    if settings["stains"] is None:
+        del settings["stains"]
     if settings["pictures"] == "one":
         del settings["pictures"]
     elif config.task != "vqa":

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from datasets import Features, Image, List, Value
 from PIL.Image import Image as PillowImage
 
-from blipvqa.config.synthetic_knobs import SYNTHETIC_SIDES
+from blipvqa.config.synthetic_knobs import STAINS, SYNTHETIC_SIDES
 from blipvqa.data.synthetic_captions import captions_of
 from blipvqa.data.synthetic_dialogues import dialogue_scene, dialogues_about
 from blipvqa.data.synthetic_drawing import draw_scene
@@ -51,6 +51,7 @@ def write_synthetic(
     caption_noise: float = 0.0,
     dialogues: bool = False,
     pictures: Literal["one", "pairs", "series"] = "one",
+    stains: Sequence[str] | None = None,
 ) -> None:
     """Write drawn pictures and questions about them as `<folder>/<split>-00000-of-00001.parquet`.
 
@@ -70,6 +71,8 @@ def write_synthetic(
     With `pictures` "pairs" or "series" a row has two pictures or four slices, `images` counts the pairs or series, and
     there is no `box`.
 
+    `stains` are those that tissue is drawn in, by default all four (of single pictures).
+
     The folder appears complete or not at all. Writing the same again, or from two processes, is harmless.
     Raises ValueError for impossible numbers, FileExistsError where other files already lie in the folder.
     """
@@ -83,7 +86,9 @@ def write_synthetic(
         for split, number in images.items():
             features = QUESTIONS if "caption" not in texts else NOISY_CAPTIONS if caption_noise else CAPTIONS
             features = SEVERAL if pictures != "one" else DIALOGUES if dialogues else features
-            rows = [row for index in range(number) for row in _rows(split, index, seed, size, features, pictures)]
+            rows = [
+                row for index in range(number) for row in _rows(split, index, seed, size, features, pictures, stains)
+            ]
             if features is NOISY_CAPTIONS:
                 spoil(rows, caption_noise if split == "train" else 0.0, seed)
             table = pa.Table.from_pylist(rows, schema=features.arrow_schema)
@@ -130,14 +135,16 @@ def _same_files(written: Path, folder: Path) -> bool:
     return same == names
 
 
-def _rows(split: str, index: int, seed: int, size: int, features: Features, pictures: str) -> Iterator[dict]:
+def _rows(
+    split: str, index: int, seed: int, size: int, features: Features, pictures: str, stains: Sequence[str] | None
+) -> Iterator[dict]:
     rng = np.random.default_rng([seed, zlib.crc32(split.encode()), index])
     if pictures != "one":
         drawn, rows = random_pictures(pictures, size, rng)
         images = [_png(picture, f"{split}-{index:05d}-{place}.png") for place, picture in enumerate(drawn, 1)]
         yield from ({"image": images, **row} for row in rows)
         return
-    scene = dialogue_scene(rng) if features is DIALOGUES else random_scene(rng)
+    scene = dialogue_scene(rng) if features is DIALOGUES else random_scene(rng, stains or STAINS)
     picture, boxes = draw_scene(scene, size, rng)
     image = _png(picture, f"{split}-{index:05d}.png")
     if features is DIALOGUES:

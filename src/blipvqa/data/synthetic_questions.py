@@ -9,15 +9,17 @@ Notable:
   which, where, how) these questions share.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
 
+from blipvqa.config.synthetic_knobs import STAINS
+
 Box = tuple[float, float, float, float]  # left, top, right, bottom: fractions of the picture's width, height
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
-STAINS = ("hematoxylin and eosin", "periodic acid schiff", "masson trichrome", "silver")
 PLACES = ("upper left", "upper right", "lower left", "lower right")
 SIDES = ("left", "upper")  # with the opposites too, a small model learns the rows by heart before the rule
 PIGMENTS = ("brown", "black")
@@ -119,7 +121,7 @@ class Scene:
         return [kind for kind in KINDS if len(self.places(kind)) == 1]
 
 
-def random_scene(rng: np.random.Generator) -> Scene:
+def random_scene(rng: np.random.Generator, stains: Sequence[str] = STAINS) -> Scene:
     """Draw a scene of one to three kinds; in most scenes one kind is there up to three times, to be counted.
 
     The number of copies comes first and the kinds come independently of it, so that one, two and three are
@@ -131,7 +133,7 @@ def random_scene(rng: np.random.Generator) -> Scene:
     objects = kinds + [counted] * (copies - 1) if counted else kinds
     places = _shuffled(rng, PLACES)
     return Scene(
-        stain=_pick(rng, STAINS),
+        stain=_pick(rng, stains),
         crowded=bool(rng.integers(2)),
         pigment=_pick(rng, PIGMENTS),
         objects=dict(zip(places, objects, strict=False)),  # the places left over stay empty

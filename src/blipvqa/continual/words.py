@@ -1,0 +1,51 @@
+"""Whether the first model can read and write what the stages say; whether a stage holds out what another trains on."""
+
+from __future__ import annotations
+
+from blipvqa.config.knobs import ConfigError
+from blipvqa.continual.rows import held_out_pictures
+from blipvqa.continual.stages import Plan
+from blipvqa.data.dataset import Splits
+from blipvqa.data.several_pictures import pictures_of
+from blipvqa.models.loading import load_processor
+
+MOST_UNKNOWN = 0.1  # of a stage's answers: with more, what the matrix shows is the vocabulary
+
+
+def check_words(planned: Plan, data: list[Splits]) -> list[str]:
+    """Notes on answers that the vocabulary cannot write, and on pictures in two stages.
+
+    Raises ConfigError that names every stage of which more than MOST_UNKNOWN cannot be written.
+    """
+    tokenizer = load_processor(planned.start).tokenizer
+    notes, problems = [], []
+    for stage, splits in zip(planned.stages, data, strict=True):
+        answers = [row["answer"] for row in splits["train"].rows]
+        ids = tokenizer(sorted(set(answers)), add_special_tokens=False)["input_ids"]
+        unknown = {text for text, of in zip(sorted(set(answers)), ids, strict=True) if tokenizer.unk_token_id in of}
+        count = sum(answer in unknown for answer in answers)
+        if count:
+            line = (
+                f"{count:,} of {len(answers):,} answers of '{stage.name}' hold letters that the model does not know, "
+                f"e.g. {min(unknown)!r:.60}"
+            )
+            (problems if count > MOST_UNKNOWN * len(answers) else notes).append(line)
+    if problems:
+        raise ConfigError(
+            "\n".join(problems) + "\nA model's vocabulary is that of its beginning: begin with model.name: scratch, "
+            "which learns one from all stages, or with a published model."
+        )
+    return notes + _shared_pictures(planned, data)
+
+
+def _shared_pictures(planned: Plan, data: list[Splits]) -> list[str]:
+    """A line for each two stages of which one trains on pictures that the other holds out."""
+    held = [held_out_pictures([splits]) for splits in data]
+    trained = [{i for row in splits["train"].rows for i in pictures_of(row)} for splits in data]
+    names = [stage.name for stage in planned.stages]
+    return [
+        f"{len(both):,} pictures that '{names[j]}' holds out are pictures that '{names[i]}' trains on"
+        for i in range(len(data))
+        for j in range(len(data))
+        if i != j and (both := trained[i] & held[j])
+    ]

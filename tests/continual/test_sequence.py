@@ -1,0 +1,160 @@
+"""Learning on with a tiny model, end to end: what each method trains on, what resumes, what is refused."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from conftest import TINY
+from PIL import Image
+
+from blipvqa import load_config, load_splits
+from blipvqa.config.knobs import ConfigError
+from blipvqa.continual import sequence
+from blipvqa.continual.distillation import divergence
+from blipvqa.continual.sequence import learn_on, load_learnt
+from blipvqa.continual.stages import plan
+from blipvqa.runs.run import RunError
+
+STAGES = [
+    {"name": "he", "data.synthetic": {"stains": ["hematoxylin and eosin"], "seed": 1}},
+    {"name": "silver", "data.synthetic": {"stains": ["silver"], "seed": 2}},
+]
+SMALL = {
+    "data.synthetic": {"images": {"train": 10, "validation": 3, "test": 4}, "size": 32},
+    "model.scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "patch_size": 16, "vocabulary": 300},
+    "train.epochs": 1,
+    "train.samples": 0,
+    "generate.max_new_tokens": 3,
+}
+
+
+def small(name="tiny", methods=("plain",), stages=STAGES, **own):
+    settings = {"continual.stages": list(stages), "continual.methods": list(methods)}
+    return load_config(None, TINY | SMALL | settings | {k.replace("__", "."): v for k, v in own.items()}, name)
+
+
+def run(config):
+    return learn_on(config, resamples=20, progress=False)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """(root, config, what is learnt) of the shortest sequence. Read only."""
+    folder = tmp_path_factory.mktemp("sequence")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BLIPVQA_ROOT", str(folder))
+        config = small(methods=("plain", "replay"), continual__replay=0.5)
+        return folder, config, run(config)
+
+
+@pytest.fixture
+def learnt(done, monkeypatch):
+    monkeypatch.setenv("BLIPVQA_ROOT", str(done[0]))
+    return done[2]
+
+
+def rows_of(learnt, label):
+    lines = (learnt.folder / "rows" / label / "train.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_stages_are_the_stains_that_they_name(learnt, done):
+    for stage, stain in zip(plan(done[1]).stages, ("hematoxylin and eosin", "silver"), strict=True):
+        rows = [row for data in load_splits(stage.config).values() for row in data.rows if row["topic"] == "stain"]
+        assert rows and {row["answer"] for row in rows} == {stain}
+
+
+def test_replay_trains_on_whole_pictures_of_earlier_stages(learnt, done):
+    rows = rows_of(learnt, "replay-2-silver")
+    first, second = (load_splits(stage.config)["train"] for stage in plan(done[1]).stages)
+    old = [row for row in rows if row["origin"] == "replay"]
+    assert {row["stage"] for row in old} == {"he"} and len({row["image"] for row in old}) == 5  # half of ten
+    kept = {row["image"].removeprefix("images/").removesuffix(".png") for row in old}
+    assert len(old) == sum(row["image_id"] in kept for row in first.rows)  # with all that is asked about them
+    assert sum(row["origin"] == "own" for row in rows) == len(second)
+    assert not {row["image"] for row in old} & {row["image"] for row in rows if row["origin"] == "own"}
+
+
+def test_a_kill_in_a_stage_goes_on_there(root, monkeypatch):
+    whole = run(small("whole"))
+    real, trained = sequence.run_stage, []
+
+    def killed(config, task):
+        trained.append(config.name)
+        if config.name == "parts-plain-2-silver" and trained.count(config.name) == 1:
+            real(config.model_copy(update={"train": config.train.model_copy(update={"max_minutes": 1e-9})}), task)
+        return real(config, task)
+
+    monkeypatch.setattr(sequence, "run_stage", killed)
+    config = small("parts")
+    with pytest.raises(RunError, match="stopped before its end"):
+        run(config)
+    first = (root / "outputs" / "parts-1-he" / "state.json").stat().st_mtime_ns
+    parts = run(config)
+    assert trained == ["parts-1-he", "parts-plain-2-silver"] * 2
+    assert (root / "outputs" / "parts-1-he" / "state.json").stat().st_mtime_ns == first
+    assert parts.scores["methods"] == whole.scores["methods"]
+
+
+def test_one_stage_forgets_nothing_and_says_so(root):
+    learnt = run(small("one", methods=("plain", "joint"), stages=STAGES[:1]))
+    measures = learnt.scores["methods"]["plain"]["measures"]
+    assert measures["final_average"]["value"] is not None
+    assert measures["forgetting"]["value"] is None and "one stage" in measures["forgetting"]["reason"]
+
+
+def test_all_that_is_wrong_with_the_stages_is_one_message(root):
+    (root / "words.yaml").write_text(yaml.safe_dump({"task": "caption"}))
+    stages = ["nowhere.yaml", "words.yaml", {"name": "he", "model.name": "x"}, {"data.limit": {}}, *STAGES, STAGES[0]]
+    with pytest.raises(ConfigError) as error:
+        plan(small(stages=stages))
+    for line in (
+        "stage 1: config 'nowhere.yaml' cannot be read",
+        "stage 2: 'words.yaml' is of task caption",
+        "stage 3: may say name, data, train and needs a name, found name, model.name",
+        "stage 4: may say",
+        "2 stages are called 'he'",
+    ):
+        assert line in str(error.value)
+    with pytest.raises(ConfigError, match="stage 'again' has the data of stage 'he'"):
+        plan(small(stages=[*STAGES, STAGES[0] | {"name": "again"}]))
+    with pytest.raises(ConfigError, match="names no data set"):
+        plan(small(stages=[]))
+    with pytest.raises(ConfigError, match=r"continual\.methods\.0"):
+        small(methods=("magic",))
+    with pytest.raises(ConfigError, match="plain stands there twice"):
+        small(methods=("plain", "plain"))
+    assert not (root / "outputs").exists()
+
+
+def test_words_that_the_first_model_cannot_write_are_refused_before_training(root):
+    run(small("begin", stages=STAGES[:1]))
+    (root / "mine").mkdir()
+    row = {"question": "what is it?", "answer": "3 µm²"}
+    for i in range(3):
+        Image.new("RGB", (20, 20), (i * 60, 20, 30)).save(root / "mine" / f"{i}.png")
+    (root / "mine" / "train.jsonl").write_text(
+        "".join(json.dumps(row | {"image": f"{i}.png"}) + "\n" for i in range(3))
+    )
+    stages = [STAGES[0], {"name": "own", "data": {"source": "mine", "validation_share": 0.4}}]
+    config = small("refused", stages=stages, model__name="outputs/begin/start")
+    with pytest.raises(ConfigError, match="answers of 'own' hold letters that the model does not know"):
+        run(config)
+    assert not (root / "outputs" / "refused-1-he").exists()
+
+
+def test_what_a_stage_was_trained_on_is_compared(root):
+    run(small())
+    with pytest.raises(ConfigError, match=r"run 'tiny-1-he' exists with other settings"):
+        run(small(train__learning_rate=2e-3))
+    with pytest.raises(ConfigError, match="learnt with other settings"):
+        load_learnt(small(train__learning_rate=2e-3))
+
+
+def test_the_divergence_from_the_teacher_is_none_where_both_agree():
+    logits = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(divergence(logits, logits, 2.0), torch.zeros(5))
+    other = torch.zeros(5, 7)
+    expected = (other.softmax(1) * (other.log_softmax(1) - logits.log_softmax(1))).sum(1)
+    torch.testing.assert_close(divergence(logits, other, 1.0), expected)
