@@ -12,7 +12,7 @@ Notable:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -154,24 +154,26 @@ def write_one_by_one(writer: Writer, start: Tensor, rules: Rules, choose: Choice
     texts[:, : len(start)] = start
     memories, rows = list(range(count)), torch.arange(count, device=device)
     ids = start.repeat(count, 1)
-    tokens, is_open, looks = ids, torch.ones_like(rows, dtype=torch.bool), Looks(device)
+    tokens, is_open, looks = ids, torch.ones_like(rows, dtype=torch.bool), Looks()
+    seen_open = torch.ones(count, dtype=torch.bool)
     while True:
         token = choose(rules.apply(writer.logits(tokens), ids), memories)
         texts[rows, ids.shape[1]] = token.where(is_open, rules.pad)
         tokens = token[:, None]
         ids = torch.cat([ids, tokens], dim=1)
         is_open = is_open & (token != rules.end)
-        looks.send(is_open)
-        seen = looks.newest()
-        if ids.shape[1] >= rules.max_length or (seen is not None and not seen.any()):
+        looks.send(torch.tensor(memories), is_open)
+        for of, seen in looks.arrived():
+            seen_open[of] &= seen
+        if ids.shape[1] >= rules.max_length or not seen_open.any():
             return texts[:, : ids.shape[1]]
-        if seen is not None and 1 - seen.float().mean().item() >= COMPACTED_FROM:
-            (places,) = seen.nonzero(as_tuple=True)
+        here = seen_open[memories]
+        if 1 - here.float().mean().item() >= COMPACTED_FROM:
+            (places,) = here.nonzero(as_tuple=True)
             memories, places = [memories[place] for place in places.tolist()], sent(places, device)
             writer.leave(places)
             writer.follow(places)
             rows, ids, tokens, is_open = rows[places], ids[places], tokens[places], is_open[places]
-            looks = Looks(device)  # what is under way tells of other rows
 
 
 def likeliest(scores: Tensor, _memories: list[int]) -> Tensor:
@@ -201,78 +203,74 @@ class Finished:
         enough = len(self.texts) == self.beams
         self.done = self.done or (enough and min(score for score, _ in self.texts) >= best_open)
 
+    def take(self, ids: Tensor, continuations: Sequence[tuple[float, int, int]]) -> None:
+        """Add what ends among the `2 · beams` best continuations: their sums, the rows of `ids [R,L]` that they
+        continue, and by which token.
+
+        An end counts among the best `beams` continuations only. At the largest length the library ends every
+        continuation; under the authors' rule the texts that are open then join later.
+        """
+        rules, length, going_on = self.rules, ids.shape[1], []
+        is_last, by_library = length + 1 >= rules.max_length, rules.library_start is not None
+        for rank, (total, row, token) in enumerate(continuations):
+            ended = token == rules.end
+            if not ended:
+                going_on.append((total, row, token))
+            if (ended or (is_last and by_library)) and rank < self.beams and not self.done:
+                self.add(ids[row].tolist() + [token] * (not ended), total, ended)
+            if len(going_on) == self.beams:
+                break
+        if by_library:
+            self.settle(rules.score(going_on[0][0], length + 1, ended=False))
+        else:  # compared as the continuation of a text that is not longer yet
+            self.settle(rules.score(continuations[0][0], length, ended=False))
+        for total, row, token in going_on if is_last and not by_library and not self.done else ():
+            self.add([*ids[row].tolist(), token], total, ended=False)
+
     def best(self) -> list[int]:
         return sorted(self.texts, key=lambda scored: scored[0])[-1][1]  # of equal ones the last, as the authors
 
 
 def beam_search(writer: Writer, start: Tensor, beams: int, rules: Rules) -> list[list[int]]:
-    """The best of `beams` texts for each memory, which begins with `start [P]`; [SEP] at its end where it fits."""
-    finished = [Finished(beams, rules) for _ in range(writer.memories)]
-    memories = list(range(writer.memories))
-    device, ids = writer.device, start.repeat(len(memories), 1)  # [R, L]: one text a memory at first, then `beams`
-    sums, tokens = torch.zeros(len(memories), 1), ids  # sums [memories, texts of each]
+    """The best of `beams` texts for each memory, which begins with `start [P]`; [SEP] at its end where it fits.
+
+    Which texts go on follows from their sums alone, and is decided on the device. What has ended is counted on the
+    CPU, as soon as it is there: a GPU goes on meanwhile, and writes `looks.AHEAD` tokens at most that nobody needs.
+    """
+    device, looks, memories = writer.device, Looks(), list(range(writer.memories))
+    finished = [Finished(beams, rules) for _ in memories]
+    ids = sent(start, device).repeat(len(memories), 1)  # [R, L]: one text a memory at first, then `beams`
+    tokens, sums = ids, torch.zeros(len(memories), 1, device=device)  # sums [memories, texts of each]
     while True:
-        on_device, before = sent(ids, device), sent(sums, device)
-        scores = rules.apply(writer.logits(on_device[:, -tokens.shape[1] :]).log_softmax(1), on_device)
-        best, place = (scores + before.view(-1, 1)).view(len(memories), -1).topk(2 * beams, dim=1)
-        both = torch.stack([best.view(torch.int32), place.int()]).cpu()  # the one wait of a token
-        best, place, vocabulary = both[0].view(torch.float32), both[1].long(), scores.shape[1]
-        offset = sums.shape[1] * torch.arange(len(memories))[:, None]
-        step = _Step(best.tolist(), (place // vocabulary + offset).tolist(), (place % vocabulary).tolist())
-        rows, next_tokens, next_sums = step.taken([finished[i] for i in memories], ids, beams)
-        rows, tokens, sums = torch.tensor(rows), torch.tensor(next_tokens)[:, None], torch.tensor(next_sums)
+        scores = rules.apply(writer.logits(tokens).log_softmax(1), ids)
+        best = _continuations(scores, sums, 2 * beams)
+        looks.send(torch.tensor(memories), ids, *best)
+        going_on = (best[2] == rules.end).int().argsort(dim=1, stable=True)[:, :beams]  # those that do not end first
+        sums, rows, tokens = (each.gather(1, going_on) for each in best)
+        rows, tokens = rows.flatten(), tokens.view(-1, 1)
         ids = torch.cat([ids[rows], tokens], dim=1)
+        is_last = ids.shape[1] >= rules.max_length
+        for of, texts, *each in looks.arrived(everything=is_last):
+            for i, *continuations in zip(of.tolist(), *(x.tolist() for x in each), strict=True):
+                finished[i].take(texts, list(zip(*continuations, strict=True)))
         open_places = [place for place, i in enumerate(memories) if not finished[i].done]
-        if not open_places or ids.shape[1] >= rules.max_length:
+        if is_last or not open_places:
             break
         if len(open_places) <= (1 - COMPACTED_FROM) * len(memories):
             of = torch.tensor(open_places)
-            texts = (of[:, None] * beams + torch.arange(beams)).flatten()
-            writer.leave(sent(of, device))
-            rows, ids, tokens, sums = rows[texts], ids[texts], tokens[texts], sums[of]
             memories = [memories[place] for place in open_places]
-        writer.follow(sent(rows, device))
-    if rules.library_start is None:
-        for place, i in enumerate(memories):
-            for beam in range(0 if finished[i].done else beams):
-                finished[i].add(ids[place * beams + beam].tolist(), sums[place, beam].item(), ended=False)
+            of, places = (sent(x, device) for x in (of, (of[:, None] * beams + torch.arange(beams)).flatten()))
+            writer.leave(of)
+            rows, ids, tokens, sums = rows[places], ids[places], tokens[places], sums[of]
+        writer.follow(rows)
     best_texts = [each.best() for each in finished]
     return [text + [rules.end] * (len(text) < rules.max_length) for text in best_texts]
 
 
-@dataclass
-class _Step:
-    """The `2 · beams` best continuations of each memory: their sums, the texts they continue, and by which token."""
-
-    sums: list[list[float]]
-    rows: list[list[int]]
-    tokens: list[list[int]]
-
-    def taken(self, finished: list[Finished], ids: Tensor, beams: int) -> tuple[list, list, list]:
-        """Texts that go on, `beams` a memory, as rows, tokens and sums; those that end are added to `finished`.
-
-        An end counts among the best `beams` continuations only. At the largest length the library ends every
-        continuation; under the authors' rule the texts that are open then join later.
-        """
-        rows: list[int] = []
-        tokens: list[int] = []
-        sums: list[list[float]] = []
-        for each, *continuations in zip(finished, self.sums, self.rows, self.tokens, strict=True):
-            rules, going_on = each.rules, []
-            last = rules.library_start is not None and ids.shape[1] + 1 >= rules.max_length
-            for rank, (total, row, token) in enumerate(zip(*continuations, strict=True)):
-                ended = token == rules.end
-                if not ended:
-                    going_on.append((total, row, token))
-                if (ended or last) and rank < beams and not each.done:
-                    each.add(ids[row].tolist() + [token] * (not ended), total, ended)
-                if len(going_on) == beams:
-                    break
-            if rules.library_start is None:  # compared as the continuation of a text that is not longer yet
-                each.settle(rules.score(continuations[0][0], ids.shape[1], ended=False))
-            else:
-                each.settle(rules.score(going_on[0][0], ids.shape[1] + 1, ended=False))
-            rows += [row for _, row, _ in going_on]
-            tokens += [token for *_, token in going_on]
-            sums.append([total for total, *_ in going_on])
-        return rows, tokens, sums
+def _continuations(scores: Tensor, sums: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The best continuations of M memories by `scores [R,V]` of tokens after texts of `sums [M,texts of each]`: their
+    sums, the texts they continue, and by which token, `[M,count]` each."""
+    (memories, texts), vocabulary = sums.shape, scores.shape[1]
+    best, place = (scores + sums.view(-1, 1)).view(memories, -1).topk(count, dim=1)
+    first = texts * torch.arange(memories, device=scores.device)[:, None]
+    return best, place // vocabulary + first, place % vocabulary
