@@ -4,8 +4,9 @@ Notable:
 - Every operation on such a tensor is computed, so what runs on it gives numbers; one that mixes it with a tensor of the
   CPU fails, as on a GPU.
 - `waits` holds a line for each time that the CPU would stand still until all that was asked of a GPU is computed: a
-  number that is read, a size that follows from values (nonzero, a boolean index, unique), and a copy to or from it, but
-  for one of the loader's, which are pinned and `non_blocking`.
+  number that is read, a size that follows from values (nonzero, a boolean index, unique), a copy to or from it, but
+  for one of the loader's, which are pinned and `non_blocking`, and an event after which it was not asked for `ENOUGH`.
+  The device is as far behind as it can be: an event has not happened until it is waited for.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ SIZE_OF_VALUES = {  # what is allocated follows from values, which a GPU must ha
     "repeat_interleave",
     "_local_scalar_dense",
 }
+
+
+ENOUGH = 50  # operations that keep a device busy while the CPU reads: a token of two layers has some 60
 
 
 class OnDevice(torch.Tensor):
@@ -78,6 +82,7 @@ class _Dispatch(TorchDispatchMode):
     def __init__(self, waits: list[Wait], operations: list[str]):
         super().__init__()
         self.waits, self.operations = waits, operations
+        self.computed = 0  # of the operations, those that the CPU has seen the end of
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
@@ -139,6 +144,7 @@ class _Dispatch(TorchDispatchMode):
 
     def note(self, what: str) -> None:
         self.waits.append(Wait.here(what))
+        self.computed = len(self.operations)
 
 
 class _Functions(TorchFunctionMode):
@@ -199,31 +205,36 @@ def pretend_device() -> Iterator[Pretended]:
     seen = Pretended()
     dispatch = _Dispatch(seen.waits, seen.operations)
     with ExitStack() as patches:
-        for place, name, value in _told_of_the_device():
+        for place, name, value in _told_of_the_device(dispatch):
             patches.enter_context(mock.patch.object(place, name, value))
         patches.enter_context(dispatch)
         patches.enter_context(_Functions(dispatch))
         yield seen
 
 
-class _LateEvent:
-    """What was recorded on the device is there when it was asked for the second time."""
+def _event_of(dispatch: _Dispatch) -> type:
+    class Event:
+        """It has happened when it, or something later, was waited for."""
 
-    def __init__(self, device):
-        self.asked = 0
+        def __init__(self, device):
+            self.place = 0  # among the operations
 
-    def record(self) -> None:
-        pass
+        def record(self) -> None:
+            self.place = len(dispatch.operations)
 
-    def query(self) -> bool:
-        self.asked += 1
-        return self.asked > 1
+        def query(self) -> bool:
+            return self.place <= dispatch.computed
 
-    def synchronize(self) -> None:
-        pass
+        def synchronize(self) -> None:
+            behind = len(dispatch.operations) - self.place
+            if not self.query() and behind < ENOUGH:
+                dispatch.note(f"event with {behind} operations after it")
+            dispatch.computed = max(dispatch.computed, self.place)
+
+    return Event
 
 
-def _told_of_the_device() -> list[tuple]:
+def _told_of_the_device(dispatch: _Dispatch) -> list[tuple]:
     """(place, name, what stands there meanwhile), where torch and we do not know such a device."""
     optimizer, autocast = sys.modules["torch.optim.optimizer"], torch.autocast
     fused_on = optimizer._get_fused_kernels_supported_devices()
@@ -232,7 +243,7 @@ def _told_of_the_device() -> list[tuple]:
         (torch, "autocast", lambda kind, *a, **k: nullcontext() if kind == "meta" else autocast(kind, *a, **k)),
         (torch.__future__, "get_swap_module_params_on_conversion", lambda: True),  # an optimizer keeps its parameters
         (optimizer, "_get_fused_kernels_supported_devices", lambda: [*fused_on, "meta"]),
-        (torch, "Event", _LateEvent),
+        (torch, "Event", _event_of(dispatch)),
         (Accelerator, "device", property(lambda _: DEVICE)),
         *((room, "pick_device", lambda: DEVICE) for room in rooms if hasattr(room, "pick_device")),
     ]

@@ -6,9 +6,7 @@ from device_of_its_own import pretend_device, table
 from blipvqa import fine_tune
 from blipvqa.runs.files import read_lines
 
-# of a step between two readings. What retrieval draws on the device decides which texts are read together, and so
-# what is computed; that is read once.
-STEPS = {"vqa": 0, "caption": 0, "retrieval": 1, "pretrain": 1}
+TASKS = ("vqa", "caption", "retrieval", "pretrain")
 
 
 def trained(tiny, task: str, **overrides):
@@ -26,13 +24,13 @@ def of(seen, *functions: str, but: tuple[str, ...] = ()):
     return [w for w in seen.waits if set(functions) & set(w.called_from) and not set(but) & set(w.called_from)]
 
 
-@pytest.mark.parametrize("task", STEPS)
-def test_a_step_waits_for_nothing_but_what_it_draws(tiny, task):
+@pytest.mark.parametrize("task", TASKS)
+def test_a_step_between_two_readings_waits_for_nothing(tiny, task):
     run, seen = trained(tiny, task)
     steps = run.state["step"]
     waits = of(seen, "_step", but=("_scale",))
-    assert len(waits) == STEPS[task] * steps, f"\n{table(waits)}"
-    readings = of(seen, "read")  # after the first step and at the epoch's end
+    assert not waits, f"\n{table(waits)}"
+    readings = [w for w in seen.waits if "readings.py" in w.line]  # after the first step and at the epoch's end
     assert len(readings) == min(steps, 2), f"\n{table(readings)}"
     encoders = ("encode", "encode_questions", "picture_states", "text_features", "match_logits")
     encoding = of(seen, *encoders, but=("_step", "_scale"))  # mean and std are sent once
@@ -40,13 +38,32 @@ def test_a_step_waits_for_nothing_but_what_it_draws(tiny, task):
     assert run.history[-1]["train_loss"] > 0
 
 
-def test_writing_an_answer_waits_for_no_token_and_ranking_for_what_it_ranks(tiny):
-    _, seen = trained(tiny, "vqa", train__epochs=0, generate__method="generate")
-    writing = of(seen, "write_one_by_one")
-    assert not writing, f"\n{table(writing)}"
-    answered = of(seen, "_answer")
-    batches = len(of(seen, "_generated"))  # a batch's tokens are read, then its scores
-    assert len(answered) <= 5 * batches, f"\n{table(answered)}"
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"num_beams": 3}, {"method": "rank"}, {"method": "rank", "closed_yes_no": True}],
+    ids=lambda settings: "-".join(map(str, settings.values())) or "greedy",
+)
+def test_answers_are_written_and_ranked_without_a_wait_but_for_what_the_last_ones_are(tiny, settings):
+    """While a batch needs values the next one is begun; of the last, which has none, three things are read."""
+    overrides = {"generate__batch_size": 4, "generate__max_new_tokens": 20}
+    _, seen = trained(tiny, "vqa", train__epochs=0, **overrides, **{f"generate__{k}": v for k, v in settings.items()})
+    answered = of(seen, "go_on", but=("beam_search",))
+    assert len(answered) <= (6 if "closed_yes_no" in settings else 3), f"\n{table(answered)}"
+    waits, tokens = of(seen, "write_one_by_one", "beam_search"), seen.operations.count("topk")
+    assert len(waits) <= tokens / 10, f"{tokens} tokens\n{table(waits)}"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"num_beams": 1}, {"num_beams": 3}, {"sample": True}], ids=["greedy", "beams", "drawn"]
+)
+def test_captions_wait_for_a_token_in_ten_at_most(tiny, settings):
+    """Beams that go on to the longest length are waited for there, once a batch."""
+    _, seen = trained(tiny, "caption", train__epochs=0, **{f"caption__{k}": v for k, v in settings.items()})
+    tokens = seen.operations.count("argmax" if settings.get("num_beams") == 1 else "topk")
+    waits = of(seen, "write_one_by_one", "beam_search")
+    assert tokens > 10 and len(waits) <= (tokens / 10 if settings.get("num_beams") == 3 else 0), (
+        f"{tokens} tokens\n{table(waits)}"
+    )
 
 
 def test_a_step_that_is_no_number_is_left_out_on_the_device_and_counted_when_it_is_read(tiny, monkeypatch):

@@ -61,8 +61,8 @@ class AnsweringTogether:
     """Models of one vocabulary and picture size, with what `vqa.predictions` asks of one model."""
 
     task, purpose = BlipForVQA.task, BlipForVQA.purpose
-    rank_candidates = BlipForVQA.rank_candidates  # made of the two scores below
-    best_candidates = BlipForVQA.best_candidates
+    shortlist = BlipForVQA.shortlist  # made of the two scores below
+    candidate_scores = BlipForVQA.candidate_scores
 
     def __init__(self, models: Sequence[BlipForVQA]):
         self.models = list(models)

@@ -7,7 +7,8 @@ until then, and not until all is computed that the device was asked for later.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -55,3 +56,47 @@ class Looks:
         """The values of those that are there; what is under way beyond `AHEAD`, or `everything`, is waited for."""
         while self.under_way and (everything or len(self.under_way) > AHEAD or self.under_way[0].is_there()):
             yield self.under_way.popleft().read()
+
+
+Result = TypeVar("Result")
+Work = Generator[Look, tuple[Tensor, ...], Result]  # it yields a look where it needs the values, and is sent them
+
+
+class _Begun:
+    """A work that is under way."""
+
+    def __init__(self, work: Work):
+        self.work, self.look, self.result, self.is_done = work, None, None, False
+        self.go_on()
+
+    def go_on(self) -> None:
+        """With the values that it waits for, until it needs some that are not there yet."""
+        while not self.is_done:
+            try:
+                self.look = self.work.send(None if self.look is None else self.look.read())
+            except StopIteration as end:
+                self.result, self.is_done = end.value, True
+                return
+            if not self.look.is_there():
+                return
+
+
+def in_turns(works: Iterable[Work[Result]]) -> Iterator[Result]:
+    """The results of works, in their order.
+
+    Where one needs values that are not there yet, the next one is begun, so that the device has something to do
+    meanwhile. Two are under way at most.
+    """
+    begun: deque[_Begun] = deque()
+    for work in works:
+        begun.append(_Begun(work))
+        while len(begun) == 2 and not begun[0].is_done:
+            begun[0].go_on()
+            if not begun[0].is_done:  # else what the other waits for is read when a third one is begun
+                begun[1].go_on()
+        while begun and begun[0].is_done:
+            yield begun.popleft().result
+    for each in begun:
+        while not each.is_done:
+            each.go_on()
+        yield each.result

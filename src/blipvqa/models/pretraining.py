@@ -47,6 +47,7 @@ class BlipForPretraining(BlipForRetrieval):
     """
 
     task, architecture, purpose = "pretrain", "BlipForPretraining", "pre-training"
+    exchanged_by_followers = True
     _keys_to_ignore_on_load_missing = [  # noqa: RUF012  # transformers' attribute; shared tensors stand once
         "temp",
         r"text_decoder\.bert\.embeddings\.",
@@ -92,6 +93,7 @@ class BlipForPretraining(BlipForRetrieval):
         """The three losses of a batch of pairs; `loss` is their sum, `loss_per_row [Q]` what each row adds."""
         states = self.picture_states(pixel_values)
         rows = torch.arange(len(input_ids), device=states.device) if image_ids is None else image_ids
+        texts: list[tuple[Tensor, int]] = []
         pairs = super().forward(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -103,10 +105,11 @@ class BlipForPretraining(BlipForRetrieval):
             seed=seed,
             states=states,
             layout=layout,
+            meanwhile=lambda: texts.append(self._written(states, input_ids, attention_mask, image_index, layout)),
         )
         if image_ids is None:
             self.contrast.queue.ids.fill_(EMPTY)  # else the next batch's first rows were those of this one
-        sums, tokens = self._written(states, input_ids, attention_mask, image_index, layout)
+        ((sums, tokens),) = texts
         rows_of_all, tokens_of_all = map(sum, sizes_of_all(len(sums), tokens, device=sums.device))
         written = sums * (rows_of_all / max(tokens_of_all, 1))  # their mean over all rows is the mean over all tokens
         return PretrainingOutput(
@@ -159,5 +162,5 @@ class BlipForPretraining(BlipForRetrieval):
     def _exchanged(
         self, mine: Features, everyone: Features, excluded: Sequence[Tensor], own: slice, seed: int | None
     ) -> tuple[Tensor, Tensor]:
-        ways = (mine.texts @ everyone.slow_pictures.T, mine.pictures @ everyone.slow_texts.T)
+        ways = (mine.texts @ everyone.pictures.T, mine.pictures @ everyone.texts.T)
         return draw_both_ways([way / self.temp for way in ways], excluded, own, seed, NEGATIVE_FLOOR)

@@ -12,7 +12,7 @@ Notable:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +33,7 @@ from blipvqa.models.contrast import (
     soft_targets,
 )
 from blipvqa.models.cpu import speed_up
+from blipvqa.models.looks import Look
 from blipvqa.models.packing import Layout, Packed, sent
 from blipvqa.models.pictures import SeesPictures
 from blipvqa.models.processes import gathered, own_rows, sizes_of_all
@@ -61,17 +62,15 @@ class RetrievalOutput(ModelOutput):
 
 @dataclass
 class Features:
-    """Of Q pairs: normalized features of pictures and texts, and of the momentum towers, `[Q,D]` each."""
+    """Of Q pairs: normalized features `[Q,D]` of their pictures and of their texts."""
 
     pictures: Tensor
     texts: Tensor
-    slow_pictures: Tensor
-    slow_texts: Tensor
 
     def of_all(self, rows: list[int]) -> Features:
         """Those of all processes' pairs, without gradients."""
-        mine = torch.cat([self.pictures, self.texts, self.slow_pictures, self.slow_texts], dim=1).detach()
-        return Features(*gathered(mine, rows).chunk(4, dim=1))
+        mine = torch.cat([self.pictures, self.texts], dim=1).detach()
+        return Features(*gathered(mine, rows).chunk(2, dim=1))
 
 
 class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
@@ -87,6 +86,7 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
     _keys_to_ignore_on_save = ["temp"]  # noqa: RUF012  # transformers' attribute; config.json holds it
     _keys_to_ignore_on_load_missing = ["temp"]  # noqa: RUF012
     accepts_loss_kwargs = False
+    exchanged_by_followers = False  # whether pairs are exchanged by similarities to the momentum towers
 
     def __init__(self, config):
         super(BlipForImageTextRetrieval, self).__init__(config)
@@ -186,13 +186,15 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         seed: int | None = None,
         states: Tensor | None = None,
         layout: Layout | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> RetrievalOutput:
         """Both losses of a batch of pairs, over the batches of all processes.
 
         In training mode the momentum towers follow first, and the batch enters the queue last. `grown`, from 0 to 1,
         is how far their part of the targets has grown. Exchanged pairs are drawn by `seed`; None takes the most
         probable ones. `states` saves encoding what is encoded already. `layout` is what the collator knows of where
-        tokens stand; without it the masks are read.
+        tokens stand; without it the masks are read. What was drawn decides what is computed, and is read: `meanwhile`,
+        and what needs no exchanged pair, is asked of the device before.
         Source: salesforce/BLIP models/blip_retrieval.py, with `negative_all_rank: true`.
         """
         contrast = self.contrast or self.start_contrast()
@@ -209,17 +211,27 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         ids = torch.stack([image_ids, image_ids if text_ids is None else text_ids], dim=1)
         images, rows, widths = sizes_of_all(len(states), len(input_ids), input_ids.shape[1], device=states.device)
 
-        mine = self._features(states, index, pixel_values, input_ids, layout.read)
-        everyone, all_ids = mine.of_all(rows), gathered(ids, rows)
+        all_ids = gathered(ids, rows)
         images_of, texts_of = torch.cat([all_ids, contrast.queue.ids]).T
         # the texts of batch and queue that are right for each row's picture, and the pictures for its text: [Q,B+K]
         right = belong_together(ids[:, 0], images_of, texts_of), belong_together(ids[:, 1], texts_of, images_of)
-        with torch.autocast(states.device.type, enabled=False):  # half precision would blur the similarities
-            itc = self._contrast(mine, everyone, right, grown * contrast.alpha)
-            own, excluded = own_rows(rows), [of_query[:, : len(all_ids)] for of_query in reversed(right)]
-            partners = self._exchanged(mine, everyone, excluded, own, seed)
+        own, excluded = own_rows(rows), [of_query[:, : len(all_ids)] for of_query in reversed(right)]
+
+        def exchanged(everyone: Features) -> Look:
+            with torch.autocast(states.device.type, enabled=False):  # half precision would blur the similarities
+                return Look(*self._exchanged(mine, everyone, excluded, own, seed))
+
+        mine = self._features(states, index, input_ids, layout.read)
+        partners = None if self.exchanged_by_followers else exchanged(mine.of_all(rows))
+        slow = self._slow_features(index, pixel_values, input_ids, layout.read)
+        everyone = slow.of_all(rows)
+        partners = partners or exchanged(everyone)
+        with torch.autocast(states.device.type, enabled=False):
+            itc = self._contrast(mine, slow, everyone, right, grown * contrast.alpha)
         if self.training:
-            contrast.queue.add(everyone.slow_pictures, everyone.slow_texts, all_ids)
+            contrast.queue.add(everyone.pictures, everyone.texts, all_ids)
+        if meanwhile is not None:
+            meanwhile()
 
         width = max(widths)
         texts = [gathered(F.pad(x, (0, width - x.shape[1])), rows) for x in (input_ids, real.long())]
@@ -241,28 +253,29 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
             itm_logits=logits.detach(),
         )
 
-    def _features(
-        self, states: Tensor, index: Tensor, pixel_values: Tensor, input_ids: Tensor, read: Packed
-    ) -> Features:
-        slow = self.contrast.towers.copies
-        with torch.no_grad():
-            slow_states = self.encode_pixels(slow["vision_model"], normalized(pixel_values))
-            slow_pictures = _features(slow_states[:, 0], slow["vision_proj"])
-            slow_texts = _text_features(slow["text_encoder"], slow["text_proj"], input_ids, read)
-        pictures = self.picture_features(states)
-        return Features(pictures[index], self.text_features(input_ids, read=read), slow_pictures[index], slow_texts)
+    def _features(self, states: Tensor, index: Tensor, input_ids: Tensor, read: Packed) -> Features:
+        return Features(self.picture_features(states)[index], self.text_features(input_ids, read=read))
 
-    def _contrast(self, mine: Features, everyone: Features, right: tuple[Tensor, Tensor], alpha: float) -> Tensor:
-        """ITC's loss `[Q]`, both ways: this process's pairs against all of the batch and the queue."""
+    @torch.no_grad()
+    def _slow_features(self, index: Tensor, pixel_values: Tensor, input_ids: Tensor, read: Packed) -> Features:
+        """Those of the momentum towers."""
+        slow = self.contrast.towers.copies
+        states = self.encode_pixels(slow["vision_model"], normalized(pixel_values))
+        pictures = _features(states[:, 0], slow["vision_proj"])
+        return Features(pictures[index], _text_features(slow["text_encoder"], slow["text_proj"], input_ids, read))
+
+    def _contrast(
+        self, mine: Features, slow: Features, everyone: Features, right: tuple[Tensor, Tensor], alpha: float
+    ) -> Tensor:
+        """ITC's loss `[Q]`, both ways: this process's pairs against all of the batch, slow, and the queue."""
         queue = self.contrast.queue
-        pictures = torch.cat([everyone.slow_pictures, queue.pictures]).T
-        texts = torch.cat([everyone.slow_texts, queue.texts]).T
+        pictures, texts = torch.cat([everyone.pictures, queue.pictures]).T, torch.cat([everyone.texts, queue.texts]).T
         losses = []
-        for own, slow, columns, positive in (
-            (mine.pictures, mine.slow_pictures, texts, right[0]),
-            (mine.texts, mine.slow_texts, pictures, right[1]),
+        for own, of_slow, columns, positive in (
+            (mine.pictures, slow.pictures, texts, right[0]),
+            (mine.texts, slow.texts, pictures, right[1]),
         ):
-            targets = soft_targets(slow @ columns / self.temp.detach(), positive, alpha)
+            targets = soft_targets(of_slow @ columns / self.temp.detach(), positive, alpha)
             losses.append(contrast_losses(own @ columns / self.temp, targets))
         return (losses[0] + losses[1]) / 2
 
@@ -270,16 +283,17 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
     def _exchanged(
         self, mine: Features, everyone: Features, excluded: Sequence[Tensor], own: slice, seed: int | None
     ) -> tuple[Tensor, Tensor]:
-        """The pair of all whose image each text gets, and the one whose text each image gets, `[Q]` each."""
+        """The pair of all whose image each text gets, and the one whose text each image gets, `[Q]` each.
+
+        `everyone` are the features that this process's pairs are compared with.
+        """
         ways = (mine.texts @ everyone.pictures.T, mine.pictures @ everyone.texts.T)
         return draw_both_ways([way / self.temp for way in ways], excluded, own, seed)
 
-    def _pair_logits(
-        self, states: Tensor, layout: Layout, texts: list[Tensor], own: slice, partners: tuple[Tensor, Tensor]
-    ) -> Tensor:
+    def _pair_logits(self, states: Tensor, layout: Layout, texts: list[Tensor], own: slice, partners: Look) -> Tensor:
         """ITM's logits `[3·Q,2]` of this process's pairs and their exchanged ones, over `states` of all processes."""
         here = torch.arange(own.start, own.stop)
-        picture_of, text_of = torch.stack(partners).cpu()  # read: the length of what was drawn decides what is computed
+        picture_of, text_of = partners.read()  # on the CPU: the length of what was drawn decides what is computed
         image_rows, text_rows = torch.cat([here, picture_of, here]), torch.cat([here, here, text_of])
         used, place = torch.from_numpy(layout.image_index)[image_rows].unique(return_inverse=True)
         read = Packed.of(torch.from_numpy(layout.mask)[text_rows], place, len(used), even=True)

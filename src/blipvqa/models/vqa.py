@@ -249,33 +249,42 @@ class BlipForVQA(SeesPictures, BlipForQuestionAnswering):
         if questions is None:
             questions = self.encode(input_ids, attention_mask, pixel_values, image_index)
         shortlist, scores = self.rank_candidates(questions, candidate_ids, candidate_mask, k)
-        return self.best_candidates(questions, shortlist, scores, candidate_ids, candidate_mask)
-
-    @torch.no_grad()
-    def best_candidates(
-        self, questions: Questions, shortlist: Tensor, scores: Tensor, candidate_ids: Tensor, candidate_mask: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Of what `rank_candidates` gave: each question's best candidate `[Q]`, and its log-probability `[Q]`."""
-        best = shortlist.gather(1, scores.argmax(1, keepdim=True)).squeeze(1)
-        real, each = candidate_mask.cpu()[best.cpu()].bool(), torch.arange(len(best))
-        return best, self.answer_log_probabilities(questions, each, candidate_ids[best], real)
+        best = shortlist.gather(1, scores.argmax(1, keepdim=True))
+        log_p = self.candidate_scores(questions, best.cpu(), candidate_ids, candidate_mask)
+        return best.squeeze(1), log_p.squeeze(1)
 
     @torch.no_grad()
     def rank_candidates(
         self, questions: Questions, candidate_ids: Tensor, candidate_mask: Tensor, k: int
     ) -> tuple[Tensor, Tensor]:
-        """The k candidates of likeliest first token for each question `[Q,k]`, and their scores (`rank_answers`).
+        """The k candidates of likeliest first token for each question `[Q,k]`, and their scores (`rank_answers`)."""
+        shortlist = self.shortlist(questions, candidate_ids, k)
+        scores = self.candidate_scores(questions, shortlist.cpu(), candidate_ids, candidate_mask, RANK_SMOOTHING)
+        return shortlist, scores
 
-        `candidate_mask` may stay on the CPU, where it is needed.
-        """
-        count = questions.grid.rows
+    @torch.no_grad()
+    def shortlist(self, questions: Questions, candidate_ids: Tensor, k: int) -> Tensor:
+        """The k candidates of likeliest first token for each question, `[Q,k]`."""
         first = self.first_token_logits(questions).softmax(1)[:, candidate_ids[:, 1]]  # [Q, C]
-        shortlist = first.argsort(dim=1, descending=True, stable=True)[:, :k]  # [Q, k]
-        chosen = shortlist.flatten()
-        real = candidate_mask.cpu()[chosen.cpu()].bool()  # read: their lengths decide what is computed
-        question_index = torch.arange(count).repeat_interleave(shortlist.shape[1])
-        scores = self.answer_log_probabilities(questions, question_index, candidate_ids[chosen], real, RANK_SMOOTHING)
-        return shortlist, scores.view(shortlist.shape)
+        return first.argsort(dim=1, descending=True, stable=True)[:, :k]
+
+    @torch.no_grad()
+    def candidate_scores(
+        self,
+        questions: Questions,
+        chosen: Tensor,
+        candidate_ids: Tensor,
+        candidate_mask: Tensor,
+        smoothing: float = 0.0,
+    ) -> Tensor:
+        """Log-probabilities `[Q,k]` of the candidates `chosen [Q,k]` of each question.
+
+        `chosen` and `candidate_mask` are on the CPU: how long those are decides what is computed.
+        """
+        count, device = chosen.shape[1], candidate_ids.device
+        each, chosen = torch.arange(len(chosen)).repeat_interleave(count), chosen.flatten()
+        real, ids = candidate_mask.cpu()[chosen].bool(), candidate_ids[sent(chosen, device)]
+        return self.answer_log_probabilities(questions, each, ids, real, smoothing).view(-1, count)
 
     def first_token_logits(self, questions: Questions) -> Tensor:
         """Logits `[Q,V]` of every answer's first token."""

@@ -25,10 +25,11 @@ from blipvqa.data.batches import batch_loader, loader_deaths_explained, whole_im
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
+from blipvqa.models.looks import Look, Work, in_turns
 from blipvqa.models.packing import sent
 from blipvqa.models.questions import Questions
 from blipvqa.models.tokenizer import ANSWER_START, encode
-from blipvqa.models.vqa import BlipForVQA
+from blipvqa.models.vqa import RANK_SMOOTHING, BlipForVQA
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import normalize
 from blipvqa.training.shares import cost_of, is_first, shared
@@ -141,32 +142,43 @@ def answer_batches(
     collator = collator_for(processor, config)
     answerer = Answerer(model, processor, config.generate, candidates)
     with autocast(prediction_precision(config, device), device), loader_deaths_explained():
-        for rows, batch in progress_bar(
-            zip(batches, batch_loader(dataset, collator, batches, workers_for(config, device)), strict=True),
-            total=len(batches),
-            desc=f"answer {dataset.split}",
-            unit="batch",
-            disable=not (progress and is_first()),
-            leave=False,
-        ):
-            yield rows, in_halves(answerer, batch, rows, lambda part: collator(dataset.__getitems__(part)))
+        loader = batch_loader(dataset, collator, batches, workers_for(config, device))
+        works = (
+            in_halves(answerer.answering, batch, rows, lambda part: collator(dataset.__getitems__(part)))
+            for rows, batch in progress_bar(
+                zip(batches, loader, strict=True),
+                total=len(batches),
+                desc=f"answer {dataset.split}",
+                unit="batch",
+                disable=not (progress and is_first()),
+                leave=False,
+            )
+        )
+        yield from zip(batches, in_turns(works), strict=True)
 
 
-def in_halves(answer: Callable, batch: dict, rows: list[int], collate: Callable) -> list[dict]:
+def in_halves(
+    answer: Callable[[dict], Work[list[dict]]], batch: dict, rows: list[int], collate: Callable[[list[int]], dict]
+) -> Work[list[dict]]:
     """`answer(batch)`; where memory does not suffice, its two halves one after the other."""
     try:
-        return answer(batch)
+        return (yield from answer(batch))
     except RuntimeError as error:
         if len(rows) == 1 or not should_reduce_batch_size(error):
             raise
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    middle = len(rows) // 2
-    return [each for part in (rows[:middle], rows[middle:]) for each in in_halves(answer, collate(part), part, collate)]
+    middle, answers = len(rows) // 2, []
+    for part in (rows[:middle], rows[middle:]):
+        answers += yield from in_halves(answer, collate(part), part, collate)
+    return answers
 
 
 class Answerer:
-    """Batches to answers: `answerer(batch)` is a list of dicts with prediction, score, yes_probability, confidence."""
+    """Batches to answers: `answerer(batch)` is a list of dicts with prediction, score, yes_probability, confidence.
+
+    `answering` is the same as a work (`looks.in_turns`), so that batches take turns on a GPU.
+    """
 
     def __init__(self, model: BlipForVQA, processor, settings: GenerateConfig, candidates: Candidates | None = None):
         self.model, self.tokenizer, self.settings = model, processor.tokenizer, settings
@@ -175,64 +187,75 @@ class Answerer:
         yes_no = encode(self.tokenizer, ["yes", "no"], ANSWER_START)
         self.yes_no = Candidates(["yes", "no"], yes_no["input_ids"], yes_no["attention_mask"].bool()).to(model.device)
 
-    @torch.no_grad()
     def __call__(self, batch: dict[str, Tensor]) -> list[dict]:
+        (answers,) = in_turns([self.answering(batch)])
+        return answers
+
+    @torch.no_grad()
+    def answering(self, batch: dict[str, Tensor]) -> Work[list[dict]]:
         inputs = {
             key: batch[key].to(self.model.device, non_blocking=True)
             for key in ("input_ids", "attention_mask", "pixel_values", "image_index", "layout")
         }
-        return self.answer(self.model.encode(**inputs), batch["input_ids"])
+        return (yield from self.answer(self.model.encode(**inputs), batch["input_ids"]))
 
     @torch.no_grad()
-    def answer(self, questions: Questions, input_ids: Tensor) -> list[dict]:
-        """From questions `input_ids [Q,Lq]` that are encoded already."""
-        yes = self._yes_probabilities(questions)
-        answers = self._ranked(questions, input_ids) if self.candidates else self._generated(questions)
+    def answer(self, questions: Questions, input_ids: Tensor) -> Work[list[dict]]:
+        """From questions that are encoded already; `input_ids [Q,Lq]` are on the CPU."""
+        yes = Look(self._yes_probabilities(questions))
+        answers = yield from self._ranked(questions, input_ids) if self.candidates else self._generated(questions)
         predictions = []
-        for (text, score, *ranked), p in zip(answers, yes.tolist(), strict=True):
+        for (text, score, *ranked), p in zip(answers, yes.read()[0].tolist(), strict=True):
             prediction = {"prediction": text, "score": _rounded(score), "yes_probability": _rounded(p)}
             prediction["confidence"] = _rounded(confidence(prediction))
             predictions.append(prediction | ({"ranked": ranked[0]} if ranked else {}))
         return predictions
 
-    def _generated(self, questions: Questions) -> list[tuple[str, float]]:
-        ids = self.model.generate_answers(
+    def _generated(self, questions: Questions) -> Work[list[tuple[str, float]]]:
+        written = self.model.generate_answers(
             questions=questions, num_beams=self.settings.num_beams, max_new_tokens=self.settings.max_new_tokens
-        ).cpu()  # [Q, L]
+        )
+        (ids,) = yield Look(written)  # [Q, L]
         ended = (ids == self.tokenizer.sep_token_id).long().cumsum(1)
         real = ended - (ids == self.tokenizer.sep_token_id).long() == 0  # up to the first [SEP], it included
-        on_device = sent(ids, self.model.device)
-        scores = self.model.answer_log_probabilities(questions, torch.arange(len(ids)), on_device, real)
+        scores = self.model.answer_log_probabilities(questions, torch.arange(len(ids)), written, real)
+        (scores,) = yield Look(scores)
         texts = self.tokenizer.batch_decode(
             ids.masked_fill(~real, self.tokenizer.pad_token_id), skip_special_tokens=True
         )
         return [(text.strip(), score) for text, score in zip(texts, scores.tolist(), strict=True)]
 
-    def _ranked(self, questions: Questions, input_ids: Tensor) -> list[tuple[str, float, list]]:
+    def _ranked(self, questions: Questions, input_ids: Tensor) -> Work[list[tuple[str, float, list]]]:
         if not self.settings.closed_yes_no:
-            return self._best(questions, self.candidates)
+            return (yield from self._best(questions, self.candidates))
         texts = self.tokenizer.batch_decode(input_ids, skip_special_tokens=True)
         closed = [i for i, question in enumerate(texts) if asks_yes_no(question)]
         others = sorted(set(range(len(texts))) - set(closed))
         best: dict[int, tuple[str, float, list]] = {}
         for rows, candidates in ((closed, self.yes_no), (others, self.candidates)):
             if rows:
-                best |= dict(zip(rows, self._best(questions.chosen(rows), candidates), strict=True))
+                of_rows = yield from self._best(questions.chosen(rows), candidates)
+                best |= dict(zip(rows, of_rows, strict=True))
         return [best[i] for i in range(len(texts))]
 
-    def _best(self, questions: Questions, candidates: Candidates) -> list[tuple[str, float, list]]:
+    def _best(self, questions: Questions, candidates: Candidates) -> Work[list[tuple[str, float, list]]]:
         """The best candidate of each question, its log-probability, and the best MOST with their shares."""
-        shortlist, scores = self.model.rank_candidates(
-            questions, candidates.ids, candidates.mask, min(self.settings.shortlist, len(candidates.texts))
-        )
-        best, log_p = self.model.best_candidates(questions, shortlist, scores, candidates.ids, candidates.mask)
+        texts, given = candidates.texts, (candidates.ids, candidates.mask)
+        shortlist = self.model.shortlist(questions, candidates.ids, min(self.settings.shortlist, len(texts)))
+        (chosen,) = yield Look(shortlist)
+        scores = self.model.candidate_scores(questions, chosen, *given, RANK_SMOOTHING)
+        (best,) = yield Look(shortlist.gather(1, scores.argmax(1, keepdim=True)))
+        log_p = self.model.candidate_scores(questions, best, *given)
         order = scores.argsort(dim=1, descending=True, stable=True)[:, :MOST]
-        shares = scores.softmax(1).gather(1, order).tolist()
-        ranked = [
-            [[candidates.texts[i], _rounded(share)] for i, share in zip(row, of_row, strict=True) if _rounded(share)]
-            for row, of_row in zip(shortlist.gather(1, order).tolist(), shares, strict=True)
+        values = yield Look(log_p.squeeze(1), shortlist.gather(1, order), scores.softmax(1).gather(1, order))
+        return [
+            (
+                texts[i],
+                p,
+                [[texts[j], _rounded(share)] for j, share in zip(row, shares, strict=True) if _rounded(share)],
+            )
+            for i, p, row, shares in zip(best[:, 0].tolist(), *(x.tolist() for x in values), strict=True)
         ]
-        return [(candidates.texts[i], p, of) for i, p, of in zip(best.tolist(), log_p.tolist(), ranked, strict=True)]
 
     def _yes_probabilities(self, questions: Questions) -> Tensor:
         """[Q]: of "yes" against "no", each scored as a whole answer."""

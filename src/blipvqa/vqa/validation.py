@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from blipvqa.config.knobs import Config
 from blipvqa.data.batches import batch_loader, whole_image_batches, workers_for
 from blipvqa.data.dataset import VQADataset
+from blipvqa.models.looks import Look, Work, in_turns
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.numbers.bootstrap import NO_INTERVALS
 from blipvqa.numbers.grouping import rows_by
@@ -54,27 +55,30 @@ class Validation:
 
         def work(mine: Sequence[list[int]]) -> Iterator[list[tuple[int, dict]]]:
             loader = batch_loader(self.data, self.collator, mine, workers_for(self.config, self.accelerator.device))
-            for rows, batch in zip(mine, loader, strict=True):
-                answers = in_halves(
+            works = (
+                in_halves(
                     lambda b: self._answer(model, answerer, b),
                     batch,
                     rows,
                     lambda part: self.collator(self.data.__getitems__(part)),
                 )
+                for rows, batch in zip(mine, loader, strict=True)
+            )
+            for rows, answers in zip(mine, in_turns(works), strict=True):
                 yield list(zip(rows, answers, strict=True))
 
         with torch.no_grad(), self.accelerator.autocast():
             answered = [each for of_batch in shared(batches, costs, work) for each in of_batch]
         return self._numbers({i: {**self.data.rows[i], **answer} for i, answer in answered})
 
-    def _answer(self, model: BlipForVQA, answerer: Answerer, batch: dict) -> list[dict]:
+    def _answer(self, model: BlipForVQA, answerer: Answerer, batch: dict) -> Work[list[dict]]:
         """Loss and answer of each question; image and question are encoded once for both."""
-        batch = {key: value.to(model.device, non_blocking=True) for key, value in batch.items()}
-        ids, labels = batch.pop("decoder_input_ids"), batch.pop("labels")
-        questions = model.encode(**batch)
-        losses = model.answer_losses(questions, ids, labels, batch["layout"]).tolist()
-        answers = answerer.answer(questions, batch["input_ids"])
-        return [{**answer, "loss": loss} for answer, loss in zip(answers, losses, strict=True)]
+        on_device = {key: value.to(model.device, non_blocking=True) for key, value in batch.items()}
+        ids, labels = on_device.pop("decoder_input_ids"), on_device.pop("labels")
+        questions = model.encode(**on_device)
+        losses = Look(model.answer_losses(questions, ids, labels, on_device["layout"]))
+        answers = yield from answerer.answer(questions, batch["input_ids"])
+        return [{**answer, "loss": loss} for answer, loss in zip(answers, losses.read()[0].tolist(), strict=True)]
 
     def _numbers(self, answered: dict[int, dict]) -> tuple[dict, list[dict]]:
         """The numbers and the samples, from the answered rows by row number."""
