@@ -153,14 +153,14 @@ def test_candidates_of_equal_tokens_are_one(parts):
 def test_out_of_memory_halves_the_batch(parts, monkeypatch):
     config, data, model, processor = parts
     expected = predict(model, processor, data, config, progress=False)
-    answer = Answerer.__call__
+    answer = Answerer.answering
 
     def short_of_memory(self, batch):
         if len(batch["input_ids"]) > 5:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return answer(self, batch)
 
-    monkeypatch.setattr(Answerer, "__call__", short_of_memory)
+    monkeypatch.setattr(Answerer, "answering", short_of_memory)
     assert answers(predict(model, processor, data, config, progress=False)) == answers(expected)
 
 
@@ -170,7 +170,7 @@ def test_other_errors_are_not_taken_for_memory(parts, monkeypatch):
     def broken(self, batch):
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(Answerer, "__call__", broken)
+    monkeypatch.setattr(Answerer, "answering", broken)
     with pytest.raises(RuntimeError, match="shapes differ"):
         predict(model, processor, data, config, progress=False)
 
