@@ -32,6 +32,7 @@ from blipvqa.models.captioner import BlipForCaptioning
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.models.folders import check_task
+from blipvqa.models.looks import Look, Work, in_turns
 from blipvqa.models.packing import Layout, Written, sent
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.wording import share
@@ -53,7 +54,10 @@ class Prediction(TypedDict, total=False):
 
 
 class Describer:
-    """Picture states to captions: `describer(images, image_ids)` is a list of dicts: prediction, score, confidence."""
+    """Picture states to captions: `describer(images, image_ids)` is a list of dicts: prediction, score, confidence.
+
+    `describing` is the same as a work (`looks.in_turns`), so that batches take turns on a GPU.
+    """
 
     def __init__(self, model: BlipForCaptioning, processor, settings: CaptionConfig, seed: int = 0):
         self.model, self.tokenizer, self.settings, self.seed = model, processor.tokenizer, settings, seed
@@ -79,15 +83,21 @@ class Describer:
             **drawn,
         )
 
-    @torch.no_grad()
     def __call__(self, images: Tensor, image_ids: Sequence[str]) -> list[dict]:
-        ids = self.write(images, image_ids).cpu()
+        (captions,) = in_turns([self.describing(images, image_ids)])
+        return captions
+
+    @torch.no_grad()
+    def describing(self, images: Tensor, image_ids: Sequence[str]) -> Work[list[dict]]:
+        written = self.write(images, image_ids)
+        (ids,) = yield Look(written)
         real = ids != self.model.decoder_pad_token_id
         scored = real.clone()
         scored[:, : 1 + len(self.prompt)] = False
         layout = Layout(written=Written.of(real, torch.arange(len(ids)), len(images), scored))
-        on_device, mask, layout = (sent(x, images.device) for x in (ids, real, layout))
-        losses, _ = self.model.caption_losses(images, on_device, mask, None, smoothing=0.0, layout=layout)
+        mask, layout = (sent(x, images.device) for x in (real, layout))
+        losses, _ = self.model.caption_losses(images, written, mask, None, smoothing=0.0, layout=layout)
+        (losses,) = yield Look(losses)
         texts = self.tokenizer.batch_decode(ids[:, 1 + len(self.prompt) :], skip_special_tokens=True)
         return [
             {
@@ -114,16 +124,20 @@ def predict(
 
     def work(mine: Sequence[list[int]]) -> Iterator[list[dict]]:
         loader = batch_loader(dataset, collator_for(processor, config), mine, workers_for(config, device))
-        for firsts, batch in progress_bar(
-            zip(mine, loader, strict=True),
-            total=len(mine),
-            desc=f"describe {dataset.split}",
-            unit="batch",
-            disable=not (progress and is_first()),
-            leave=False,
-        ):
-            images = model.picture_states(batch["pixel_values"].to(device, non_blocking=True))
-            yield describer(images, [dataset.rows[i]["image_id"] for i in firsts])
+        yield from in_turns(
+            describer.describing(
+                model.picture_states(batch["pixel_values"].to(device, non_blocking=True)),
+                [dataset.rows[i]["image_id"] for i in firsts],
+            )
+            for firsts, batch in progress_bar(
+                zip(mine, loader, strict=True),
+                total=len(mine),
+                desc=f"describe {dataset.split}",
+                unit="batch",
+                disable=not (progress and is_first()),
+                leave=False,
+            )
+        )
 
     with torch.no_grad(), autocast(prediction_precision(config, device), device), loader_deaths_explained():
         written = [caption for of_batch in shared(batches, list(map(len, batches)), work) for caption in of_batch]

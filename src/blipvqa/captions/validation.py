@@ -17,6 +17,7 @@ from blipvqa.config.knobs import Config
 from blipvqa.data.batches import batch_loader, whole_image_batches, workers_for
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.captioner import BlipForCaptioning
+from blipvqa.models.looks import Look, Work, in_turns
 from blipvqa.numbers.bootstrap import NO_INTERVALS
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.training.shares import cost_of, shared
@@ -61,14 +62,15 @@ class Validation:
 
         def work(mine: Sequence[list[int]]) -> Iterator[list[tuple]]:
             loader = batch_loader(self.data, self.collator, mine, workers_for(self.config, self.accelerator.device))
-            for batch_rows, batch in zip(mine, loader, strict=True):
-                yield self._batch(model, describer, batch_rows, batch)
+            yield from in_turns(
+                self._batch(model, describer, batch_rows, batch) for batch_rows, batch in zip(mine, loader, strict=True)
+            )
 
         with torch.no_grad(), self.accelerator.autocast():
             results = [each for of_batch in shared(batches, costs, work) for each in of_batch]
         return self._numbers(results)
 
-    def _batch(self, model: BlipForCaptioning, describer: Describer, rows: list[int], batch: dict) -> list[tuple]:
+    def _batch(self, model: BlipForCaptioning, describer: Describer, rows: list[int], batch: dict) -> Work[list[tuple]]:
         """(image id, its caption, summed loss, scored tokens and number of its captions here); encoded once for all."""
         place, tokens = batch["image_index"], (batch["labels"] != -100).sum(1)
         batch = {key: value.to(model.device, non_blocking=True) for key, value in batch.items()}
@@ -83,7 +85,9 @@ class Validation:
             layout=batch["layout"],
         )
         image_ids = list(dict.fromkeys(self.data.rows[i]["image_id"] for i in rows))
-        captions, losses = describer(images, image_ids), losses.cpu()
+        losses = Look(losses)
+        captions = yield from describer.describing(images, image_ids)
+        (losses,) = losses.read()
         return [
             (image, caption, losses[place == k].sum().item(), int(tokens[place == k].sum()), int((place == k).sum()))
             for k, (image, caption) in enumerate(zip(image_ids, captions, strict=True))

@@ -88,15 +88,22 @@ def in_turns(works: Iterable[Work[Result]]) -> Iterator[Result]:
     meanwhile. Two are under way at most.
     """
     begun: deque[_Begun] = deque()
+    late: deque[_Begun] = deque()  # those of them that wait for values, who asked first in front
     for work in works:
         begun.append(_Begun(work))
-        while len(begun) == 2 and not begun[0].is_done:
-            begun[0].go_on()
-            if not begun[0].is_done:  # else what the other waits for is read when a third one is begun
-                begun[1].go_on()
+        if not begun[-1].is_done:
+            late.append(begun[-1])
+        while len(late) == 2:
+            _go_on(late)
         while begun and begun[0].is_done:
             yield begun.popleft().result
-    for each in begun:
-        while not each.is_done:
-            each.go_on()
-        yield each.result
+    while late:
+        _go_on(late)
+    yield from (each.result for each in begun)
+
+
+def _go_on(late: deque[_Begun]) -> None:
+    first = late.popleft()
+    first.go_on()
+    if not first.is_done:
+        late.append(first)
