@@ -28,7 +28,7 @@ from transformers.models.blip.modeling_blip import BlipTextLMHeadModel
 from blipvqa.config.knobs import TrainConfig
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast
-from blipvqa.models.pretraining import NEGATIVE_FLOOR, SHARED, BlipForPretraining
+from blipvqa.models.pretraining import SHARED, BlipForPretraining
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.runs.environment import peak_memory_gib
 from blipvqa.training.optimizer import make_optimizer
@@ -128,7 +128,9 @@ class Plain:
                 self.queue["ids"][place] = image_ids
             self.next = (self.next + len(image_ids)) % QUEUE
             same = image_ids[:, None] == image_ids
-            images, texts, floor = (image, text, 0.0) if self.decoder is None else (image_m, text_m, NEGATIVE_FLOOR)
+            images, texts, floor = (
+                (image, text, 0.0) if self.decoder is None else (image_m, text_m, BlipForPretraining.negative_floor)
+            )
             to_image, to_text = (
                 (F.softmax(own @ others.T / self.temp, dim=1) + floor).masked_fill(same, 0).argmax(1)
                 for own, others in ((text, images), (image, texts))

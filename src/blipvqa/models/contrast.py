@@ -23,10 +23,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blipvqa.models.packing import sent
+from blipvqa.models.processes import gathered
 
 EMPTY = -100  # the picture and the text of a place in the queue that nothing was written to
 LEAST_WEIGHT = 1e-30  # of a pair that may be drawn
 TEMPERATURES = (0.001, 0.5)  # the learnt temperature is kept between them, as the authors do
+
+
+@dataclass
+class Features:
+    """Of Q pairs: normalized features `[Q,D]` of their pictures and of their texts."""
+
+    pictures: Tensor
+    texts: Tensor
+
+    def of_all(self, rows: list[int]) -> Features:
+        """Those of all processes' pairs, without gradients."""
+        mine = torch.cat([self.pictures, self.texts], dim=1).detach()
+        return Features(*gathered(mine, rows).chunk(2, dim=1))
 
 
 # ------------------------------------------------------------------------------------------------ ITC

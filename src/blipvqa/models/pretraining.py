@@ -12,21 +12,20 @@ Source: salesforce/BLIP models/blip_pretrain.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from transformers.models.blip.modeling_blip import BlipTextLMHeadModel
 
-from blipvqa.models.contrast import EMPTY, draw_both_ways
+from blipvqa.models.contrast import EMPTY
 from blipvqa.models.language import text_losses
 from blipvqa.models.packing import Layout, Written, sent
 from blipvqa.models.processes import sizes_of_all
-from blipvqa.models.retriever import BlipForRetrieval, Features, RetrievalOutput
+from blipvqa.models.retriever import BlipForRetrieval, RetrievalOutput
 from blipvqa.models.towers import Memory
 
-NEGATIVE_FLOOR = 1e-4
 SHARED = ("crossattention", "intermediate", "output")  # of each layer of the text towers
 
 
@@ -47,7 +46,7 @@ class BlipForPretraining(BlipForRetrieval):
     """
 
     task, architecture, purpose = "pretrain", "BlipForPretraining", "pre-training"
-    exchanged_by_followers = True
+    exchanged_by_followers, negative_floor = True, 1e-4
     _keys_to_ignore_on_load_missing = [  # noqa: RUF012  # transformers' attribute; shared tensors stand once
         "temp",
         r"text_decoder\.bert\.embeddings\.",
@@ -157,10 +156,3 @@ class BlipForPretraining(BlipForRetrieval):
             if own in weights:
                 taken[name] = own
         return taken
-
-    @torch.no_grad()
-    def _exchanged(
-        self, mine: Features, everyone: Features, excluded: Sequence[Tensor], own: slice, seed: int | None
-    ) -> tuple[Tensor, Tensor]:
-        ways = (mine.texts @ everyone.pictures.T, mine.pictures @ everyone.texts.T)
-        return draw_both_ways([way / self.temp for way in ways], excluded, own, seed, NEGATIVE_FLOOR)

@@ -25,6 +25,7 @@ from transformers.utils import ModelOutput
 from blipvqa.models.contrast import (
     TEMPERATURES,
     Contrast,
+    Features,
     Momentum,
     Queue,
     belong_together,
@@ -60,19 +61,6 @@ class RetrievalOutput(ModelOutput):
     itm_logits: Tensor | None = None
 
 
-@dataclass
-class Features:
-    """Of Q pairs: normalized features `[Q,D]` of their pictures and of their texts."""
-
-    pictures: Tensor
-    texts: Tensor
-
-    def of_all(self, rows: list[int]) -> Features:
-        """Those of all processes' pairs, without gradients."""
-        mine = torch.cat([self.pictures, self.texts], dim=1).detach()
-        return Features(*gathered(mine, rows).chunk(2, dim=1))
-
-
 class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
     """BLIP for retrieval; see the module's head for what differs from its parent.
 
@@ -86,7 +74,7 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
     _keys_to_ignore_on_save = ["temp"]  # noqa: RUF012  # transformers' attribute; config.json holds it
     _keys_to_ignore_on_load_missing = ["temp"]  # noqa: RUF012
     accepts_loss_kwargs = False
-    exchanged_by_followers = False  # whether pairs are exchanged by similarities to the momentum towers
+    exchanged_by_followers, negative_floor = False, 0.0  # whether pairs are exchanged by similarities to slow towers
 
     def __init__(self, config):
         super(BlipForImageTextRetrieval, self).__init__(config)
@@ -216,23 +204,19 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         # the texts of batch and queue that are right for each row's picture, and the pictures for its text: [Q,B+K]
         right = belong_together(ids[:, 0], images_of, texts_of), belong_together(ids[:, 1], texts_of, images_of)
         own, excluded = own_rows(rows), [of_query[:, : len(all_ids)] for of_query in reversed(right)]
-
-        def exchanged(everyone: Features) -> Look:
-            with torch.autocast(states.device.type, enabled=False):  # half precision would blur the similarities
-                return Look(*self._exchanged(mine, everyone, excluded, own, seed))
-
-        mine = self._features(states, index, input_ids, layout.read)
-        partners = None if self.exchanged_by_followers else exchanged(mine.of_all(rows))
+        mine = Features(self.picture_features(states)[index], self.text_features(input_ids, read=layout.read))
+        if not self.exchanged_by_followers:
+            partners = Look(*self._exchanged(mine, mine.of_all(rows), excluded, own, seed))
         slow = self._slow_features(index, pixel_values, input_ids, layout.read)
         everyone = slow.of_all(rows)
-        partners = partners or exchanged(everyone)
+        if self.exchanged_by_followers:
+            partners = Look(*self._exchanged(mine, everyone, excluded, own, seed))
         with torch.autocast(states.device.type, enabled=False):
             itc = self._contrast(mine, slow, everyone, right, grown * contrast.alpha)
         if self.training:
             contrast.queue.add(everyone.pictures, everyone.texts, all_ids)
         if meanwhile is not None:
             meanwhile()
-
         width = max(widths)
         texts = [gathered(F.pad(x, (0, width - x.shape[1])), rows) for x in (input_ids, real.long())]
         if len(rows) > 1:  # others' texts and pictures, too
@@ -252,9 +236,6 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
             itc_per_row=itc.detach(),
             itm_logits=logits.detach(),
         )
-
-    def _features(self, states: Tensor, index: Tensor, input_ids: Tensor, read: Packed) -> Features:
-        return Features(self.picture_features(states)[index], self.text_features(input_ids, read=read))
 
     @torch.no_grad()
     def _slow_features(self, index: Tensor, pixel_values: Tensor, input_ids: Tensor, read: Packed) -> Features:
@@ -283,12 +264,10 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
     def _exchanged(
         self, mine: Features, everyone: Features, excluded: Sequence[Tensor], own: slice, seed: int | None
     ) -> tuple[Tensor, Tensor]:
-        """The pair of all whose image each text gets, and the one whose text each image gets, `[Q]` each.
-
-        `everyone` are the features that this process's pairs are compared with.
-        """
-        ways = (mine.texts @ everyone.pictures.T, mine.pictures @ everyone.texts.T)
-        return draw_both_ways([way / self.temp for way in ways], excluded, own, seed)
+        """The pair of all whose image each text gets, and the one whose text each image gets, `[Q]` each."""
+        with torch.autocast(self.temp.device.type, enabled=False):  # half precision would blur the similarities
+            ways = (mine.texts @ everyone.pictures.T, mine.pictures @ everyone.texts.T)
+            return draw_both_ways([way / self.temp for way in ways], excluded, own, seed, self.negative_floor)
 
     def _pair_logits(self, states: Tensor, layout: Layout, texts: list[Tensor], own: slice, partners: Look) -> Tensor:
         """ITM's logits `[3·Q,2]` of this process's pairs and their exchanged ones, over `states` of all processes."""
