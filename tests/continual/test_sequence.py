@@ -158,3 +158,14 @@ def test_the_divergence_from_the_teacher_is_none_where_both_agree():
     other = torch.zeros(5, 7)
     expected = (other.softmax(1) * (other.log_softmax(1) - logits.log_softmax(1))).sum(1)
     torch.testing.assert_close(divergence(logits, other, 1.0), expected)
+
+
+@pytest.mark.parametrize(("file", "disjoint"), [("continual-demo", False), ("continual-answers", True)])
+def test_the_configs_say_rightly_whether_their_stages_share_answers(root, request, file, disjoint):
+    path = request.config.rootpath / "configs" / f"{file}.yaml"
+    images = {"train": 24, "validation": 2, "test": 2}
+    stages = plan(load_config(path, {"data.synthetic.images": images})).stages
+    answers = [{row["answer"] for row in load_splits(stage.config)["train"].rows} for stage in stages]
+    assert len(answers) == 4 and (sum(map(len, answers)) == len(set().union(*answers))) == disjoint
+    pictures = [{row["image_id"] for row in load_splits(stage.config)["train"].rows} for stage in stages]
+    assert sum(map(len, pictures)) == len(set().union(*pictures))

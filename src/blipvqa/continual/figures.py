@@ -46,26 +46,19 @@ def _frame(j: int, k: int) -> Rectangle:
 
 
 def plot_first(scores: Mapping) -> Figure:
-    """The first data set's score after each stage, a line a method: how it is forgotten."""
+    """The first data set's score after each stage, a line a method; intervals stand in the matrices."""
     names = [stage["name"] for stage in scores["stages"]]
     lines = {
         m: of["matrix"] for m, of in scores["methods"].items() if len(of["matrix"]) == len(names) + 1 and m != "alone"
     }
     if len(names) < 2 or not lines:
         return empty("one stage: nothing that could be forgotten")
-    figure, axes = new_figure(height=3.4)
+    figure, axes = new_figure(width=9.5, height=3.4)
     for (method, cells), colour in zip(lines.items(), SERIES, strict=False):
         entries = [row[0] for row in cells]
         axes.plot(
             range(len(cells)), [entry["value"] for entry in entries], "o-", ms=4, color=colour, label=TITLES[method]
         )
-        if entries[0]["low"] is not None:
-            axes.fill_between(
-                range(len(cells)),
-                *zip(*((e["low"], e["high"]) for e in entries), strict=True),
-                color=colour,
-                alpha=0.12,
-            )
     for method, style in (("joint", ":"), ("alone", "--")):
         of = scores["methods"].get(method)
         if of:
@@ -73,5 +66,5 @@ def plot_first(scores: Mapping) -> Figure:
     axes.set_xticks(range(len(names) + 1), ["before", *(label(f"after {i}: {n}", 18) for i, n in enumerate(names, 1))])
     axes.set_ylim(0, 1.02)
     heading(axes, f"what is right of the first data set, {label(names[0], 30)}")
-    legend(axes, fontsize=8)
+    legend(axes, beside=True, fontsize=8)
     return figure

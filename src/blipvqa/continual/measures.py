@@ -122,5 +122,6 @@ def _number(name: str, method: str, values: np.ndarray, samples: np.ndarray, gro
     entry: Number = {"value": found, "n": sum(map(len, groups)), "groups": sum(pictures), "low": None, "high": None}
     if len(drawn) and min(pictures) > 1:
         low, high = np.quantile(drawn, (TAIL, 1 - TAIL))
-        entry |= {"low": float(min(low, found)), "high": float(max(high, found))}
+        if high - low > 1e-12:  # pictures that all agree do not say that all others would
+            entry |= {"low": float(min(low, found)), "high": float(max(high, found))}
     return entry

@@ -38,7 +38,10 @@ def reasons(scores: Mapping, own: bool = False) -> list[str]:
         for entry in (of_method["own"] if own else of_method)["measures"].values():
             if entry["value"] is None:
                 said.setdefault(entry["reason"], {})[TITLES[method]] = None
-    return [f"{NOTHING} {', '.join(methods)}: {reason}." for reason, methods in said.items()]
+    return [
+        f"No number for {'any method' if len(methods) == len(scores['methods']) else ', '.join(methods)}: {reason}."
+        for reason, methods in said.items()
+    ]
 
 
 def matrix_table(scores: Mapping, method: str, own: bool = False) -> Html:
@@ -107,4 +110,6 @@ def forgotten_table(scores: Mapping) -> Html:
 
 
 def _value(entry: Mapping, sign: bool = False) -> Html:
+    if entry["value"] is None:
+        return Html(NOTHING)
     return Html("<b>{}</b><br>{}").format(number(entry, sign=sign), interval(entry, sign=sign))
