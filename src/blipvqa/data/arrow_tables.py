@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from blipvqa.data.row_table import packed
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.values import Unreadable, bytes_as_text
 
@@ -104,13 +105,28 @@ class Budget:
             )
 
 
-def column_values(column: pa.ChunkedArray | pa.Array, budget: Budget, name: str) -> list[Any]:
-    """The column's values. One that Python cannot hold (a date after the year 9999) is `Unreadable`."""
-    values: list[Any] = []
-    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
-        budget.spend(_unpacked_bytes(chunk), f"values of column {name}")
-        values += _chunk_values(chunk)
-    return values
+def table_values(values: pa.Array, budget: Budget, name: str) -> pa.Array | list[Any]:
+    """A column's values as a row table keeps them. One that Python cannot hold (a date after the year 9999) is
+    `Unreadable`."""
+    budget.spend(_unpacked_bytes(values), f"values of column {name}")
+    values = values.storage if isinstance(values, pa.ExtensionArray) else values
+    kind = _table_kind(values.type)
+    if kind is not None:
+        try:
+            values.validate(full=True)  # a text that is not UTF-8 is found here
+            return values.cast(kind)
+        except pa.ArrowException:
+            pass  # one value among thousands: each is looked at by itself
+    return packed(_chunk_values(values))
+
+
+def _table_kind(kind: pa.DataType) -> pa.DataType | None:
+    """In what kind a row table keeps values of `kind`; None where it keeps what Python makes of them."""
+    if is_text(kind):
+        return pa.large_string()
+    if pa.types.is_integer(kind):
+        return pa.int64()
+    return {pa.float32(): pa.float64(), pa.float64(): pa.float64(), pa.bool_(): pa.bool_()}.get(kind)
 
 
 def _chunk_values(chunk: pa.Array) -> list[Any]:

@@ -6,6 +6,7 @@ How the splits overlap, and what was left out, goes into notes that notebooks, m
 from __future__ import annotations
 
 import difflib
+from itertools import islice
 
 from blipvqa.config.knobs import Config, ConfigError, DataConfig
 from blipvqa.data.columns import ColumnNames, image_and_texts, shown
@@ -13,6 +14,7 @@ from blipvqa.data.formats import open_source
 from blipvqa.data.groups import group_ids, group_notes
 from blipvqa.data.images import ImageStore
 from blipvqa.data.raw import RawSplit
+from blipvqa.data.row_table import texts_of
 from blipvqa.data.rows import CheckedSplit, check_split
 from blipvqa.data.several_pictures import pictures_of
 from blipvqa.data.splitting import Tables, cut_validation, overlap_notes, part_notes, regroup, shared_notes
@@ -95,12 +97,13 @@ def _add_group_ids(tables: Tables, columns: dict[str, str], data: DataConfig) ->
     """Give every row its `group_id`, where the config has a group column; notes on what belongs together."""
     if data.group_column is None:
         return []
-    values = {split: [row[columns[split]] for row in table.rows] for split, table in tables.items()}
-    rows = [row for table in tables.values() for row in table.rows]
+    values = {split: list(table.rows.columns[columns[split]]) for split, table in tables.items()}
+    rows = (row for table in tables.values() for row in table.rows)
     cells = [cell for split in tables for cell in values[split]]
     files = {image_id: file for table in tables.values() for image_id, file in table.files.items()}
     files_of = ([files.get(image_id, image_id) for image_id in pictures_of(row)] for row in rows)
     ids = group_ids(zip(cells, files_of, strict=True))
-    for row, group_id in zip(rows, ids, strict=True):
-        row["group_id"] = group_id
+    names = iter(ids)
+    for table in tables.values():
+        table.rows = table.rows.with_column("group_id", texts_of(list(islice(names, len(table.rows)))))
     return group_notes(data.group_column, values, ids)

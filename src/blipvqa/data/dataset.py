@@ -10,10 +10,11 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import pyarrow as pa
 import torch
 from PIL import Image
 from torch import Tensor
@@ -26,6 +27,7 @@ from blipvqa.data.history import TURN_END, history_of
 from blipvqa.data.images import ImageError, ImageStore, open_picture
 from blipvqa.data.medical_files import PictureFile, View, picture_id, picture_of
 from blipvqa.data.one_colour import one_colour_notes
+from blipvqa.data.row_table import chosen_rows, column_of, with_column
 from blipvqa.data.rows import CheckedSplit
 from blipvqa.data.several_pictures import cells_of, list_id, pictures_of, sheet
 
@@ -38,6 +40,24 @@ class Splits(dict):
     def __init__(self, datasets: dict, notes: list[str]):
         super().__init__(datasets)
         self.notes = notes
+
+
+class Texts:
+    """The texts of rows, made as often as they are gone through: a million are not kept beside the rows."""
+
+    def __init__(self, rows: Sequence[dict], columns: Sequence[str]):
+        self.rows, self.columns = rows, columns
+
+    def __iter__(self) -> Iterator[str]:
+        for row in self.rows:
+            yield from (row[column] for column in self.columns)
+            yield from row.get("answers") or ()
+            yield from (f"{turn['question']} {turn['answer']}{TURN_END}" for turn in history_of(row))
+
+    def __eq__(self, other) -> bool:
+        return list(self) == list(other)
+
+    __hash__ = None
 
 
 class VQADataset(Dataset):
@@ -66,33 +86,26 @@ class VQADataset(Dataset):
     def _axes(self, most_values: int = 20) -> list[str]:
         """Text columns with at most `most_values` values: worth a breakdown."""
         axes = []
-        for column in self.columns:
-            values = {row[column] for row in self.rows if row[column] is None or isinstance(row[column], str)}
-            if all(isinstance(row[column], str | None) for row in self.rows) and 1 < len(values) <= most_values:
-                axes.append(column)
+        for name in self.columns:
+            values = self.rows.columns[name].arrow
+            if values is not None and values.type == pa.large_string() and 1 < len(values.unique()) <= most_values:
+                axes.append(name)
         return axes
 
     @property
-    def texts(self) -> list[str]:
+    def texts(self) -> Texts:
         """Every text of every row, from which a model from scratch learns its vocabulary."""
-        return [
-            text
-            for row in self.rows
-            for text in (
-                *(row[column] for column in self.text_columns),
-                *(row.get("answers") or ()),
-                *(f"{turn['question']} {turn['answer']}{TURN_END}" for turn in history_of(row)),
-            )
-        ]
+        return Texts(self.rows, self.text_columns)
 
     def with_drawn_answers(self, seed: int, epoch: int) -> VQADataset:
         """The same rows, each with one of its `answers`, drawn anew in each epoch; itself where no row has several."""
-        if "answer" not in self.text_columns or not any(row.get("answers") for row in self.rows):
+        if "answer" not in self.text_columns or not any(column_of(self.rows, "answers")):
             return self
         draw, other = random.Random(f"{seed}/answers/{epoch}"), copy.copy(self)
-        other.rows = [
-            {**row, "answer": draw.choice(row["answers"])} if row.get("answers") else row for row in self.rows
-        ]
+        pairs = zip(column_of(self.rows, "answer"), column_of(self.rows, "answers"), strict=True)
+        other.rows = with_column(
+            self.rows, "answer", [draw.choice(answers) if answers else answer for answer, answers in pairs]
+        )
         return other
 
     def row_of_picture(self, most: int | None = None, seed: int = 0) -> dict[str, tuple[int, int]]:
@@ -116,8 +129,7 @@ class VQADataset(Dataset):
         """Several rows at once (what DataLoader calls): each image is read once, its rows share the tensor."""
         pixels: dict[str, Tensor] = {}
         items = []
-        for i in indices:
-            row = self.rows[i]
+        for i, row in zip(indices, chosen_rows(self.rows, indices), strict=True):
             image_ids = pictures_of(row)
             for place, image_id in enumerate(image_ids):
                 if image_id not in pixels:
@@ -148,7 +160,7 @@ class VQADataset(Dataset):
             {**row, **{key: its.get(key) for key in IDS if key in row or key in its}}
             for row, its in zip(self.rows, shown, strict=True)
         ]
-        other._source_rows = [self._source_rows[i] for i in rows]
+        other._source_rows = self._source_rows[rows]
         return other
 
     def showing(self, pictures: Sequence[Sequence[tuple[int, int]]]) -> VQADataset:
@@ -171,7 +183,7 @@ class VQADataset(Dataset):
     def chosen(self, rows: list[int]) -> VQADataset:
         """These rows only."""
         other = copy.copy(self)
-        other.rows, other._source_rows = [self.rows[i] for i in rows], [self._source_rows[i] for i in rows]
+        other.rows, other._source_rows = chosen_rows(self.rows, rows), self._source_rows[rows]
         other.__dict__.pop("_by_id", None)
         return other
 
@@ -209,7 +221,7 @@ class VQADataset(Dataset):
 
     @cached_property
     def _by_id(self) -> dict[str, int]:
-        return {row["id"]: i for i, row in enumerate(self.rows)}
+        return {row_id: i for i, row_id in enumerate(column_of(self.rows, "id"))}
 
     def index(self, row_id: str) -> int:
         """The position of the row whose `id` a prediction carries."""

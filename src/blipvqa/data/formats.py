@@ -27,6 +27,7 @@ from blipvqa.data.layouts import Source, Table, split_in
 from blipvqa.data.medical_layouts import pathvqa, slake, vqa_rad
 from blipvqa.data.parquet import read_parquet
 from blipvqa.data.raw import ListedPictures, Part, Pictures, RawSplit
+from blipvqa.data.row_table import RowTableBuilder
 from blipvqa.data.saved_sets import hub_set, read_set, saved_set
 from blipvqa.data.sheets import sheet_notes
 from blipvqa.data.split_names import (
@@ -221,27 +222,27 @@ def _table_notes(path: TableFile) -> list[str]:
 def read_tables(tables: Iterable[Table], image: str, pictures: Pictures | None = None) -> RawSplit:
     """The rows of one split's tables, with the pictures' names, column `image`, beside them; or `pictures`, which the
     tables hold themselves."""
-    rows: list[dict | None] = []
+    rows = RowTableBuilder()
     columns: dict[str, None] = {}  # a set that keeps the order
     parts: list[Part] = []
     broken: dict[int, str] = {}
     for table in tables:
         lines: list[int] = []
-        parts.append(Part(table.file.name, len(rows), lines, table.unit))
+        parts.append(Part(table.file.name, rows.length, lines, table.unit))
         for line, row in table.rows:
-            if len(rows) == MOST_ROWS:
+            if rows.length == MOST_ROWS:
                 raise SourceError(f"{table.file.name} line {line}: a split of more than {MOST_ROWS:,} rows")
             lines.append(line)
             if isinstance(row, str):
-                broken[len(rows)] = row
+                broken[rows.length] = row
             else:
                 columns |= dict.fromkeys(row)
-            rows.append(None if isinstance(row, str) else row)
+            rows.append({} if isinstance(row, str) else row)
     if pictures:
-        return RawSplit(rows, ["image", *columns], pictures, parts, broken)
+        return RawSplit(rows.table(columns), ["image", *columns], pictures, parts, broken)
     image = column_called(image, list(columns))
-    cells = [None if row is None else row.pop(image, None) for row in rows]
-    return RawSplit(rows, list(columns), ListedPictures(cells), parts, broken)
+    table, cells = rows.table(columns).without(image)
+    return RawSplit(table, list(columns), ListedPictures(cells), parts, broken)
 
 
 def _checked_parts(raw: RawSplit, split: str, data: DataConfig) -> RawSplit:

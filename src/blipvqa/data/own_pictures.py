@@ -17,6 +17,7 @@ from blipvqa.data.image_files import PictureFolder
 from blipvqa.data.images import ImageStore
 from blipvqa.data.one_colour import one_colour_notes
 from blipvqa.data.raw import ListedPictures, Part, RawSplit
+from blipvqa.data.row_table import row_table
 from blipvqa.data.rows import check_split
 from blipvqa.data.split_names import listed
 
@@ -44,7 +45,7 @@ def rows_of_pictures(folder: Path, names: Sequence[str], texts: Sequence[dict[st
     part = Part(folder.name, 0, list(names), "picture")
     others = [name for name in _names_below(folder) if not name.lower().endswith(PICTURES)]
     notes = [f"not read, since their names are no picture's: {listed(others)}"] if others else []
-    return RawSplit(list(texts), columns, ListedPictures(list(names)), [part], notes=notes)
+    return RawSplit(row_table(texts), columns, ListedPictures(list(names)), [part], notes=notes)
 
 
 def own_dataset(

@@ -22,11 +22,12 @@ from blipvqa.data.arrow_tables import (
     MOST_ROWS,
     Budget,
     check_schema,
-    column_values,
     picture_cells,
+    table_values,
 )
 from blipvqa.data.columns import column_called
 from blipvqa.data.raw import Part, RawSplit
+from blipvqa.data.row_table import SPAN, RowTableBuilder
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.text_tables import MOST_COLUMNS
 
@@ -37,7 +38,7 @@ DICTIONARY_TYPES = ("STRING", "NONE", "JSON", "ENUM", "BSON")
 
 def read_parquet(paths: list[Path], image: str, texts: tuple[str, ...], split: str) -> RawSplit:
     """A split of parquet files, whose column `image` holds the pictures and `texts` what the task needs."""
-    rows: list[dict | None] = []
+    rows = RowTableBuilder()
     parts: list[Part] = []
     names: list[str] = []
     pictures: list[str] = []  # what each file calls its column `image`: files may differ in the case of letters
@@ -49,15 +50,16 @@ def read_parquet(paths: list[Path], image: str, texts: tuple[str, ...], split: s
             pictures.append(column_called(image, file.schema_arrow.names))
             columns, more = check_schema(file.schema_arrow, pictures[-1], texts, path.name)
             check_sizes(file.metadata, columns, path)
-            if len(rows) + file.metadata.num_rows > MOST_ROWS:
+            if rows.length + file.metadata.num_rows > MOST_ROWS:
                 raise SourceError(f"{path.name}: {split} has more than {MOST_ROWS:,} rows")
-            parts.append(Part(path.name, len(rows)))
+            parts.append(Part(path.name, rows.length))
             ours = {name: column_called(name, names) for name in columns}
-            rows += ({ours[name]: value for name, value in row.items()} for row in _rows(file, columns, budget))
+            for count, values in _spans(file, columns, budget):
+                rows.append_columns({ours[name]: one for name, one in values.items()}, count)
         notes += [note for note in more if note not in notes]
         there = [ours.get(name, pictures[0]) for name in file.schema_arrow.names if name in (pictures[-1], *columns)]
         names += [name for name in there if name not in names]
-    return RawSplit(rows, names, ParquetPictures(paths, pictures), parts, notes=notes)
+    return RawSplit(rows.table(), names, ParquetPictures(paths, pictures), parts, notes=notes)
 
 
 class _named:
@@ -113,13 +115,15 @@ def check_sizes(metadata: pq.FileMetaData, columns: list[str], path: Path) -> No
         )
 
 
-def _rows(file: pq.ParquetFile, columns: list[str], budget: Budget) -> Iterator[dict]:
+def _spans(
+    file: pq.ParquetFile, columns: list[str], budget: Budget
+) -> Iterator[tuple[int, dict[str, pa.Array | list]]]:
+    """How many rows, and their values by column, a few thousand at a time."""
     if not columns:
-        yield from ({} for _ in range(file.metadata.num_rows))
+        yield file.metadata.num_rows, {}
         return
-    for batch in file.iter_batches(1024, columns=columns, use_threads=False):
-        values = [column_values(batch.column(name), budget, name) for name in columns]
-        yield from (dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True))
+    for batch in file.iter_batches(SPAN, columns=columns, use_threads=False):
+        yield len(batch), {name: table_values(batch.column(name), budget, name) for name in columns}
 
 
 class ParquetPictures:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from blipvqa.data.image_files import PictureFolder
+from blipvqa.data.row_table import RowTable
 
 PlacedRow = tuple[int | str, dict | str]  # its line in the file, and the row or what is wrong with it
 
@@ -26,7 +27,7 @@ class Pictures(Protocol):
 class ListedPictures:
     """The `image` column of a text file: paths."""
 
-    values: list
+    values: Sequence
 
     def cells(self, rows: Sequence[int]) -> Iterator[Any]:
         return (self.values[row] for row in rows)
@@ -52,10 +53,10 @@ class Part:
 
 @dataclass
 class RawSplit:
-    """One split: `rows` of every column but the pictures (None where a row could not be read), under the source's
+    """One split: `rows` of every column but the pictures (empty where a row could not be read), under the source's
     names; `broken` says why a row could not be read."""
 
-    rows: list[dict | None]
+    rows: RowTable
     columns: list[str]  # the names of all columns, the pictures' too
     pictures: Pictures
     parts: list[Part]

@@ -15,6 +15,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from blipvqa.bars import progress_bar
 from blipvqa.config.kinds import MOST_PICTURES
 from blipvqa.config.knobs import DataConfig
@@ -24,10 +27,12 @@ from blipvqa.data.history import join_history
 from blipvqa.data.image_files import PictureFolder
 from blipvqa.data.images import ImageError, ImageStore
 from blipvqa.data.looks import Looks
-from blipvqa.data.medical_files import View, view_of
+from blipvqa.data.medical_files import REGION, View, view_of
+from blipvqa.data.plain_columns import ImageIds, plain_columns
 from blipvqa.data.raw import ListedPictures, Pictures, RawSplit
+from blipvqa.data.row_table import SPAN, Column, RowTable, RowTableBuilder, numbered, repacked
 from blipvqa.data.several_answers import join_answers
-from blipvqa.data.several_pictures import cells_of, list_id
+from blipvqa.data.several_pictures import cells_of
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.texts import lost_letter_notes, text_problem
 from blipvqa.data.values import kind_of, plain_value
@@ -39,8 +44,8 @@ class CheckedSplit:
     """`rows` with `id`, `image_id` (and `image_ids`, where one shows several), the task's `texts` and the source's
     further `columns`; the picture of `rows[i]` is `pictures.cell(source_rows[i])`."""
 
-    rows: list[dict]
-    source_rows: list[int]
+    rows: RowTable
+    source_rows: np.ndarray
     columns: list[str]
     pictures: Pictures
     folder: PictureFolder  # where paths among the pictures count
@@ -51,8 +56,8 @@ class CheckedSplit:
 
     def chosen(self, rows: Iterable[int]) -> CheckedSplit:
         """These rows only."""
-        rows = list(rows)
-        return replace(self, rows=[self.rows[i] for i in rows], source_rows=[self.source_rows[i] for i in rows])
+        rows = np.fromiter(rows, np.int64)
+        return replace(self, rows=self.rows.chosen(rows), source_rows=self.source_rows[rows])
 
 
 def check_split(
@@ -72,8 +77,8 @@ class _Check:
         self.texts, self.raw, self.split, self.data, self.store = texts, raw, split, data, store
         self.problems: dict[int, str] = {}
         self.nonfinite: Counter = Counter()
-        self.values: dict[int, dict] = {}  # each row's texts and further values, by our names
-        self.rows = list(range(len(raw.rows)))
+        self.text_problems: dict[int, str] = {}  # of rows that data.where may leave out yet
+        self.rows = np.arange(len(raw.rows))
         self.views: dict[int, View] = {}
         self.files: dict[str, str] = {}
 
@@ -83,35 +88,37 @@ class _Check:
         if len(self.raw.broken) == len(self.raw.rows):
             self._refuse_all()
         self.names = ColumnNames(self.raw.columns, self.split, self.data, self.texts)
-        self._convert()
+        self.values = self._converted()
         self._filter()
         self._check_texts()
         self._check_kinds()
-        image_ids = self._image_ids([row for row in self.rows if row not in self.problems])
-        usable = [row for row in self.rows if row not in self.problems]
-        if not usable:
+        image_ids = ImageIds(len(self.raw.rows))
+        self._look_at_pictures(image_ids)
+        usable = self._usable()
+        if not len(usable):
             self._refuse_all()
         columns = [name for name in self.names.final.values() if name not in ("image", *self.texts)]
         if self.data.answer_separator and "answer" in self.texts and "answers" not in columns:
             columns.append("answers")
-        rows = [self._row(row, image_ids[row], columns) for row in usable]
+        ids = {"id": numbered(f"{self.split}/", usable)} | image_ids.columns(usable)
+        chosen = self.values.chosen(usable)
+        nothing = Column(pa.nulls(len(usable)))
+        cells = {name: chosen.columns.get(name, nothing) for name in (*self.texts, *columns)}
+        cells |= {name: repacked(cells[name]) for name in self.texts}  # what was no text is gone
+        rows = RowTable(ids | cells, len(usable), frozenset({"image_ids"}))
         pictures, folder = self.raw.pictures, self.raw.folder
         checked = CheckedSplit(rows, usable, columns, pictures, folder, self.texts, self.views, self.files)
         checked.left_out = self._left_out()
-        return checked, self._notes()
+        return checked, self._notes(checked)
+
+    def _usable(self) -> np.ndarray:
+        """The rows that nothing is wrong with so far."""
+        return self.rows[~np.isin(self.rows, list(self.problems))] if self.problems else self.rows
 
     def _left_out(self) -> dict[str, str]:
         return {self.raw.place(row): problem for row, problem in sorted(self.problems.items())}
 
-    def _row(self, row: int, image_ids: list[str], columns: list[str]) -> dict:
-        values = self.values[row]
-        several = {"image_ids": image_ids} if len(image_ids) > 1 else {}
-        return {"id": f"{self.split}/{row}", "image_id": list_id(image_ids), **several} | {
-            name: values.get(name) for name in (*self.texts, *columns)
-        }
-
-    def _notes(self) -> list[str]:
-        usable = {self.raw.place(row): self.values[row] for row in self.rows if row not in self.problems}
+    def _notes(self, checked: CheckedSplit) -> list[str]:
         first: dict[str, int] = {}
         for row, problem in sorted(self.problems.items()):
             first.setdefault(_kind_of_problem(problem), row)
@@ -124,7 +131,9 @@ class _Check:
             f"{self.split}: column {name}: {count} values that are NaN or infinite became null"
             for name, count in self.nonfinite.items()
         ]
-        lost = lost_letter_notes(self.split, self.texts, usable)
+        lost = lost_letter_notes(
+            self.split, self.texts, checked.rows, lambda i: self.raw.place(int(checked.source_rows[i]))
+        )
         return [*self.raw.notes, *self.names.notes, *left_out, *nulls, *lost]
 
     def _refuse(self, row: int, problem: str, kind: type = SourceError) -> None:
@@ -140,107 +149,140 @@ class _Check:
 
     # -------------------------------------------------------------------------------------------- values
 
-    def _convert(self) -> None:
+    def _converted(self) -> RowTable:
         """Every cell as a plain value, under our name of its column."""
-        for row in self.rows:
-            if row in self.problems:
+        rows = RowTableBuilder(plain=True)
+        for start in range(0, len(self.raw.rows), SPAN):
+            end = min(start + SPAN, len(self.raw.rows))
+            plain = plain_columns(self.raw.rows, start, end, self.names.final, self.texts)
+            if plain is None or self._joins() or any(start <= row < end for row in self.raw.broken):
+                for row, cells in enumerate(self.raw.rows.span(start, end - start), start):
+                    rows.append({} if row in self.problems else self._converted_row(row, cells))
                 continue
-            values: dict[str, Any] = {}
-            for theirs, value in self.raw.rows[row].items():
-                name = self.names.final[theirs]
-                if name in self.texts:  # checked as they came: a date is no answer
-                    values[name] = encodable(value) if isinstance(value, str) else value
-                    continue
-                try:
-                    values[name] = plain_value(value, self.nonfinite, name)
-                except (ValueError, RecursionError) as error:
-                    self._refuse(row, f"column {theirs}: {error or 'nested too deeply'}")
-                    break
-            else:
-                if "answer" in self.texts and (problem := join_answers(values, self.data.answer_separator)):
-                    self._refuse(row, problem)
-                if "answer" in self.texts and (problem := join_candidates(values)):
-                    self._refuse(row, problem)
-                if "question" in self.texts and self.data.history and (problem := join_history(values)):
-                    self._refuse(row, problem)
-                self.values[row] = values
+            rows.append_columns(plain.columns, end - start)
+            for row in plain.doubtful:
+                self._judge_texts(row, {name: plain.columns[name][row - start].as_py() for name in self.texts})
+        return rows.table()
+
+    def _joins(self) -> bool:
+        """Whether cells of several columns are looked at together."""
+        joined = {"answers", "candidates", "relevance", "history"} & set(self.names.final.values())
+        return bool(joined) or bool(self.data.answer_separator)
+
+    def _converted_row(self, row: int, cells: dict) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for theirs, value in cells.items():
+            name = self.names.final[theirs]
+            if name in self.texts:  # checked as they came: a date is no answer
+                values[name] = encodable(value) if isinstance(value, str) else value
+                continue
+            try:
+                values[name] = plain_value(value, self.nonfinite, name)
+            except (ValueError, RecursionError) as error:
+                self._refuse(row, f"column {theirs}: {error or 'nested too deeply'}")
+                return {}
+        if "answer" in self.texts and (problem := join_answers(values, self.data.answer_separator)):
+            self._refuse(row, problem)
+        if "answer" in self.texts and (problem := join_candidates(values)):
+            self._refuse(row, problem)
+        if "question" in self.texts and self.data.history and (problem := join_history(values)):
+            self._refuse(row, problem)
+        if row not in self.problems:
+            self._judge_texts(row, values)
+        return values | {name: self._as_plain(values.get(name)) for name in self.texts}
+
+    def _judge_texts(self, row: int, values: dict[str, Any]) -> None:
+        texts = [(name, values.get(name)) for name in self.texts]
+        if "answer" in self.texts:
+            texts += [("answer", one) for one in values.get("answers") or ()]
+        problems = (problem for name, text in texts if (problem := text_problem(name, text)))
+        if problem := next(problems, None):
+            self.text_problems[row] = problem
+
+    @staticmethod
+    def _as_plain(value: Any) -> Any:
+        """A cell of a column of texts, whatever it holds: what is no text is refused later, or filtered out."""
+        try:
+            return value if isinstance(value, str) else plain_value(value, Counter())
+        except (ValueError, RecursionError):
+            return None
 
     def _filter(self) -> None:
         """Leave the rows that `data.where` keeps, and broken ones, of which nobody knows."""
         for column, wanted in self.data.where.items():
             name = self.names.ours(column, "data.where")
             allowed = wanted if isinstance(wanted, list) else [wanted]
-            before = self.rows
+            before = self._usable()
             kinds = [(kind_of(value), value) for value in allowed]  # True is no 1
-            self.rows = [row for row in before if row in self.problems or self._kind_and_value(row, name) in kinds]
-            if not [row for row in self.rows if row not in self.problems]:
-                seen = Counter(str(self._value(row, name))[:40] for row in before if row not in self.problems)
-                common = ", ".join(value for value, _ in seen.most_common(5))
-                kinds = {kind_of(self._value(row, name)) for row in before if row not in self.problems}
+            values = self.raw.pictures.values if name == "image" and self._names_pictures() else self._column(name)
+            wanted_rows = np.fromiter(((kind_of(value), value) in kinds for value in values), bool, len(values))
+            broken = np.isin(self.rows, list(self.problems))
+            self.rows = self.rows[broken | wanted_rows[self.rows]]
+            if not len(self._usable()):
+                held = [values[int(row)] for row in before]
+                common = ", ".join(value for value, _ in Counter(str(value)[:40] for value in held).most_common(5))
                 raise SourceError(
                     f"data.source '{self.data.source}', {self.split}: no row where data.where holds: column '{column}' "
-                    f"is none of {allowed!r:.80}. It holds {' and '.join(sorted(kinds))}, most often {common}"
+                    f"is none of {allowed!r:.80}. It holds {' and '.join(sorted({kind_of(value) for value in held}))}, "
+                    f"most often {common}"
                 )
 
-    def _kind_and_value(self, row: int, name: str) -> tuple[str, Any]:
-        value = self._value(row, name)
-        return kind_of(value), value
+    def _names_pictures(self) -> bool:
+        return isinstance(self.raw.pictures, ListedPictures)
 
-    def _value(self, row: int, name: str) -> Any:
-        if name == "image" and isinstance(self.raw.pictures, ListedPictures):
-            return self.raw.pictures.cell(row)
-        return self.values[row].get(name)
+    def _column(self, name: str) -> Column:
+        return self.values.columns.get(name, Column([None] * len(self.values)))
 
     def _check_texts(self) -> None:
-        for row in self.rows:
-            if row in self.problems:
-                continue
-            values = self.values[row]
-            texts = [(name, values.get(name)) for name in self.texts]
-            if "answer" in self.texts:
-                texts += [("answer", one) for one in values.get("answers") or ()]
-            problems = (problem for name, text in texts if (problem := text_problem(name, text)))
-            if problem := next(problems, None):
-                self._refuse(row, problem)
+        left = np.isin(self.rows, list(self.text_problems)) if self.text_problems else ()
+        for row in self.rows[left].tolist() if len(left) else ():
+            if row not in self.problems:
+                self._refuse(row, self.text_problems[row])
 
     def _check_kinds(self) -> None:
         """The further values of a column are of one kind, the most frequent one, or nothing."""
-        kinds: dict[str, Counter] = {}
-        for row in self.rows:
-            if row not in self.problems:
-                for name, value in self.values[row].items():
-                    kinds.setdefault(name, Counter())[kind_of(value)] += value is not None
-        expected = {name: counts.most_common(1)[0][0] for name, counts in kinds.items()}
-        mixed = [name for name, counts in kinds.items() if sum(count > 0 for count in counts.values()) > 1]
-        for row in self.rows if mixed else ():
-            if row in self.problems:
-                continue
-            for name in mixed:
-                value = self.values[row].get(name)
-                if value is not None and kind_of(value) != expected[name]:
-                    rest = f"the column holds {expected[name]}"
+        usable = self._usable()
+        mixed: dict[str, tuple[Column, str]] = {}  # with the kind that is expected
+        for name, column in self.values.columns.items():
+            if not column.is_json:
+                continue  # of one kind in Arrow
+            kinds = Counter(kind_of(value) for value in column.chosen(usable) if value is not None)
+            if len(kinds) > 1:
+                mixed[name] = column, kinds.most_common(1)[0][0]
+        for row in usable.tolist() if mixed else ():
+            for name, (column, expected) in mixed.items():
+                value = column[row]
+                if value is not None and kind_of(value) != expected:
+                    rest = f"the column holds {expected}"
                     self._refuse(row, f"column {name}: found {kind_of(value)} ({value!r:.40}), {rest} elsewhere")
                     break
 
     # -------------------------------------------------------------------------------------------- pictures
 
-    def _image_ids(self, rows: list[int]) -> dict[int, list[str]]:
-        """The digests of each row's pictures, by row; new ones are decoded into the store, on all cores."""
-        window = self.data.window
-        seen = {view: view for row in rows if (view := view_of(self.values[row], window)) != View()}
-        views = {row: seen.get(view_of(self.values[row], window), View()) for row in rows} if seen else {}
-        self.views = {row: view for row, view in views.items() if view != View()}
+    def _look_at_pictures(self, image_ids: ImageIds) -> None:
+        """The digests of each row's pictures; new ones are decoded into the store, on all cores."""
+        rows = self._usable()
+        self.views = self._views_of(rows)
         looks = Looks(self.store, self.raw.folder, self.views, self.files)
-        image_ids: dict[int, dict[int, str]] = {}
         bar = progress_bar(total=len(rows), desc=f"read images of {self.split}", unit="row", leave=False, delay=2)
         with bar:
-            for row, place, outcome in looks.at(self._cells(rows)):
+            for row, place, outcome in looks.at(self._cells(rows.tolist())):
                 bar.update(place == 0)
                 if isinstance(outcome, ImageError):
                     self._refuse(row, str(outcome), ImageError)
                 else:
-                    image_ids.setdefault(row, {})[place] = outcome
-        return {row: [of_row[place] for place in sorted(of_row)] for row, of_row in image_ids.items()}
+                    image_ids.add(row, place, outcome)
+
+    def _views_of(self, rows: np.ndarray) -> dict[int, View]:
+        """What rows show of DICOM files and slides, where they say so."""
+        window = self.data.window
+        named = [name for name in ("frame", *REGION) if name in self.values.columns]
+        if not window and not named:
+            return {}
+        cells = RowTable({name: self.values.columns[name] for name in named}, len(self.values)).chosen(rows)
+        same: dict[View, View] = {}
+        views = (same.setdefault(view, view) for view in (view_of(row, window) for row in cells))
+        return {row: view for row, view in zip(rows.tolist(), views, strict=True) if view != View()}
 
     def _cells(self, rows: list[int]) -> Iterator[tuple[int, int, Any]]:
         """(row, place, cell) of each picture of these rows."""

@@ -18,10 +18,11 @@ from datasets.naming import camelcase_to_snakecase
 from filelock import FileLock
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from blipvqa.data.arrow_tables import MOST_ROWS, Budget, check_schema, column_values, picture_cells
+from blipvqa.data.arrow_tables import MOST_ROWS, Budget, check_schema, picture_cells, table_values
 from blipvqa.data.cache import mark
 from blipvqa.data.columns import column_called
 from blipvqa.data.raw import Part, RawSplit
+from blipvqa.data.row_table import SPAN, RowTableBuilder
 from blipvqa.data.split_names import SourceError
 from blipvqa.hub import COMMIT, dataset_commit, refusal
 from blipvqa.runs.files import write_json
@@ -163,17 +164,16 @@ def read_set(table: Dataset, image: str, texts: tuple[str, ...], split: str) -> 
     _validate(table, split)
     image = column_called(image, table.column_names)
     columns, notes = check_schema(table.features.arrow_schema, image, texts, split)
-    budget, rows = Budget(split), []
-    if columns:
-        texts_only = table.select_columns(columns).with_format("arrow")
-        for start in range(0, len(table), BATCH * 4):
-            part = texts_only[start : start + BATCH * 4]
-            values = [column_values(part.column(name), budget, name) for name in columns]
-            rows += [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
-    else:
-        rows = [{} for _ in range(len(table))]
+    budget, rows = Budget(split), RowTableBuilder()
+    texts_only = table.select_columns(columns).with_format("arrow")
+    for start in range(0, len(table), SPAN) if columns else ():
+        part = texts_only[start : start + SPAN]
+        values = {name: table_values(part.column(name).combine_chunks(), budget, name) for name in columns}
+        rows.append_columns(values, len(part))
+    if not columns:
+        rows.append_columns({}, len(table))
     names = [name for name in table.column_names if name in (image, *columns)]
-    return RawSplit(rows, names, SavedPictures(table, image), [Part(split, 0)], notes=notes)
+    return RawSplit(rows.table(), names, SavedPictures(table, image), [Part(split, 0)], notes=notes)
 
 
 def _validate(table: Dataset, split: str) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from blipvqa.data.row_table import RowTable
 from blipvqa.data.values import kind_of
 from blipvqa.text import LOST, normalize, says_something
 
@@ -24,16 +29,19 @@ def text_problem(name: str, text: Any) -> str | None:
     return None
 
 
-def lost_letter_notes(split: str, texts: Sequence[str], rows: Mapping[str, Mapping]) -> list[str]:
+def lost_letter_notes(split: str, texts: Sequence[str], rows: RowTable, place: Callable[[int], str]) -> list[str]:
     """A line on each column of texts in which another program, or half a character in JSON, left a mark in a letter's
-    place; `rows` by where a person finds them."""
+    place; `place(i)` is where a person finds row i."""
     notes = []
     for name in texts:
-        places = [
-            place
-            for place, row in rows.items()
-            if any(LOST in text for text in (row[name], *((row.get("answers") or ()) if name == "answer" else ())))
+        columns = [
+            rows.columns[one] for one in (name, *(("answers",) if name == "answer" else ())) if one in rows.columns
         ]
-        if places:
-            notes.append(f"{split}: column {name}: {len(places)} texts have lost letters ({LOST}, first: {places[0]})")
+        lost = np.zeros(len(rows), bool)
+        for column in columns:
+            marked = pc.match_substring(column.values.cast(pa.large_string()), LOST)
+            lost |= marked.fill_null(False).to_numpy(zero_copy_only=False)
+        if lost.any():
+            first = place(int(lost.argmax()))
+            notes.append(f"{split}: column {name}: {lost.sum()} texts have lost letters ({LOST}, first: {first})")
     return notes

@@ -51,8 +51,7 @@ def own_questions(
     dataset, left_out, notes = own_dataset(raw, folder, config, TEXTS, data)
     if left_out and not skip:
         raise SourceError(f"{_lines(left_out)}\nMend them, or have them left out: skip=True, in a shell --skip.")
-    for row in dataset.rows:
-        row["answer"] = ""  # what is to be found
+    dataset.rows = [{**row, "answer": ""} for row in dataset.rows]  # what is to be found
     return dataset, left_out, notes
 
 
@@ -89,9 +88,7 @@ def _of_table(path: Path, data: DataConfig) -> RawSplit:
     raw = read_texts([path], image)
     if not raw.rows:
         raise SourceError(f"{path.name} has no row")
-    for row in raw.rows:
-        if row and "answer" in row:  # a reference, perhaps: it stays beside ours
-            row["answer (data)"] = row.pop("answer")
+    raw.rows = raw.rows.renamed({"answer": "answer (data)"})  # a reference, perhaps: it stays beside ours
     raw.columns = ["answer (data)" if name == "answer" else name for name in raw.columns]
     return raw
 
