@@ -54,7 +54,7 @@ def test_a_damaged_file_is_named_or_read(folder, kind, count):
                 assert "train" in str(error) or "mine" in str(error)
                 refused += 1
             else:
-                assert all(json.dumps(data.rows, allow_nan=False) for data in splits.values())
+                assert all(json.dumps(list(data.rows), allow_nan=False) for data in splits.values())
         path.write_bytes(whole[path])
     assert refused > count // 2
     assert sum(map(len, splits_of().values())) == 12

@@ -194,8 +194,7 @@ def packed(values: list, plain: bool = False) -> pa.Array | list:
     if not kinds:
         return pa.nulls(len(values))
     kind = kinds.pop()
-    whole = kind is not int or all(value is None or WHOLE[0] <= value <= WHOLE[1] for value in values)
-    if not kinds and kind in KINDS and whole:
+    if not kinds and kind in KINDS and (kind is not int or _whole(values)):
         try:
             return pa.array(values, KINDS[kind])
         except (pa.ArrowException, UnicodeError):  # half surrogates in a text that is not checked yet
@@ -207,6 +206,10 @@ def repacked(column: Column) -> Column:
     """The same values in Arrow's kind, where they are of one by now."""
     values = packed(list(column), plain=True) if column.is_json else None
     return Column(values) if isinstance(values, pa.Array) else column
+
+
+def _whole(values: list[int | None]) -> bool:
+    return all(value is None or WHOLE[0] <= value <= WHOLE[1] for value in values)
 
 
 class _Json(list):
@@ -271,10 +274,10 @@ def with_column(rows: Sequence[Mapping], name: str, values: list) -> Sequence[Ma
     return rows.with_column(name, builder.table([name]).columns[name])
 
 
-def codes_of(values: Iterable[Any]) -> tuple[np.ndarray, int]:
+def codes_of(values: Iterable[str]) -> tuple[np.ndarray, int]:
     """A number for each value, equal ones for equal values, in the order in which they first come; how many there
     are."""
     array = values.arrow if isinstance(values, Column) else None
-    array = pa.array(values) if array is None else array
+    array = pa.array(values, pa.large_string()) if array is None else array
     encoded = array.dictionary_encode("encode")
     return encoded.indices.to_numpy(zero_copy_only=False), len(encoded.dictionary)

@@ -62,7 +62,7 @@ def _searches(
         "seed": config.seed,
         "image_size": config.model.image_size,
         "pictures": DECODER,
-        "rows": content_digest(dataset.rows),
+        "rows": content_digest(list(dataset.rows)),
     }
 
     def search() -> list[Prediction]:

@@ -24,6 +24,7 @@ from blipvqa.data.augmentation import LightAugment
 from blipvqa.data.batches import batch_loader, epoch_order, epoch_plan, loader_deaths_explained, workers_for
 from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.data.fingerprint import fingerprint
+from blipvqa.data.row_table import column_of
 from blipvqa.models.adjust import ready_to_train
 from blipvqa.models.cpu import large_products_in_bf16
 from blipvqa.models.devices import pick_precision
@@ -109,7 +110,7 @@ class FineTuning:
         self.readings = Readings(config.train, accelerator)
         self.workers = workers_for(config, accelerator.device)
         self.validate = task.validate(config, self.splits, self.processor, accelerator)
-        self.image_ids = [row["image_id"] for row in self.data.rows]
+        self.image_ids, self.ids = (column_of(self.data.rows, name) for name in ("image_id", "id"))
         self.steps = config.train.epochs * len(self._plan(0))
         remembered = task.remembered(self.model, config)
         self.record = Record(config, task, accelerator, run, self.model, self.processor, self.optimizer, remembered)
@@ -180,7 +181,7 @@ class FineTuning:
         """One optimizer step on `total` rows (over all processes), whose numbers are read later."""
         progress = self.progress
         rate = learning_rate(progress.step, self.steps, self.config.train)
-        ids = [self.data.rows[i]["id"] for micro in micros for i in micro]
+        ids = [self.ids[i] for micro in micros for i in micro]
         unread = self.stepper.take(self._place(), rate, batches, total, ids, stopping.mine())
         self.readings.unread.append(unread)
         progress.step += 1

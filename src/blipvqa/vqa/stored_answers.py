@@ -122,6 +122,6 @@ class StoredAnswers:
                 "data": {key: settings["data"][key] for key in ("max_question_tokens", "max_answer_tokens")},
                 "image_size": config.model.image_size,
                 "pictures": DECODER,
-                "rows": content_digest(rows),
+                "rows": content_digest(list(rows)),
             }
         )
