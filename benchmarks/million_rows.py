@@ -115,7 +115,7 @@ def in_a_new_process(folder: Path, source: str) -> dict:
     """`measured`, by a process of its own."""
     environment = os.environ | {"BLIPVQA_ROOT": str(folder), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "--measure", source]
-    return json.loads(subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout)
+    return json.loads(subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True).stdout)
 
 
 def main() -> None:

@@ -22,12 +22,14 @@ MARK = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# Made by blipvqa. What lies here can be made again; `make clean-cache` removes it.\n"
 )
-STORED = re.compile(r"(?P<id>[\w-]+)\.raw")
+STORED = re.compile(r"(?P<id>[\w-]+)\.raw")  # a picture, as older versions kept each in a file
+SHARD = re.compile(r"[0-9a-f]{32}\.(shard|index)")
 UNFINISHED = re.compile(r"\.(?P<name>.+)\.blipvqa-[0-9a-f]{8}\.writing")
 BEGINNING = b"blipvqa"  # of a stored picture, whatever version wrote it
 DRAWN = re.compile(r"\w+-00000-of-00001\.parquet|drawn\.lock")
 HUB = re.compile(r".+\.(arrow|json|lock|incomplete)|[0-9a-f]{64}")  # as the datasets library names what it fetches
-KINDS = ("images", "synthetic", "hub")  # of a cache folder
+SEEN = re.compile(r"[0-9a-f]{32}\.seen")
+KINDS = ("images", "synthetic", "hub", "seen")  # of a cache folder
 MARKING = threading.Lock()  # pictures are decoded, and stored, by many threads: one of them marks
 UNFINISHED_FOR = 24 * 3600  # seconds after which nobody writes an unfinished file any more
 
@@ -57,7 +59,7 @@ def is_marked(folder: Path) -> bool:
 
 
 def make_room(folder: Path, limit: int) -> int:
-    """Remove the oldest pictures from the marked stores in `folder` until `limit` bytes are left; what is left, in
+    """Remove the oldest shards from the marked stores in `folder` until `limit` bytes are left; what is left, in
     bytes. Files that a killed process left unfinished go first."""
     files = sorted(_stored_pictures(folder), key=_age)
     total = sum(map(bytes_of, files))
@@ -65,14 +67,17 @@ def make_room(folder: Path, limit: int) -> int:
         oldest = files.pop(0)
         total -= bytes_of(oldest)
         if is_stored_picture(oldest):
-            oldest.unlink(missing_ok=True)
+            for path in {oldest.with_suffix(".index"), oldest} if oldest.suffix == ".shard" else {oldest}:
+                path.unlink(missing_ok=True)
     return total
 
 
 def _stored_pictures(folder: Path) -> Iterator[Path]:
-    """Files called as stored pictures in the marked stores of `folder`; unfinished ones of long ago are removed."""
-    for store in _folders(folder):
-        for part in _folders(store) if is_marked(store) else ():
+    """Files called as stored pictures, or shards of them, in the marked stores of `folder`; unfinished ones of long ago
+    are removed."""
+    for store in filter(is_marked, _folders(folder)):
+        yield from (path for path in _entries(store) if _is_shard(path) and path.suffix == ".shard")
+        for part in _folders(store):
             for path in _entries(part):
                 if STORED.fullmatch(path.name) and not path.is_symlink():
                     yield path
@@ -95,7 +100,7 @@ def _entries(folder: Path) -> list[Path]:
 def is_stored_picture(path: Path) -> bool:
     """Whether a file is one that `ImageStore` wrote, by name, place and content."""
     match = STORED.fullmatch(path.name)
-    if not match or path.parent.name != match["id"][:2] or path.is_symlink():
+    if not _is_shard(path) and (not match or path.parent.name != match["id"][:2] or path.is_symlink()):
         return False
     try:
         with open(path, "rb") as file:
@@ -104,10 +109,15 @@ def is_stored_picture(path: Path) -> bool:
         return False
 
 
+def _is_shard(path: Path) -> bool:
+    return bool(SHARD.fullmatch(path.name)) and not path.is_symlink()
+
+
 def is_unfinished(path: Path) -> bool:
     """Whether a file is what a killed process left of a picture or a mark that it was about to put into place."""
     match = UNFINISHED.fullmatch(path.name)
-    return bool(match) and (match["name"] == TAG or bool(STORED.fullmatch(match["name"]))) and not path.is_symlink()
+    ours = match and (match["name"] == TAG or STORED.fullmatch(match["name"]) or SEEN.fullmatch(match["name"]))
+    return bool(ours) and not path.is_symlink()
 
 
 def clean_cache(folder: str | Path) -> str:
@@ -118,6 +128,8 @@ def clean_cache(folder: str | Path) -> str:
         total += _remove(store, lambda path: is_stored_picture(path) or is_unfinished(path))
     for drawn in _marked(folder / "synthetic"):
         total += _remove(drawn, lambda path: bool(DRAWN.fullmatch(path.name)) or is_unfinished(path))
+    if is_marked(folder / "seen"):
+        total += _remove(folder / "seen", lambda path: bool(SEEN.fullmatch(path.name)) or is_unfinished(path))
     if is_marked(folder / "hub"):
         total += _remove(folder / "hub", lambda path: bool(HUB.fullmatch(path.name)) or is_unfinished(path))
     lines = [f"removed {total / 1e6:,.1f} MB of cached images and data from {folder.name}/"]

@@ -3,16 +3,16 @@
 Notable:
 - `open_picture` is the one door: whatever form, mode or rotation a picture has, RGB comes out, without metadata; the
   size is read from the header before anything is unpacked, and all threads share one budget of memory.
-- `ImageStore` keeps resized pixels under the digest of the file they came from, by what decoded them. Files are
-  written beside their place and moved, so processes and runs may share a store; a damaged one is made again.
+- `ImageStore` keeps resized pixels under the digest of the file they came from, by what decoded them, in `shards`
+  that processes and runs may share; a damaged picture is made again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
-import struct
-import zlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,14 +27,14 @@ from blipvqa.data.decoding_memory import MEMORY, PLAIN_PILLOW, image_memory, res
 from blipvqa.data.depth import Refused
 from blipvqa.data.one_colour import shows_nothing
 from blipvqa.data.picture_sources import FORMATS, Source, picture_source
+from blipvqa.data.shards import Shards
 from blipvqa.errors import MissingFile, UserError
-from blipvqa.runs.files import replacing
 
 DECODER = f"3-pillow-{PIL.__version__}"  # the first number grows whenever the same file gives other pixels
 LARGEST_FILE = 500_000_000  # bytes of an image file
-MAGIC = b"blipvqa3"
+SHARDS = 256  # of a store that is full
+DIGEST = re.compile("[0-9a-f]{16}")
 Decoded = TypeVar("Decoded")  # a picture, or its pixels
-HEADER = struct.Struct("<8sIII")  # magic, side, crc32 of the pixels, whether they show nothing
 
 
 class ImageError(UserError, ValueError):
@@ -134,7 +134,8 @@ def _source(picture) -> Source:
 
 
 class ImageStore:
-    """Resized pixels by image id, in `folder/<size>px-<decoder>/`; at most `gigabytes`, the oldest files go first.
+    """Resized pixels by image id, in the shards of `folder/<size>px-<decoder>/`; at most `gigabytes`, the oldest
+    shards go first.
 
     Where the decoder changed, pictures are decoded anew; what an older one left makes room as any old file does.
 
@@ -145,8 +146,8 @@ class ImageStore:
     def __init__(self, folder: str | Path, size: int, gigabytes: float = 20.0):
         self.folder, self.size, self.limit = Path(folder) / f"{size}px-{DECODER}", size, int(gigabytes * 1e9)
         self.read_only = ""
-        self._checked: set[str] = set()
-        self._one_colour: dict[str, bool] = {}
+        self.shards = Shards(self.folder, size, self.limit // SHARDS)
+        self._one_colour: set[int] = set()  # of pictures that could not be stored
         self._room: int | None = None  # bytes that may be written before the folder is measured again
 
     def get(self, image_id: str, read: Callable[[], Any], where: str) -> np.ndarray:
@@ -155,38 +156,34 @@ class ImageStore:
 
         Raises ImageError that names `where`.
         """
-        pixels = self._load(image_id)
+        number = number_of(image_id)
+        pixels = self.shards.read(number)
         if pixels is None:
             pixels = open_pixels(read(), self.size, where)
-            self._one_colour[image_id] = shows_nothing(pixels)
+            one_colour = shows_nothing(pixels)
             if not self.read_only:
-                self._save(image_id, pixels)
+                self._save(number, pixels, one_colour)
+            if self.read_only and one_colour:
+                self._one_colour.add(number)
         return pixels
 
     def has(self, image_id: str) -> bool:
-        """Whether the image was decoded before and its file is here, whole by its header and size."""
-        try:
-            with open(self._path(image_id), "rb", buffering=0) as file:
-                magic, side, _, one_colour = HEADER.unpack(file.read(HEADER.size))
-                size = os.fstat(file.fileno()).st_size
-        except (OSError, struct.error):
-            return False
-        if magic != MAGIC or side != self.size or size != HEADER.size + 3 * side * side:
-            return False
-        self._one_colour[image_id] = bool(one_colour)
-        return True
+        """Whether the image was decoded before and its shard is here, whole by its header and size."""
+        return self.shards.find(number_of(image_id)) is not None
 
-    def is_one_colour(self, image_id: str) -> bool:
-        """Whether all pixels of an image that was decoded are almost the same: see `one_colour.py`."""
-        if image_id not in self._one_colour and not self.has(image_id):
-            return False
-        return self._one_colour[image_id]
+    def holds(self, numbers: np.ndarray) -> np.ndarray:
+        """`has` of many images at once, bool `[N]`, by their numbers, uint64 `[N]`."""
+        return self.shards.holds(numbers)
+
+    def are_one_colour(self, numbers: np.ndarray) -> np.ndarray:
+        """Whether all pixels of each image that was decoded are almost the same: see `one_colour.py`."""
+        return self.shards.one_coloured(numbers) | np.isin(numbers, np.array(list(self._one_colour), np.uint64))
 
     def report(self) -> dict:
         """`images`, `gigabytes` of this size, and `limit` of all sizes."""
-        files = list(self.folder.glob("*/*.raw"))
+        files = list(self.folder.glob("*.shard"))
         return {
-            "images": len(files),
+            "images": len(self.shards),
             "gigabytes": round(sum(map(bytes_of, files)) / 1e9, 3),
             "limit": self.limit / 1e9,
         }
@@ -199,33 +196,12 @@ class ImageStore:
         place = f"{self.folder.parent.name}/{self.folder.name}"
         return [f"pictures are decoded each time: the cache's '{place}' is not written ({self.read_only})"]
 
-    def _path(self, image_id: str) -> str:
-        return f"{self.folder}/{image_id[:2]}/{image_id}.raw"
-
-    def _load(self, image_id: str) -> np.ndarray | None:
-        """Without a checksum after the first time: a file is moved into place whole, and pages stay in memory."""
-        try:
-            with open(self._path(image_id), "rb") as file:
-                magic, side, crc, _ = HEADER.unpack(file.read(HEADER.size))
-                pixels = np.fromfile(file, np.uint8)
-        except (OSError, struct.error):
-            return None
-        if magic != MAGIC or side != self.size or pixels.size != 3 * side * side:
-            return None
-        if image_id not in self._checked:
-            if zlib.crc32(pixels) != crc:
-                return None
-            self._checked.add(image_id)
-        return pixels.reshape(3, side, side)
-
-    def _save(self, image_id: str, pixels: np.ndarray) -> None:
+    def _save(self, number: int, pixels: np.ndarray, one_colour: bool) -> None:
         try:
             if self._room is None and not mark(self.folder):
                 self.read_only = "it was there before and was not made by this program"
                 return
-            with replacing(Path(self._path(image_id)), durable=False) as beside:
-                header = HEADER.pack(MAGIC, self.size, zlib.crc32(pixels), self._one_colour[image_id])
-                beside.write_bytes(header + pixels.tobytes())
+            self.shards.add(number, pixels, one_colour)
         except OSError as error:
             self.read_only = error.strerror or str(error)
             return
@@ -236,3 +212,8 @@ class ImageStore:
         if self._room is None or self._room < 0:
             total = make_room(self.folder.parent, self.limit)
             self._room = max(0, self.limit - total, self.limit // 20)
+
+
+def number_of(image_id: str) -> int:
+    """An image's id as the number by which shards keep it."""
+    return int(image_id if DIGEST.fullmatch(image_id) else hashlib.sha256(image_id.encode()).hexdigest()[:16], 16)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from blipvqa.data.several_pictures import pictures_of
+from blipvqa.data.several_pictures import first_rows
 
 NAMED = 5  # rows that a note names
 LEAST_RANGE = 4  # of 255, between the darkest and the brightest: nobody sees less
@@ -22,13 +22,15 @@ def one_colour_notes(splits: Mapping) -> list[str]:
     """One line for each split that holds such pictures, naming the first rows that show them."""
     notes = []
     for name, data in splits.items():
-        first: dict[str, str] = {}
-        for row in data.rows:
-            for image_id in pictures_of(row):
-                first.setdefault(image_id, row["id"])
-        rows = [row_id for image_id, row_id in first.items() if data.store.is_one_colour(image_id)]
+        rows = _rows_of_one_colour(data)
         if rows:
             count = "1 picture is" if len(rows) == 1 else f"{len(rows):,} pictures are"
             more = ", …" if len(rows) > NAMED else ""
             notes.append(f"{name}: {count} (almost) one colour after decoding (row {', '.join(rows[:NAMED])}{more})")
     return notes
+
+
+def _rows_of_one_colour(data) -> list[str]:
+    """The first row of each such picture."""
+    first, pictures = first_rows(data.rows)
+    return [data.rows[int(i)]["id"] for i in np.sort(first[data.store.are_one_colour(pictures)])]

@@ -28,6 +28,7 @@ from blipvqa.data.arrow_tables import (
 from blipvqa.data.columns import column_called
 from blipvqa.data.raw import Part, RawSplit
 from blipvqa.data.row_table import SPAN, RowTableBuilder
+from blipvqa.data.seen import Span
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.text_tables import MOST_COLUMNS
 
@@ -146,6 +147,11 @@ class ParquetPictures:
     def __setstate__(self, state: dict) -> None:
         self.__dict__ |= state
         self._prepare()
+
+    def spans(self) -> list[Span]:
+        """Which rows lie in which file."""
+        ends = zip(self.paths, self.starts, self.starts[1:], self.columns, strict=False)
+        return [Span(path, first, end, column) for path, first, end, column in ends]
 
     def cells(self, rows: Sequence[int]) -> Iterator[Any]:
         """The cells of these rows, whose numbers rise."""

@@ -74,6 +74,14 @@ class ImageIds:
         else:
             self.others.setdefault(row, {})[place] = image_id
 
+    def of_whole_files(self, parts: Mapping[str, str]) -> np.ndarray:
+        """uint64 `[rows]`: the id where a row shows one picture, and all of its file; else 0. `parts` are the ids of
+        pictures that are parts of a file."""
+        ids = self.first.copy()
+        ids[list(self.others)] = 0
+        ids[np.isin(ids, np.array([int(image_id, 16) for image_id in parts], np.uint64))] = 0
+        return ids
+
     def columns(self, rows: np.ndarray) -> dict[str, Column]:
         """`image_id` of these rows, and `image_ids` where one shows several."""
         first = self.first[rows]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from blipvqa.data.image_files import PictureFolder
 from blipvqa.data.row_table import RowTable
+from blipvqa.data.seen import Span
 
 PlacedRow = tuple[int | str, dict | str]  # its line in the file, and the row or what is wrong with it
 
@@ -21,6 +22,14 @@ class Pictures(Protocol):
 
     def cell(self, row: int) -> Any:
         """One row's cell."""
+
+
+@runtime_checkable
+class InFiles(Protocol):
+    """Pictures that lie in a few large files, in the order of their rows."""
+
+    def spans(self) -> list[Span]:
+        """Which rows lie in which file."""
 
 
 @dataclass

@@ -252,6 +252,15 @@ def hex_column(values: np.ndarray) -> Column:
     return Column(pa.Array.from_buffers(pa.large_string(), len(values), [None, ends, pa.py_buffer(digits)]))
 
 
+def numbers_of(column: Column) -> np.ndarray:
+    """What `hex_column` made texts of, uint64 `[N]`."""
+    values = column.arrow
+    start, end = values.offset, values.offset + len(values)
+    ends = np.frombuffer(values.buffers()[1], np.int64)[start : end + 1]
+    digits = values.buffers()[2][int(ends[0]) : int(ends[-1])].to_pybytes() if len(values) else b""
+    return np.frombuffer(bytes.fromhex(digits.decode()), ">u8").astype(np.uint64)
+
+
 def column_of(rows: Sequence[Mapping], name: str) -> Iterable[Any]:
     """One column of rows, whether they are a table or a list of dicts; None where a row lacks it."""
     if isinstance(rows, RowTable):

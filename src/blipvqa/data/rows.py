@@ -29,8 +29,9 @@ from blipvqa.data.images import ImageError, ImageStore
 from blipvqa.data.looks import Looks
 from blipvqa.data.medical_files import REGION, View, view_of
 from blipvqa.data.plain_columns import ImageIds, plain_columns
-from blipvqa.data.raw import ListedPictures, Pictures, RawSplit
+from blipvqa.data.raw import InFiles, ListedPictures, Pictures, RawSplit
 from blipvqa.data.row_table import SPAN, Column, RowTable, RowTableBuilder, numbered, repacked
+from blipvqa.data.seen import SeenPictures
 from blipvqa.data.several_answers import join_answers
 from blipvqa.data.several_pictures import cells_of
 from blipvqa.data.split_names import SourceError
@@ -263,15 +264,24 @@ class _Check:
         """The digests of each row's pictures; new ones are decoded into the store, on all cores."""
         rows = self._usable()
         self.views = self._views_of(rows)
+        spans = self.raw.pictures.spans() if isinstance(self.raw.pictures, InFiles) else []
+        seen = SeenPictures(self.store.folder.parent.parent / "seen", spans, len(self.raw.rows))
+        known = (seen.ids[rows] > 0) & self.store.holds(seen.ids[rows])
+        known &= ~np.isin(rows, list(self.views))
+        image_ids.first[rows[known]] = seen.ids[rows[known]]
         looks = Looks(self.store, self.raw.folder, self.views, self.files)
-        bar = progress_bar(total=len(rows), desc=f"read images of {self.split}", unit="row", leave=False, delay=2)
-        with bar:
-            for row, place, outcome in looks.at(self._cells(rows.tolist())):
+        rest = rows[~known].tolist()
+        with progress_bar(
+            total=len(rest), desc=f"read images of {self.split}", unit="row", leave=False, delay=2
+        ) as bar:
+            for row, place, outcome in looks.at(self._cells(rest)):
                 bar.update(place == 0)
                 if isinstance(outcome, ImageError):
                     self._refuse(row, str(outcome), ImageError)
                 else:
                     image_ids.add(row, place, outcome)
+        if spans:
+            seen.keep(image_ids.of_whole_files(self.files))
 
     def _views_of(self, rows: np.ndarray) -> dict[int, View]:
         """What rows show of DICOM files and slides, where they say so."""

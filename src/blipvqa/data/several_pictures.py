@@ -13,9 +13,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from blipvqa.data.medical_files import image_digest
+from blipvqa.data.row_table import RowTable, numbers_of
 
 GAP = 0.02  # between the pictures of a sheet, of a picture's side
 BAND = 0.12  # above each picture, for its number
@@ -41,6 +43,20 @@ def list_id(image_ids: Sequence[str]) -> str:
 def pictures_of(row: Mapping) -> list[str]:
     """The ids of a row's pictures, in their order."""
     return row.get("image_ids") or [row["image_id"]]
+
+
+def first_rows(rows: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray]:
+    """The first row that shows each picture, and the picture's number (uint64), for all pictures of `rows`."""
+    alone = isinstance(rows, RowTable) and "image_ids" not in rows.columns
+    if alone:
+        numbers = numbers_of(rows.columns["image_id"])
+        pictures, first = np.unique(numbers, return_index=True)
+        return first, pictures
+    places: dict[str, int] = {}
+    for i, row in enumerate(rows):
+        for image_id in pictures_of(row):
+            places.setdefault(image_id, i)
+    return np.array(list(places.values()), int), np.array([int(one, 16) for one in places], np.uint64)
 
 
 def sheet_columns(count: int) -> int:

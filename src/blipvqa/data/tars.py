@@ -19,6 +19,7 @@ from pathlib import Path
 from blipvqa.data.image_files import LARGEST_FILE
 from blipvqa.data.layouts import Table, split_in
 from blipvqa.data.raw import PlacedRow
+from blipvqa.data.seen import Span
 from blipvqa.data.split_names import SourceError, listed, split_of
 from blipvqa.data.tar_members import Member, members_of
 from blipvqa.data.text_tables import PARSER, checked_row
@@ -67,13 +68,21 @@ class TarPictures:
     """The pictures of a split's tars, by the number of their row."""
 
     def __init__(self, paths: list[Path]):
-        self.paths = paths
+        self.paths, self.ends = paths, [0]  # each file's rows end where the next one's begin
         self.files, self.starts, self.sizes = array("i"), array("q"), array("q")  # of each row; -1: no picture
 
     def add(self, file: int, member: Member | None) -> None:
         self.files.append(file if member else -1)
         self.starts.append(member.start if member else 0)
         self.sizes.append(member.size if member else 0)
+
+    def end_of_file(self) -> None:
+        """All rows of one file are added."""
+        self.ends.append(len(self.files))
+
+    def spans(self) -> list[Span]:
+        """Which rows lie in which file."""
+        return [Span(path, *self.ends[k : k + 2]) for k, path in enumerate(self.paths)]
 
     def cells(self, rows: Sequence[int]) -> Iterator[bytes | None]:
         """The pictures of these rows."""
@@ -142,6 +151,7 @@ def _rows(file: int, path: Path, pictures: TarPictures) -> Iterator[PlacedRow]:
         row = sample.problem() or _row(path, sample)
         pictures.add(file, None if isinstance(row, str) else sample.pictures[0])
         yield key, row
+    pictures.end_of_file()
 
 
 def _samples(path: Path) -> dict[str, _Sample]:
