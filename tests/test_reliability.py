@@ -199,7 +199,7 @@ def test_the_private_stays_private(tiny, root):
     fine_tune(config)
     run = evaluate(config, progress=False, resamples=20)
     write_report(run, load_splits(config))
-    files = [run.folder / "report.html", *run.model_folder.iterdir(), *(root / "outputs" / "cache").rglob("*.raw")]
+    files = [run.folder / "report.html", *run.model_folder.iterdir(), *(root / "outputs" / "cache").rglob("*.shard")]
     assert len(files) > 15
     for file in files:
         content = file.read_bytes()

@@ -109,21 +109,24 @@ def test_eviction_removes_neither_a_person_s_raw_files_nor_what_links_lead_to(tm
     outside, images = tmp_path / "outside", tmp_path / "images"
     look_alikes(tmp_path)
     store = fill(images, ["aa1", "bb1"], gigabytes=4 * STORED / 1e9)
+    own = {path for path in store.folder.iterdir() if path.suffix in (".shard", ".index")}
     fill(outside, ["dd1"])
-    (store.folder / "dd").symlink_to(next(outside.glob("*px*")) / "dd")
+    (store.folder / "aa").mkdir()
+    (store.folder / "dd").symlink_to(next(outside.glob("*px*")))
     (images / "64px-linked").symlink_to(next(outside.glob("*px*")))
-    (store.folder / "aa" / "aa9.raw").symlink_to(outside)
-    (store.folder / "aa" / "aa2.raw").write_bytes(b"a person's CT" * STORED)  # called as ours, and is not
-    (store.folder / "aa" / "notes.txt").write_text("a person's")
+    (store.folder / f"{'a' * 32}.shard").symlink_to(next(outside.glob("*px*/*.shard")))
+    for name in ("aa/aa2.raw", f"{'b' * 32}.shard", f"{'b' * 32}.index"):  # called as ours, and is not
+        (store.folder / name).write_bytes(b"a person's CT" * STORED)
+    (store.folder / "notes.txt").write_text("a person's")
     old = time.time() - 9e6
     for path in [*tmp_path.rglob("*")]:
         os.utime(path, (old, old), follow_symlinks=False)
-    kept = {path: c for path, c in contents(tmp_path).items() if path.name not in ("aa1.raw", "bb1.raw")}
+    kept = {path: c for path, c in contents(tmp_path).items() if path not in own}
     fill(images, [f"cc{i}" for i in range(20)], gigabytes=4 * STORED / 1e9)
     now = contents(tmp_path)
     assert kept.items() <= now.items()
-    assert sum(path.parent.name == "cc" for path in now) <= 5
-    assert not {"aa1.raw", "bb1.raw"} & {path.name for path in now}
+    assert sum(path.suffix == ".shard" for path in now.keys() - kept.keys()) <= 5
+    assert not own & now.keys()
     clean_cache(tmp_path)
     assert contents(tmp_path) == kept
 
@@ -157,6 +160,7 @@ def test_a_kill_between_folder_and_mark_does_no_harm(tmp_path):
 
 def test_unfinished_files_of_killed_processes_do_not_stay(tmp_path):
     store = fill(tmp_path / "images", ["abc"])
+    (store.folder / "ab").mkdir()
     left = [store.folder / "ab" / f".ab{i}.raw.blipvqa-0123abcd.writing" for i in range(2)]
     for path in left:
         path.write_bytes(b"half")

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from blipvqa.data.medical_files import REGION, View, view_of
 from blipvqa.data.row_table import Column, RowTable, hex_column, packed
 from blipvqa.data.several_pictures import list_id
 from blipvqa.data.texts import LONGEST_TEXT
@@ -59,6 +60,17 @@ def _is_plain(values: pa.Array) -> bool:
     if values.type == pa.large_string():
         return (pc.max(pc.utf8_length(values)).as_py() or 0) <= LONGEST_VALUE
     return True
+
+
+def views_of(values: RowTable, rows: np.ndarray, window: list[float] | None) -> dict[int, View]:
+    """What `rows` show of DICOM files and slides, by row, where they say so."""
+    named = [name for name in ("frame", *REGION) if name in values.columns]
+    if not window and not named:
+        return {}
+    cells = RowTable({name: values.columns[name] for name in named}, len(values)).chosen(rows)
+    same: dict[View, View] = {}
+    views = (same.setdefault(view, view) for view in (view_of(row, window) for row in cells))
+    return {row: view for row, view in zip(rows.tolist(), views, strict=True) if view != View()}
 
 
 class ImageIds:

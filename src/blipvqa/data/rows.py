@@ -27,8 +27,8 @@ from blipvqa.data.history import join_history
 from blipvqa.data.image_files import PictureFolder
 from blipvqa.data.images import ImageError, ImageStore
 from blipvqa.data.looks import Looks
-from blipvqa.data.medical_files import REGION, View, view_of
-from blipvqa.data.plain_columns import ImageIds, plain_columns
+from blipvqa.data.medical_files import View
+from blipvqa.data.plain_columns import ImageIds, plain_columns, views_of
 from blipvqa.data.raw import InFiles, ListedPictures, Pictures, RawSplit
 from blipvqa.data.row_table import SPAN, Column, RowTable, RowTableBuilder, numbered, repacked
 from blipvqa.data.seen import SeenPictures
@@ -215,7 +215,8 @@ class _Check:
             allowed = wanted if isinstance(wanted, list) else [wanted]
             before = self._usable()
             kinds = [(kind_of(value), value) for value in allowed]  # True is no 1
-            values = self.raw.pictures.values if name == "image" and self._names_pictures() else self._column(name)
+            of_pictures = name == "image" and isinstance(self.raw.pictures, ListedPictures)
+            values = self.raw.pictures.values if of_pictures else self._column(name)
             wanted_rows = np.fromiter(((kind_of(value), value) in kinds for value in values), bool, len(values))
             broken = np.isin(self.rows, list(self.problems))
             self.rows = self.rows[broken | wanted_rows[self.rows]]
@@ -227,9 +228,6 @@ class _Check:
                     f"is none of {allowed!r:.80}. It holds {' and '.join(sorted({kind_of(value) for value in held}))}, "
                     f"most often {common}"
                 )
-
-    def _names_pictures(self) -> bool:
-        return isinstance(self.raw.pictures, ListedPictures)
 
     def _column(self, name: str) -> Column:
         return self.values.columns.get(name, Column([None] * len(self.values)))
@@ -263,7 +261,7 @@ class _Check:
     def _look_at_pictures(self, image_ids: ImageIds) -> None:
         """The digests of each row's pictures; new ones are decoded into the store, on all cores."""
         rows = self._usable()
-        self.views = self._views_of(rows)
+        self.views = views_of(self.values, rows, self.data.window)
         spans = self.raw.pictures.spans() if isinstance(self.raw.pictures, InFiles) else []
         seen = SeenPictures(self.store.folder.parent.parent / "seen", spans, len(self.raw.rows))
         known = (seen.ids[rows] > 0) & self.store.holds(seen.ids[rows])
@@ -282,17 +280,6 @@ class _Check:
                     image_ids.add(row, place, outcome)
         if spans:
             seen.keep(image_ids.of_whole_files(self.files))
-
-    def _views_of(self, rows: np.ndarray) -> dict[int, View]:
-        """What rows show of DICOM files and slides, where they say so."""
-        window = self.data.window
-        named = [name for name in ("frame", *REGION) if name in self.values.columns]
-        if not window and not named:
-            return {}
-        cells = RowTable({name: self.values.columns[name] for name in named}, len(self.values)).chosen(rows)
-        same: dict[View, View] = {}
-        views = (same.setdefault(view, view) for view in (view_of(row, window) for row in cells))
-        return {row: view for row, view in zip(rows.tolist(), views, strict=True) if view != View()}
 
     def _cells(self, rows: list[int]) -> Iterator[tuple[int, int, Any]]:
         """(row, place, cell) of each picture of these rows."""

@@ -70,7 +70,7 @@ class Shards:
         self.__dict__ |= state | {"_lock": threading.RLock()}
 
     def __len__(self) -> int:
-        self._look()
+        self._look(force=True)
         return len(np.unique(self.ids))
 
     def holds(self, ids: np.ndarray) -> np.ndarray:
