@@ -63,8 +63,7 @@ def test_relabelled_train_answers_are_other_candidates(ranking, asked):
     generate = ranking.generate.model_copy(update={"candidates": "train"})
     config, splits = ranking.model_copy(update={"generate": generate}), load_splits(ranking)
     answer(config, "", splits)
-    for row in splits["train"].rows:
-        row["answer"] = "relabelled"
+    splits["train"].rows = [{**row, "answer": "relabelled"} for row in splits["train"].rows]
     assert {row["prediction"] for row in answer(config, "", splits)} == {"relabelled"}
     assert len(asked) == 2
 
