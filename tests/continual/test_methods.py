@@ -2,6 +2,7 @@
 
 import json
 
+import nbformat
 import pytest
 import torch
 import yaml
@@ -11,6 +12,7 @@ from blipvqa import Run, load_model, load_splits
 from blipvqa.__main__ import main
 from blipvqa.continual.rows import asked_about, kept_questions
 from blipvqa.continual.stages import plan
+from blipvqa.workflow import run_notebooks
 
 pytestmark = pytest.mark.slow  # a dozen trainings
 
@@ -112,3 +114,13 @@ def test_the_shell_and_the_page(learnt, done, capsys):
     ):
         assert text in page
     assert main(["learn-on", "nowhere.yaml"]) == 2
+
+
+def test_the_notebook_runs_through_and_shows_what_was_forgotten(learnt, done, request):
+    (done[0] / "notebooks").symlink_to(request.config.rootpath / "notebooks")
+    (done[0] / "all.yaml").write_text(yaml.safe_dump(done[1].as_dict()))
+    (made,) = run_notebooks(done[1], "all.yaml", None, {}, ("09_continue",))
+    outputs = [output for cell in nbformat.read(made, 4).cells for output in cell.get("outputs", [])]
+    shown = [set(output.data) for output in outputs if output.output_type in ("display_data", "execute_result")]
+    assert sum("image/png" in kinds for kinds in shown) == 3 and sum("text/html" in kinds for kinds in shown) >= 5
+    assert not [output for output in outputs if output.output_type == "error"]

@@ -37,7 +37,7 @@ def _write(axes: Axes, k: int, j: int, entry: Mapping) -> None:
     text = "–" if value is None else f"{value:.2f}"
     if value is not None and entry["low"] is not None:
         text += f"  [{entry['low']:.2f}, {entry['high']:.2f}]"
-    colour = "white" if value is not None and value > 0.6 else "#333"
+    colour = "white" if value is not None and value > 0.55 else "#111"
     axes.text(j, k, text, ha="center", va="center", fontsize=8.5, color=colour)
 
 
