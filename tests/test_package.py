@@ -92,7 +92,7 @@ def test_one_version_everywhere():
 
 
 ON_WINDOWS = """
-import builtins
+import builtins, os
 
 usual = builtins.__import__
 
@@ -102,15 +102,29 @@ def without_unix(name, globals=None, *rest, **named):
     return usual(name, globals, *rest, **named)
 
 builtins.__import__ = without_unix
+del os.pread, os.pwrite
 import pkgutil, blipvqa
 for module in pkgutil.walk_packages(blipvqa.__path__, "blipvqa."):
     __import__(module.name)
+import io, sys, tarfile
+from pathlib import Path
+from blipvqa.data.tars import TarPictures, tar_tables
+
+path = Path(sys.argv[1], "train-0.tar")
+with tarfile.open(path, "w") as tar:
+    for name, content in (("7.json", b'{"caption": "seven"}'), ("7.png", b"seven")):
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+pictures = TarPictures([path])
+rows = [row for table in tar_tables([path], pictures) for row in table.rows]
+assert pictures.cell(0) == b"seven" and "seven" in str(rows)
 """
 
 
-def test_every_module_imports_where_the_modules_of_unix_are_missing():
+def test_every_module_imports_where_the_modules_of_unix_are_missing(tmp_path):
     """An import of one of them at the top of a file would end every command on Windows."""
-    result = subprocess.run([sys.executable, "-c", ON_WINDOWS], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", ON_WINDOWS, str(tmp_path)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
 
 

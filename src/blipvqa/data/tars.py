@@ -10,7 +10,6 @@ Notable:
 from __future__ import annotations
 
 import json
-import os
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from blipvqa.data.layouts import Table, split_in
 from blipvqa.data.raw import PlacedRow
 from blipvqa.data.seen import Span
 from blipvqa.data.split_names import SourceError, listed, split_of
-from blipvqa.data.tar_members import Member, members_of
+from blipvqa.data.tar_members import Member, members_of, read_at
 from blipvqa.data.text_tables import PARSER, checked_row
 
 PICTURES = ("png", "jpg", "jpeg", "jpe", "jfif", "tif", "tiff", "bmp", "gif", "webp", "dcm")
@@ -102,7 +101,7 @@ class TarPictures:
 def _read(path: Path, start: int, size: int) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
-            return os.pread(file.fileno(), size, start)
+            return read_at(file, size, start)
     except OSError as error:
         raise SourceError(f"{path.name} cannot be read: {error.strerror}") from None
 
