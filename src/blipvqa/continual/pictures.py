@@ -34,7 +34,11 @@ def _card(row: Mapping, splits: Splits) -> Html:
     dataset = splits[held_out(splits)]
     asked = " ".join(filter(None, (conversation(row), row["question"])))
     lines = [
-        line(Html("{} · {}<br>right: <b>{}</b>").format(row["stage"], escape(asked, 300), escape(actual_answer(row), 200))),
+        line(
+            Html("{} · {}<br>right: <b>{}</b>").format(
+                row["stage"], escape(asked, 300), escape(actual_answer(row), 200)
+            )
+        ),
         line(Html("✓ right after its stage: <b>{}</b>").format(escape(row["then"], 200)), RIGHT),
         line(Html("✗ at the end: <b>{}</b>").format(escape(row["now"] or "(nothing)", 200)), WRONG),
     ]
