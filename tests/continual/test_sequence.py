@@ -169,3 +169,12 @@ def test_the_configs_say_rightly_whether_their_stages_share_answers(root, reques
     assert len(answers) == 4 and (sum(map(len, answers)) == len(set().union(*answers))) == disjoint
     pictures = [{row["image_id"] for row in load_splits(stage.config)["train"].rows} for stage in stages]
     assert sum(map(len, pictures)) == len(set().union(*pictures))
+
+
+def test_a_sequence_of_files_takes_their_data_alone(root):
+    (root / "b.yaml").write_text(yaml.safe_dump({"data": {"limit": {"train": 5}, "max_answer_tokens": 9}, "seed": 7}))
+    stages = plan(small(stages=[STAGES[0], "b.yaml"], seed=3)).stages
+    assert [stage.name for stage in stages] == ["he", "b"]
+    other = stages[1].config
+    assert other.data.limit == {"train": 5} and other.seed == 3 and other.data.max_answer_tokens == 40
+    assert other.train.batch_size == TINY["train.batch_size"]

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blipvqa.config.knobs import Config
+from blipvqa.models.devices import autocast, pick_precision
 from blipvqa.models.loading import load_model
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.training.task import Batch, Losses, Place
@@ -23,12 +24,14 @@ class Distilled:
 
     def __init__(self, config: Config):
         self.weight, self.temperature = config.continual.distil, config.continual.temperature
+        self.precision = config.train.precision
         self.teacher, _ = load_model(config.model.name, config)
         self.teacher.eval().requires_grad_(False)
 
     def __call__(self, model: BlipForVQA, batch: Batch, _place: Place) -> Losses:
         out = model(**batch)
-        with torch.no_grad():
+        precision = pick_precision(self.precision, out.logits.device)
+        with torch.no_grad(), autocast(precision, out.logits.device):
             taught = self.teacher.to(out.logits.device)(**batch).logits  # [K, V]
         losses = out.loss_per_answer
         apart = self.weight * divergence(out.logits, taught, self.temperature)  # [K]

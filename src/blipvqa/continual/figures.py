@@ -26,7 +26,7 @@ def plot_matrix(scores: Mapping, method: str, own: bool = False) -> Figure:
             if len(cells) == len(names) + 1 and k == j + 1:
                 axes.add_patch(_frame(j, k))
     axes.set_xticks(range(len(names)), [label(name, 22) for name in names])
-    axes.set_yticks(range(len(cells)), [label(model_title(each, scores), 28) for each in of_method["models"]])
+    axes.set_yticks(range(len(cells)), [label(model_title(each, scores), 28) for each in of_method["after"]])
     axes.grid(visible=False)
     heading(axes, label(TITLES[method], 60))
     return figure

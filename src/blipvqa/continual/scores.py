@@ -60,6 +60,7 @@ def score_sequence(
         right = _right(method, steps, answers, len(names))
         methods[method] = {
             "models": ["start", *(step.label for step in steps)],
+            "after": [0, *(step.number or None for step in steps)],  # which stage; None: all at once
             **_scored(method, right, groups, bootstrap, NOT_ASKED),
             "own": _scored(
                 method,

@@ -70,8 +70,9 @@ def plan(config: Config) -> Plan:
     problems += _doubled(stages)
     if problems:
         raise ConfigError(f"continual.stages of '{config.name}':\n" + "\n".join(f"  {each}" for each in problems))
-    drawn = not isinstance(config.model.name, str) or config.model.name == "scratch"
-    start = f"outputs/{config.name}/start" if drawn else config.model.name
+    # what is drawn, put together or of one revision has no name by which later stages could ask for it again
+    own = not isinstance(config.model.name, str) or config.model.name == "scratch" or config.model.revision is not None
+    start = f"outputs/{config.name}/start" if own else config.model.name
     steps = {method: _steps(config, stages, start, method) for method in config.continual.methods}
     return Plan(config, stages, start, steps)
 
@@ -151,7 +152,7 @@ def _begun(config: Config, start: str) -> dict:
 
 def _mixed(config: Config, folder: str, grouped: bool) -> dict:
     """Settings with the data of a folder of mixed rows."""
-    data = {key: getattr(config.data, key) for key in ("cache_dir", "cache_gigabytes", *READ_BY_MODEL)}
+    data = {key: getattr(config.data, key) for key in ("cache_dir", "cache_gigabytes", "history", *READ_BY_MODEL)}
     return config.as_dict() | {
         "data": merge_overrides(data, {"source": folder} | ({"group_column": GROUP} if grouped else {}))
     }

@@ -50,21 +50,17 @@ def matrix_table(scores: Mapping, method: str, own: bool = False) -> Html:
     cells = (of_method["own"] if own else of_method)["matrix"]
     names = [stage["name"] for stage in scores["stages"]]
     rows = [
-        (model_title(label, scores), *(_value(entry) for entry in row))
-        for label, row in zip(of_method["models"], cells, strict=True)
+        (model_title(after, scores), *(_value(entry) for entry in row))
+        for after, row in zip(of_method["after"], cells, strict=True)
     ]
     return table(["model", *names], rows)
 
 
-def model_title(label: str, scores: Mapping) -> str:
-    """A model as people call it: after which stage."""
-    if label == "start":
-        return "before"
-    if label == "joint":
-        return "all at once"
-    stages = [stage["name"] for stage in scores["stages"]]
-    number = next(i for i, name in enumerate(stages, 1) if label.endswith(f"{i}-{name}"))
-    return f"after {number}: {stages[number - 1]}"
+def model_title(after: int | None, scores: Mapping) -> str:
+    """A model as people call it: after which stage, 0 before the first, None all at once."""
+    if not after:
+        return "all at once" if after is None else "before"
+    return f"after {after}: {scores['stages'][after - 1]['name']}"
 
 
 def stages_table(scores: Mapping) -> Html:
