@@ -18,9 +18,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from blipvqa.errors import InputError
 from blipvqa.hub import reachable, refusal
 from blipvqa.models.folders import ANSWER_SETS, CALIBRATION, FOREIGN, INT8, READ
-from blipvqa.models.int8 import linear_weights, save_int8
+from blipvqa.models.int8 import FOLDER, linear_weights, save_int8
 from blipvqa.models.loading import load_model
-from blipvqa.models.weights import read_weights
+from blipvqa.models.weights import read_weights, weights_digest
 from blipvqa.runs.files import replacing_folder
 from blipvqa.runs.run import Run, RunError
 from blipvqa.training.trained import check_weights
@@ -46,13 +46,14 @@ def export_int8(run: Run) -> Path:
     check_weights(run)
     model, _ = load_model(str(run.model_folder))
     weights = read_weights(run.model_folder, model.config, type(model))
-    folder = run.folder / "model-int8"
+    folder = run.folder / FOLDER
     with replacing_folder(folder) as beside:
         beside.mkdir(exist_ok=True)
         for path in run.model_folder.iterdir():
             if _is_of_a_model(path) and not path.name.endswith((".safetensors", ".index.json", "README.md")):
                 shutil.copyfile(path, beside / path.name)
-        save_int8(weights, linear_weights(model.config, type(model)), beside / INT8)
+        linear, made_of = linear_weights(model.config, type(model)), weights_digest(run.model_folder)
+        save_int8(weights, linear, beside / INT8, made_of)
         (beside / "README.md").write_text(INT8_CARD.format(name=run.name), encoding="utf-8")
     return folder
 

@@ -22,9 +22,12 @@ from transformers import BlipConfig, PreTrainedModel
 
 from blipvqa.config.knobs import ConfigError
 from blipvqa.models.folders import INT8, ModelError, called
+from blipvqa.models.weights import weights_digest
 
 STEPS = 127.0
 STORED, SCALE = "_int8", "_scale"  # after the name of a weight
+FOLDER = "model-int8"  # in a run folder, beside its model/
+MADE_OF = "made_of"  # in the file's header
 
 
 class Int8Linear(nn.Module):
@@ -69,15 +72,16 @@ def refuse_int8(model: PreTrainedModel) -> None:
         raise ConfigError("model.name: an int8 export can be asked and not trained; name the model it was made of")
 
 
-def save_int8(weights: dict[str, Tensor], linear: set[str], path: Path) -> None:
-    """Write `weights`, those that are named in `linear` as whole numbers with their steps."""
+def save_int8(weights: dict[str, Tensor], linear: set[str], path: Path, made_of: str) -> None:
+    """Write `weights`, those that are named in `linear` as whole numbers with their steps; `made_of` is the
+    digest of the model that they are of."""
     tensors = {}
     for name, tensor in weights.items():
         if name in linear:
             tensors[name + STORED], tensors[name + SCALE] = rounded(tensor)
         else:
             tensors[name] = tensor.contiguous()
-    save_file(tensors, path, metadata={"format": "pt"})
+    save_file(tensors, path, metadata={"format": "pt", MADE_OF: made_of})
 
 
 def linear_weights(config: BlipConfig, model_class: type[PreTrainedModel]) -> set[str]:
@@ -99,10 +103,11 @@ def read_int8(folder: Path, config: BlipConfig, model_class: type[PreTrainedMode
     weights = {}
     try:
         with safe_open(folder / INT8, framework="pt") as file:
-            names = list(file.keys())
+            names, made_of = list(file.keys()), (file.metadata() or {}).get(MADE_OF)
             stored = {name: file.get_tensor(name) for name in names}
     except Exception as error:  # whatever safetensors says of a damaged file
         raise ModelError(f"{called(folder)}: {INT8} does not read ({' '.join(str(error).split()):.120})") from None
+    _refuse_older(folder, made_of)
     for name, shape in shapes.items():
         whole = name in linear and name + STORED in stored
         if not whole and name not in stored:
@@ -120,3 +125,14 @@ def read_int8(folder: Path, config: BlipConfig, model_class: type[PreTrainedMode
     if stored:
         raise ModelError(f"{called(folder)}: {INT8} holds {min(stored):.120}, which this model has not")
     return weights
+
+
+def _refuse_older(folder: Path, made_of: str | None) -> None:
+    """Raises ModelError where the run's `model/` beside `folder` was trained further, or anew, since the export."""
+    model = folder.parent / "model"
+    beside = folder.name == FOLDER and (model / "config.json").is_file()
+    if made_of and beside and made_of != weights_digest(model):
+        raise ModelError(
+            f"{called(folder)}: it was made of other weights than 'model' beside it holds now. Make it again: make "
+            f"export NAME={folder.parent.name} FORM=int8; or move it elsewhere, to ask the older weights"
+        )

@@ -8,6 +8,7 @@ Notable:
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -70,7 +71,8 @@ def features_of(
         rows = missing[start : start + PART]
         features[rows] = make(rows).float().cpu()
         with replacing(folder / f"{kind}-{number:06d}.safetensors") as beside:
-            save_file({"features": features[rows]}, beside, {"keys": json.dumps([keys[row] for row in rows])})
+            names = json.dumps([keys[row] for row in rows])
+            save_file({"features": features[rows]}, beside, {"keys": names, "sha256": _digest(names, features[rows])})
         number += 1
     return features
 
@@ -79,8 +81,19 @@ def _read(path: Path, width: int) -> tuple[list[str], Tensor]:
     """Keys and features of a part; none of one that cannot be read, whose features are then made again."""
     try:
         with safe_open(path, "pt") as file:
-            keys, values = json.loads(file.metadata()["keys"]), file.get_tensor("features")
+            header, values = file.metadata(), file.get_tensor("features")
+            keys = json.loads(header["keys"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError):
         return [], torch.empty(0, width)
     fits = values.shape == (len(keys), width) and bool(values.isfinite().all())
+    if fits and header.get("sha256", _digest(header["keys"], values)) != _digest(header["keys"], values):
+        raise RunError(
+            f"'{path.parent.parent.name}/{path.parent.name}/{path.name}' holds other features or names than were "
+            "written there. Make the index anew: fresh=True, or remove this file, whose features are then made again."
+        )
     return (keys, values) if fits else ([], torch.empty(0, width))
+
+
+def _digest(keys: str, features: Tensor) -> str:
+    """A sha256 of the features and of what they are called."""
+    return hashlib.sha256(keys.encode() + features.contiguous().numpy().tobytes()).hexdigest()

@@ -10,7 +10,8 @@ from importlib.metadata import version
 import torch
 
 from blipvqa.config.knobs import Config
-from blipvqa.config.paths import project_root
+from blipvqa.config.paths import project_path, project_root
+from blipvqa.runs.seals import digest_of_file
 
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "peft", "pillow", "numpy")
 
@@ -27,6 +28,12 @@ def peak_memory_gib() -> float | None:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 3)
 
 
+def files_read(config: Config) -> dict[str, str]:
+    """The digests of the files that the config names and whose content numbers depend on, by knob."""
+    places = {"caption.terms": project_path(config.caption.terms)} if config.caption.terms else {}
+    return {knob: digest_of_file(place) for knob, place in places.items() if place.is_file()}
+
+
 def describe_environment(config: Config, **more) -> dict:
     """Versions, platform, git commit, seed; nothing of the user or the machine's name."""
     return {
@@ -35,6 +42,7 @@ def describe_environment(config: Config, **more) -> dict:
         "platform": f"{platform.system()} {platform.machine()}",
         "git_commit": _git_commit(),
         "seed": config.seed,
+        "files": files_read(config),
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
         **more,
     }

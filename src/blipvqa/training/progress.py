@@ -24,6 +24,7 @@ class Progress:
     stale: int = 0  # epochs since
     weights: str | None = None  # the digest of what was exported last: a kill after it must not lose it
     frozen: str | None = None  # the digest of the weights that stay as they are, which no checkpoint holds
+    made_by: dict | None = None  # the run's settings, and digests of its rows and of what it began with
     micro_batch_size: int | None = None  # halved when memory did not suffice
     scaler: dict | None = None  # fp16's loss scale
     rows: dict = field(default_factory=lambda: dict.fromkeys(LOGS, 0))  # of each log, written so far

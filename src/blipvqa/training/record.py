@@ -15,6 +15,7 @@ from torch import Tensor
 
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
+from blipvqa.config.reading import settings_difference
 from blipvqa.data.dataset import Splits
 from blipvqa.data.saved_sets import fetched_commit
 from blipvqa.hub import commit_of
@@ -24,7 +25,8 @@ from blipvqa.models.loading import save_model
 from blipvqa.models.weights import tensors_digest, weights_digest
 from blipvqa.runs.environment import describe_environment
 from blipvqa.runs.files import append_lines, cut_log, flush_logs, replacing_folder, write_json
-from blipvqa.runs.run import Run, RunError
+from blipvqa.runs.identity import read_rows, rows_digest
+from blipvqa.runs.run import Run, RunError, indented
 from blipvqa.runs.seals import write_sealed
 from blipvqa.training.checkpoints import (
     check_space,
@@ -64,7 +66,7 @@ class Record:
     def resume(self, fresh: Progress) -> Progress:
         """The last checkpoint into model and optimizer, and how far it was; `fresh` where there is none."""
         tensors, state, notes = load_checkpoint(self.run.folder / "checkpoints")
-        fresh.frozen = self._frozen()
+        fresh.frozen, fresh.made_by = self._frozen(), self._made_by()
         progress = fresh
         if not tensors and self.run.finished:
             raise RunError(
@@ -76,6 +78,7 @@ class Record:
         if tensors:
             self._check_base()
             progress = Progress(**state)
+            self._check_made_by(progress, fresh)
             self._check_frozen(progress, fresh)
             restore(tensors, self.model, self.optimizer, self.remembered)
             if self.accelerator.scaler is not None and progress.scaler:
@@ -140,6 +143,28 @@ class Record:
         trained = trainable(self.model)
         frozen = {name: p for name, p in self.model.named_parameters() if name not in trained}
         return tensors_digest(frozen) if frozen else None
+
+    def _made_by(self) -> dict:
+        """What tells this run's checkpoints from those of a run with tensors of the same shapes."""
+        rows = read_rows(self.run.folder)
+        name = self.config.model.name
+        start = None if name == "scratch" else weights_digest(name, self.config)
+        return {"settings": self.config.as_dict(), "rows": rows and rows_digest(rows), "start": start}
+
+    def _check_made_by(self, before: Progress, now: Progress) -> None:
+        """Raises RunError where the checkpoint is of a run with other settings or other data, copied into this one."""
+        if before.made_by is None:  # of an older version
+            return
+        changed = settings_difference(before.made_by["settings"], now.made_by["settings"])
+        lines = [f"{key}: {theirs!r}, here {ours!r}" for key, (theirs, ours) in changed.items()]
+        if before.made_by["rows"] != now.made_by["rows"]:
+            lines.append("its data")
+        if lines:
+            raise RunError(
+                f"the checkpoint in '{self.run.name}/checkpoints' is of another run, "
+                f"'{before.made_by['settings']['name']}', by:\n{indented(lines)}\nPut this run's own back, or remove "
+                "the folder, and training starts anew."
+            )
 
     def _check_frozen(self, before: Progress, now: Progress) -> None:
         """Raises RunError where trained weights would go on beside other frozen ones than they were trained beside."""
@@ -207,6 +232,7 @@ class Record:
                     "steps": steps,
                     "best": progress.best,
                     "weights": progress.weights,
+                    "start": progress.made_by and progress.made_by["start"],
                 },
             )
 

@@ -18,6 +18,7 @@ from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.data.duplicates import duplicate_notes, near_duplicates
 from blipvqa.data.fingerprint import fingerprint
 from blipvqa.models.weights import weights_digest
+from blipvqa.runs.environment import files_read
 from blipvqa.runs.files import sweep, write_lines
 from blipvqa.runs.identity import rows_digest
 from blipvqa.runs.run import Run, RunError, indented, refuse_other_settings
@@ -107,9 +108,26 @@ def write_scores(trained: Trained, scores: dict, predictions: list[dict], config
         "digest": trained.digest,
         "changes": trained.changes,
     }
-    warnings = trained.warnings + leaks + scores["warnings"]
+    warnings = trained.warnings + changed_since_training(trained.run, scores, config) + leaks + scores["warnings"]
     scores = scores | {"data": about_data, "warnings": warnings, "split": trained.split}
     write_results(trained.run, scores, predictions, config, weights)
+
+
+def changed_since_training(run: Run, scores: dict, config: Config) -> list[str]:
+    """A line for each file, and for the base model, that is not what it was when the run was trained."""
+    before, now = run.environment.get("files"), files_read(config)
+    lines = [
+        f"{knob}: the file is not the one of the training, whose own numbers (history.jsonl) do not compare with these"
+        for knob in now
+        if before is not None and before.get(knob) != now[knob]
+    ]
+    start = run.state.get("start")
+    if start and "start" in scores and start != weights_digest(config.model.name, config):
+        lines.append(
+            f"The numbers before training are of other weights than this run began with: model.name "
+            f"({config.model.name}) holds others now. Put them back and evaluate again"
+        )
+    return lines
 
 
 def write_results(run: Run, scores: dict, predictions: list[dict], config: Config, weights: str | None) -> None:
@@ -117,7 +135,8 @@ def write_results(run: Run, scores: dict, predictions: list[dict], config: Confi
     file = run.folder / f"predictions-{scores['split']}.jsonl"
     write_lines(file, predictions)
     settings = {key: value for key, value in result_settings(config).items() if key.startswith(SAFE_TO_CHANGE)}
-    made_by = {"settings": settings, "weights": weights, "predictions": digest_of_file(file)}
+    files = files_read(config)
+    made_by = {"settings": settings, "weights": weights, "predictions": digest_of_file(file), "files": files}
     write_sealed(run.folder / f"metrics-{scores['split']}.json", scores | {"made_by": made_by})
 
 
@@ -149,7 +168,19 @@ def results_of(run: Run, splits: Splits, split: str | None = None) -> Results:
     split = split or evaluated_split(run)
     scores, predictions = run.metrics(split), run.predictions(split)
     refuse_other_pictures(run, scores, splits)
+    _refuse_other_files(run, scores, split)
     return Results(run, splits, split, scores, predictions)
+
+
+def _refuse_other_files(run: Run, scores: dict, split: str) -> None:
+    """Raises RunError where a file was edited that the numbers were counted by: pages would mark other things."""
+    before, now = scores.get("made_by", {}).get("files"), files_read(run.scored_config(split))
+    changed = [knob for knob in {**(before or {}), **now} if before is not None and before.get(knob) != now.get(knob)]
+    if changed:
+        raise RunError(
+            f"run '{run.name}' was scored on {split} with another file {', '.join(changed)} than there is now: put it "
+            "back, or evaluate again"
+        )
 
 
 def refuse_other_pictures(run: Run, scores: dict, splits: Splits) -> None:

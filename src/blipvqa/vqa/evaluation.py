@@ -14,7 +14,7 @@ from blipvqa.models.loading import load_processor
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.run import Run
 from blipvqa.training.shares import is_first
-from blipvqa.training.trained import Trained, trained_run, write_results
+from blipvqa.training.trained import Trained, changed_since_training, trained_run, write_results
 from blipvqa.vqa.all_predictions import write_all_predictions
 from blipvqa.vqa.calibration import store_calibration
 from blipvqa.vqa.candidate_ranks import score_candidates
@@ -129,7 +129,13 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     scores["split"] = split
     # Looking for near-duplicates comes when every answer is on the disk: with many pictures it may take long.
     scores["data"] = all_notes(splits) | {"digest": trained.digest, "changes": trained.changes}
-    first = trained.warnings + verdict_warnings(scores) + ranked + answering_warnings(scores["answering"])
+    first = (
+        trained.warnings
+        + changed_since_training(run, scores, config)
+        + verdict_warnings(scores)
+        + ranked
+        + answering_warnings(scores["answering"])
+    )
     first += foreign_warnings(scores["foreign"], split)
     scores["warnings"] = first + scores["data"]["leaks"] + scores["warnings"]
     answered = {split: predictions}
