@@ -66,9 +66,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "predict":
         return _predict(run_config(options.name, None, overrides), options)
     config = load_config(options.config, overrides, options.name) if options.config else None
-    if options.command == "learn-on":
+    several = config and (config.bootstrap.clean or config.continual.stages)  # runs, which have no name of their own
+    if options.command == "learn-on" or (options.command == "train" and config.continual.stages):
         return _learn_on(config)
-    if options.command not in TRAINING and not (config and config.bootstrap.clean):
+    if options.command not in TRAINING and not several:
         config = run_config(options.name, options.config, overrides)
     match options.command:
         case "run" | "stress":
@@ -88,10 +89,11 @@ def _notebooks(config: Config, command: str, config_path: str | None, name: str 
         raise InputError(f"running notebooks needs {error.name}: pip install 'blipvqa[notebooks]'") from None
 
     from blipvqa.tasks import task_of
-    from blipvqa.workflow import BOOTSTRAPPING, run_notebooks
+    from blipvqa.workflow import BOOTSTRAPPING, CONTINUING, run_notebooks
 
     try:
         notebooks = BOOTSTRAPPING if config.bootstrap.clean else task_of(config).notebooks
+        notebooks = CONTINUING if config.continual.stages else notebooks
         run_notebooks(config, config_path, name, overrides, notebooks if command == "run" else ("05_stress_test",))
     except PapermillExecutionError as error:
         print(f"{error.ename}: {error.evalue}", file=sys.stderr)
@@ -249,6 +251,11 @@ def _report(config: Config) -> int:
         from blipvqa.bootstrapping.rounds import load_bootstrapped
 
         path = write_bootstrap_report(load_bootstrapped(config))
+    elif config.continual.stages:
+        from blipvqa.continual.report import write_report as write_sequence_report
+        from blipvqa.continual.sequence import load_learnt
+
+        path = write_sequence_report(load_learnt(config))
     else:
         path = write_report(Run(config.folder), load_splits(config))
     print(f"{config.name}: open {path.relative_to(project_root())}")

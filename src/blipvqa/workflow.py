@@ -14,6 +14,7 @@ from blipvqa.runs.files import replacing
 
 NOTEBOOKS = ("01_explore_data", "02_finetune", "03_evaluate", "04_inspect_predictions")
 BOOTSTRAPPING = ("01_explore_data", "08_bootstrap_captions")
+CONTINUING = ("09_continue",)
 
 
 def run_notebooks(

@@ -113,6 +113,7 @@ def test_the_shell_and_the_page(learnt, done, capsys):
         "Answers in common: he and silver",
     ):
         assert text in page
+    assert main(["report", "sequence.yaml"]) == 0 and main(["train", "sequence.yaml"]) == 0  # a sequence, too
     assert main(["learn-on", "nowhere.yaml"]) == 2
 
 
