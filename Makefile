@@ -12,7 +12,7 @@ export SET  # the shell takes it from the environment: spaces and braces in it s
 GIVEN = $(if $(NAME),--name "$(NAME)") $(if $(SET),--set "$$SET")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-slow test-versions lint lab bench compare sweep board page predict export push stress clean-cache
+.PHONY: help setup demo run test test-slow test-versions lint lab bench compare sweep board page predict export push stress shards clean-cache
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -74,6 +74,9 @@ board: $(READY)  ## every run of outputs/ on one page, seeds of one recipe poole
 
 compare: $(READY)  ## make compare RUNS="a b": two runs side by side
 	$(BIN)/python -m blipvqa compare $(RUNS)
+
+shards: $(READY)  ## make shards SOURCE=folder-or-tars FOLDER=new [SET="data.on_error=skip"]: any source as parquet files, for a million rows
+	$(BIN)/python -m blipvqa shards "$(SOURCE)" "$(FOLDER)" $(if $(SET),--set "$$SET")
 
 clean-cache: $(READY)  ## remove resized images and drawn data
 	$(BIN)/python -m blipvqa clean-cache

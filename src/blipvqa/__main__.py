@@ -56,6 +56,8 @@ def _run(options: argparse.Namespace) -> int:
         return _transfer(options)
     if options.command in ("score", "predictions"):
         return _others(options)
+    if options.command == "shards":
+        return _shards(options)
     if options.command == "clean-cache":
         return _clean_cache(load_config(options.config))
     if options.command in ("export", "push"):
@@ -259,6 +261,14 @@ def _report(config: Config) -> int:
     else:
         path = write_report(Run(config.folder), load_splits(config))
     print(f"{config.name}: open {path.relative_to(project_root())}")
+    return 0
+
+
+def _shards(options: argparse.Namespace) -> int:
+    from blipvqa.data.conversion import write_shards
+
+    config = load_config(None, parse_overrides(options.set) | {"data.source": options.source})
+    print(write_shards(config, options.folder, options.workers))
     return 0
 
 

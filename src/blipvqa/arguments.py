@@ -84,6 +84,11 @@ def parser() -> argparse.ArgumentParser:
     hand.add_argument("--name", required=True)
     hand.add_argument("--form", required=True, help="lmms-eval, medevalkit or table")
     hand.add_argument("--output", required=True)
+    shards = commands.add_parser("shards", help="any source as parquet files, which are read at a million rows")
+    shards.add_argument("source", help="what data.source of a config may be: tars, a folder of tables, a Hub id")
+    shards.add_argument("folder", help="where to write; the same command goes on after a kill")
+    shards.add_argument("--workers", type=int, help="processes that write; by default one a core")
+    shards.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. data.on_error=skip")
     commands.add_parser("board", help="every run of outputs/ on one page")
     commands.add_parser("clean-cache", help="remove resized images and drawn data").add_argument("config", nargs="?")
     return the_parser

@@ -18,6 +18,7 @@ more than 8 bits), `jpeg_ends` (JPEG files of half a picture), `decoding_memory`
 (of films and series), `slides`, `dataset` (one split as the models get it), `own_pictures` (pictures that belong to no
 split), `fingerprint` (a digest of every row), `batches` (the order of an epoch and its loader), `augmentation` (light
 changes in training), `duplicates` (pictures that look alike), `one_colour` (pictures that show nothing), `corruptions`
-(pictures as scanners and networks spoil them), `synthetic`, `synthetic_drawing`, `synthetic_questions`,
-`synthetic_dialogues`, `synthetic_captions`, `synthetic_faults` and `synthetic_several` (the drawn tissue of the demos).
+(pictures as scanners and networks spoil them), `conversion` (any source as parquet files), `synthetic`,
+`synthetic_drawing`, `synthetic_questions`, `synthetic_dialogues`, `synthetic_captions`, `synthetic_faults` and
+`synthetic_several` (the drawn tissue of the demos).
 """

@@ -157,7 +157,7 @@ class ParquetPictures:
         """The cells of these rows, whose numbers rise."""
         wanted = iter(rows)
         row = next(wanted, None)
-        for start, cells in self._batches(0):
+        for start, cells in self._batches(row or 0):
             while row is not None and row < start + len(cells):
                 yield cells[row - start]
                 row = next(wanted, None)

@@ -1,0 +1,107 @@
+"""`make shards`: any source becomes parquet files of the same rows and pictures, and goes on after a kill."""
+
+import json
+
+import pytest
+from small_sources import config_of, jsonl, png, rows, splits_of
+from test_tars import samples, write_tar
+
+from blipvqa.__main__ import main
+from blipvqa.data import conversion
+from blipvqa.data.conversion import write_shards
+from blipvqa.data.split_names import SourceError
+
+
+@pytest.fixture
+def source(root, monkeypatch):
+    """Two splits of a folder of pictures, in files of four rows."""
+    monkeypatch.setattr(conversion, "ROWS", 4)
+    (root / "mine" / "images").mkdir(parents=True)
+    for i in range(12):
+        (root / "mine" / "images" / f"{i}.png").write_bytes(png(i))
+    jsonl(root / "mine" / "train.jsonl", [row | {"answers": ["a", "b"], "n": i} for i, row in enumerate(rows(18))])
+    jsonl(root / "mine" / "validation.jsonl", rows(6, 18))
+    return root / "mine"
+
+
+def assert_same(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for split in ours:
+        assert list(ours[split].rows) == list(theirs[split].rows)
+        assert [ours[split].image(i).tobytes() for i in range(len(ours[split]))] == [
+            theirs[split].image(i).tobytes() for i in range(4)
+        ]
+
+
+def test_a_folder_becomes_files_of_the_same_rows(source, root):
+    said = write_shards(config_of(), "shards", workers=1)
+    assert "shards: 24 rows of 2 splits in 7 files" in said
+    assert_same(splits_of(data__source="shards"), splits_of())
+    assert len(list((root / "shards").glob("train-0000?-of-00005.parquet"))) == 5
+
+
+def test_rows_of_several_pictures_and_histories_stay_what_they_are(source):
+    turns = [{"question": "is there fat?", "answer": "no"}]
+    lists = [
+        row | {"image": ["images/1.png", "images/2.png"][: 1 + i % 2], "history": turns}
+        for i, row in enumerate(rows(6))
+    ]
+    jsonl(source / "train.jsonl", lists)
+    write_shards(config_of(), "shards", workers=1)
+    assert_same(splits_of(data__source="shards"), splits_of())
+
+
+@pytest.mark.parametrize("source_of", ["parquet", "tar"])
+def test_files_in_files_are_converted_by_several_processes(root, monkeypatch, capsys, source_of):
+    (root / "mine").mkdir()
+    write_tar(root / "mine" / "train.tar", samples(range(10)))
+    write_tar(root / "mine" / "test.tar", samples(range(10, 14)))
+    task = ["--set", "task=caption"]
+    if source_of == "parquet":
+        assert main(["shards", "mine", "first", "--workers", "1", *task]) == 0
+    monkeypatch.setattr(conversion, "ROWS", 3)
+    began = "first" if source_of == "parquet" else "mine"
+    workers = "2" if source_of == "parquet" else "1"
+    assert main(["shards", began, "shards", "--workers", workers, *task]) == 0
+    assert "shards: 14 rows of 2 splits in 6 files" in capsys.readouterr().out
+    assert_same(splits_of(task="caption", data__source="shards"), splits_of(task="caption"))
+
+
+def test_the_same_command_goes_on_after_a_kill_and_no_other(source, root, monkeypatch):
+    write, written = conversion._write, []
+
+    def killed(piece):
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(piece.path.name)
+        return write(piece)
+
+    monkeypatch.setattr(conversion, "_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(config_of(), "shards", workers=1)
+    with pytest.raises(SourceError, match="number 00003 is missing"):
+        splits_of(data__source="shards")
+    monkeypatch.setattr(conversion, "_write", write)
+    assert "in 7 files, 3 of them before" in write_shards(config_of(), "shards", workers=1)
+    assert_same(splits_of(data__source="shards"), splits_of())
+    jsonl(source / "train.jsonl", rows(10))
+    with pytest.raises(
+        SourceError, match="'shards' holds something else, or was made of other data: give a new folder"
+    ):
+        write_shards(config_of(), "shards", workers=1)
+    (root / "theirs").mkdir()
+    (root / "theirs" / "notes.txt").write_text("a person's")
+    with pytest.raises(SourceError, match="'theirs' holds something else"):
+        write_shards(config_of(), "theirs", workers=1)
+
+
+def test_a_row_without_its_picture_is_named_or_left_out(source):
+    lines = [json.loads(line) for line in (source / "train.jsonl").read_text().splitlines()]
+    lines[5]["image"] = "images/none.png"
+    jsonl(source / "train.jsonl", lines)
+    with pytest.raises(
+        SourceError, match=r"row train/5: line 6 of train\.jsonl: image 'images/none\.png': No such file"
+    ):
+        write_shards(config_of(), "shards", workers=1)
+    assert "; 1 rows left out" in write_shards(config_of(data__on_error="skip"), "others", workers=1)
+    assert len(splits_of(data__source="others")["train"]) == 17
