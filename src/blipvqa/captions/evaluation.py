@@ -74,7 +74,7 @@ def _captions(
         "seed": config.seed if config.caption.sample else None,
         "image_size": config.model.image_size,
         "pictures": DECODER,
-        "rows": content_digest(dataset.rows),
+        "rows": content_digest(list(dataset.rows)),
     }
     name = f"{trained.split}-start" if start else trained.split
 

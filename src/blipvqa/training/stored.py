@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -92,5 +92,9 @@ def _read(file: Path, made_by: Path, made_of: Mapping) -> list[dict] | None:
 
 
 def content_digest(value) -> str:
-    """A sha256, in hex, of anything that JSON can hold."""
-    return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()
+    """A sha256, in hex, of anything that JSON can hold, and of rows."""
+    return hashlib.sha256(json.dumps(value, default=_plain).encode()).hexdigest()
+
+
+def _plain(value):
+    return list(value) if isinstance(value, Sequence) else str(value)
