@@ -1,12 +1,21 @@
 """Where nothing was said although something was off: each is refused, or told, by name."""
 
+import csv
+import errno
+import json
 import shutil
 
 import pytest
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from blipvqa import evaluate, fine_tune, load_model
+from blipvqa import evaluate, fine_tune, load_model, load_splits
+from blipvqa.bootstrapping.rounds import SUMMARY, load_bootstrapped
+from blipvqa.data import synthetic
+from blipvqa.data.own_pictures import own_dataset, picture_names, rows_of_pictures
+from blipvqa.data.split_names import SourceError
+from blipvqa.errors import DamagedFile
 from blipvqa.models.folders import ModelError
 from blipvqa.retrieval.index import make_index
 from blipvqa.runs.run import RunError
@@ -72,3 +81,84 @@ def test_features_of_an_index_that_were_edited_are_refused(tiny):
         make_index(run, "test", progress=False)
     part.unlink()
     assert make_index(run, "test", progress=False).text_features.equal(features)
+
+
+def write_table(file, rows):
+    with open(file, "w", newline="", encoding="utf-8") as opened:
+        writer = csv.DictWriter(opened, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def rows_of(pictures, **more):
+    return [{"image": f"images/{i}.png", "question": f"what is {i}?", "answer": f"it is {i}", **more} for i in pictures]
+
+
+def test_patients_that_differ_in_case_and_outer_spaces_are_one(tiny, folder):
+    """They stood in train and in test, and no note said so."""
+    write_table(folder / "train.csv", rows_of(range(4), patient="P1") + rows_of(range(4, 8), patient="Q"))
+    write_table(folder / "validation.csv", rows_of(range(8, 10), patient="R"))
+    write_table(folder / "test.csv", rows_of(range(10, 12), patient="p1 "))
+    notes = load_splits(tiny(data__source="mine", data__group_column="patient")).notes
+    assert "1 of the 1 test groups stand in train too: test scores are flattered by what was memorized" in notes
+    assert any(
+        note.startswith("1 values of patient are written in upper and lower case, and counted as") for note in notes
+    )
+    assert not any("stand under several values" in note for note in notes)
+    splits = load_splits(tiny(data__source="mine", data__group_column="patient", data__split="regroup"))
+    assert {row["group_id"] for row in splits["train"].rows} == {"Q"}
+
+
+def test_a_split_column_that_says_otherwise_and_rows_that_stand_twice_are_told(tiny, folder):
+    rows = rows_of(range(6), split="train") + rows_of(range(6, 8), split="Test") + rows_of([0, 0, 1], split="train")
+    write_table(folder / "train.csv", rows)
+    notes = load_splits(tiny(data__source="mine", data__validation_share=0.2)).notes
+    assert any(
+        "column 'split (data)' calls rows those of another split (2 of test), and they stay in" in n for n in notes
+    )
+    train = [note for note in notes if "stand there before with the same picture, question and answer, and" in note]
+    assert [note[:22] for note in train] == ["train: 3 of 9 rows sta"]
+    assert train[0].endswith("(first: train/0 and train/8)")
+
+
+def test_a_folder_that_is_called_like_a_picture_is_named(tiny, folder):
+    (folder / "images" / "scan.png").mkdir()
+    names = picture_names(folder)
+    raw = rows_of_pictures(folder, names, [{} for _ in names])
+    _, left_out, notes = own_dataset(raw, folder, tiny(), ())
+    assert "folders that are called like pictures, and are none: images/scan.png" in notes and not left_out
+
+
+@pytest.mark.parametrize("place", ["", "train/"])
+def test_folders_of_classes_are_told_how_to_become_questions(tiny, root, place):
+    for name in ("benign", "malignant"):
+        (root / "mine" / place / name).mkdir(parents=True)
+        Image.new("RGB", (20, 20)).save(root / "mine" / place / name / "1.png")
+    with pytest.raises(
+        SourceError, match=rf"a head 'image,question,answer' .* '{place}benign/1\.png,what is shown\?,benign'"
+    ):
+        load_splits(tiny(data__source="mine"))
+    with pytest.raises(
+        SourceError, match=rf"a head 'image,caption' and a line a picture, such as '{place}benign/1\.png,ben"
+    ):
+        load_splits(tiny(data__source="mine", task="caption"))
+
+
+def test_a_disk_that_fills_while_data_is_drawn_is_one_clear_error(tiny, monkeypatch):
+    def full(*_args, **_named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(synthetic.pq, "write_table", full)
+    with pytest.raises(SourceError, match=r"data\.cache_dir 'outputs/cache' \(No space left on device\): make room"):
+        load_splits(tiny())
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"rounds": []}', "edited"])
+def test_a_damaged_summary_of_bootstrapped_captions_is_named(tiny, damage):
+    config = tiny("boot", task="pretrain")
+    config.folder.mkdir(parents=True)
+    content = json.dumps({"config": config.as_dict(), "rounds": [], "sha256_of_the_rest": "0"})
+    (config.folder / SUMMARY).write_text(content if damage == "edited" else damage)
+    with pytest.raises(DamagedFile, match=r"'boot/bootstrap\.json' is damaged"):
+        load_bootstrapped(config)

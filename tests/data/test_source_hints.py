@@ -15,7 +15,7 @@ SHAPES = {  # files of a folder, and what leads on
     "a doctor's sheet": (["Befunde.xlsx", "Bilder/1.png"], "If 'Befunde.xlsx' holds the rows, name it train.xlsx"),
     "one folder too high": (["Slake1.0/train.json", "Slake1.0/test.json"], "set data.source=mine/Slake1.0"),
     "ROCO": (["train/radiology/traindata.csv"], "Put tables such as train/radiology/traindata.csv into 'mine'"),
-    "pictures alone": (["benign/1.png", "malignant/1.png"], "Name files by split"),
+    "pictures alone": (["benign/1.png", "malignant/1.png"], "write a table of them, 'mine/train.csv'"),
 }
 
 

@@ -8,7 +8,6 @@ Notable:
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
 from blipvqa.pages.cards import markdown_table, plain
 from blipvqa.pages.wording import last_part
-from blipvqa.runs.files import remove, replacing_folder, write_json, write_lines, write_text
+from blipvqa.runs.files import read_json, remove, replacing_folder, write_json, write_lines, write_text
 from blipvqa.runs.run import Run, RunError
 from blipvqa.training.stored import content_digest
 
@@ -97,7 +96,7 @@ def _written(lines: Sequence[dict]) -> list[dict]:
 
 
 def _read(path: Path) -> dict | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return read_json(path) if path.exists() else None
 
 
 def _write_picture(path: Path, data: VQADataset, number: int) -> None:

@@ -8,7 +8,6 @@ Notable:
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +22,11 @@ from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.config.paths import project_path
 from blipvqa.config.reading import settings_difference
 from blipvqa.data.dataset import Splits, VQADataset, load_splits
+from blipvqa.data.groups import same_group
 from blipvqa.numbers.bootstrap import Bootstrap
-from blipvqa.runs.files import read_lines, sweep, write_json, write_lines
+from blipvqa.runs.files import damaged, read_lines, sweep, write_lines
 from blipvqa.runs.run import Run, RunError, indented
+from blipvqa.runs.seals import EDITED, digest_of_file, read_sealed, write_sealed
 from blipvqa.training.shares import join_processes, locked, of_first
 
 SUMMARY = "bootstrap.json"
@@ -66,7 +67,7 @@ def bootstrap(config: Config, *, resamples: int = 1000, progress: bool = True) -
         rounds = []
         for one in planned:
             rounds.append(_round(one, config, noisy, clean, resamples, progress))
-            of_first(lambda: write_json(config.folder / SUMMARY, {"config": config.as_dict(), "rounds": rounds}))
+            of_first(lambda: write_sealed(config.folder / SUMMARY, {"config": config.as_dict(), "rounds": rounds}))
     return load_bootstrapped(config)
 
 
@@ -75,12 +76,15 @@ def load_bootstrapped(config: Config) -> Bootstrapped:
     file = config.folder / SUMMARY
     if not file.exists():
         raise RunError(f"'{config.name}' has no bootstrapped captions yet: run notebook 08_bootstrap_captions")
-    summary = json.loads(file.read_text(encoding="utf-8"))
+    summary = read_sealed(file, ("config", "rounds"))
     changed = settings_difference(summary["config"], config.as_dict())
     if changed:
         lines = [f"{key}: {old!r} -> {new!r}" for key, (old, new) in changed.items()]
         raise ConfigError(f"'{config.name}' was bootstrapped with other settings:\n{indented(lines)}")
-    return Bootstrapped(config, read_lines(_texts_file(config, len(summary["rounds"]))), summary["rounds"])
+    texts = _texts_file(config, len(summary["rounds"]))
+    if summary["rounds"] and digest_of_file(texts) != summary["rounds"][-1].get("texts", digest_of_file(texts)):
+        raise damaged(texts, EDITED)
+    return Bootstrapped(config, read_lines(texts), summary["rounds"])
 
 
 def _round(one: Round, config: Config, noisy: VQADataset, clean: Splits, resamples: int, progress: bool) -> dict:
@@ -112,7 +116,8 @@ def _round(one: Round, config: Config, noisy: VQADataset, clean: Splits, resampl
     run_stage(one.anew)
     bootstrap = Bootstrap(config.data.group, resamples, config.seed)
     scores = of_first(lambda: score(texts, load_terms(config), bootstrap))
-    return {"threshold": threshold, "folder": one.folder, "run": one.anew.name, "scores": scores}
+    written = digest_of_file(_texts_file(config, one.number))
+    return {"threshold": threshold, "folder": one.folder, "run": one.anew.name, "scores": scores, "texts": written}
 
 
 def _name(config: Config) -> str:
@@ -128,8 +133,12 @@ def _without_held_out(noisy: VQADataset, clean: Splits, column: str | None, clea
     pairs has."""
     held_out = [row for split, data in clean.items() if split != "train" for row in data.rows]
     pictures = {row["image_id"] for row in held_out}
-    people = {row[clean_column] for row in held_out} - {None} if column and clean_column else set()
-    rows = [i for i, row in enumerate(noisy.rows) if row["image_id"] not in pictures and row.get(column) not in people]
+    people = {same_group(row[clean_column]) for row in held_out} - {None} if column and clean_column else set()
+    rows = [
+        i
+        for i, row in enumerate(noisy.rows)
+        if row["image_id"] not in pictures and same_group(row.get(column)) not in people
+    ]
     if len(rows) < len(noisy):
         print(f"{len(noisy) - len(rows)} texts are left out: the clean pairs hold out their pictures or patients")
     if not rows:

@@ -7,7 +7,6 @@ Notable:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from blipvqa.data.dataset import Splits
 from blipvqa.data.fingerprint import row_digest
 from blipvqa.models.loading import load_model, save_model
 from blipvqa.models.weights import weights_digest
-from blipvqa.runs.files import remove, replacing_folder, write_json
+from blipvqa.runs.files import read_json, remove, replacing_folder, write_json
 from blipvqa.tasks import task_of
 from blipvqa.training.accelerator import make_accelerator
 from blipvqa.training.stored import content_digest
@@ -40,7 +39,7 @@ def mix_models(
         made_of["rows"] = content_digest([row_digest(row) for splits in data for row in splits["validation"].rows])
     beside = folder.with_name(f"{folder.name}.json")
     if folder.is_dir() and beside.exists():
-        written = json.loads(beside.read_text(encoding="utf-8"))
+        written = read_json(beside, ("made_of", "weights"))
         if written["made_of"] == made_of and written["weights"] == weights_digest(folder):
             return written
     (model, processor), (before, _) = load_model(new, config), load_model(last, config)

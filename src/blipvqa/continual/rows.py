@@ -11,7 +11,6 @@ Notable:
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 from blipvqa.continual.stages import GROUP
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.data.several_pictures import pictures_of
-from blipvqa.runs.files import remove, replacing_folder, write_json, write_lines
+from blipvqa.runs.files import read_json, remove, replacing_folder, write_json, write_lines
 from blipvqa.text import normalize
 from blipvqa.training.stored import content_digest
 
@@ -109,7 +108,7 @@ def write_rows(folder: Path, splits: Mapping[str, Sequence[dict]]) -> None:
         for split, lines in splits.items()
     }
     beside, made_of = folder.with_name(f"{folder.name}.json"), {"lines": content_digest(list(written.items()))}
-    if folder.is_dir() and beside.exists() and json.loads(beside.read_text(encoding="utf-8")) == made_of:
+    if folder.is_dir() and beside.exists() and read_json(beside) == made_of:
         return
     remove(beside)
     with replacing_folder(folder) as place:

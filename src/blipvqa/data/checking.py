@@ -17,7 +17,16 @@ from blipvqa.data.raw import RawSplit
 from blipvqa.data.row_table import texts_of
 from blipvqa.data.rows import CheckedSplit, check_split
 from blipvqa.data.several_pictures import pictures_of
-from blipvqa.data.splitting import Tables, cut_validation, overlap_notes, part_notes, regroup, shared_notes
+from blipvqa.data.splitting import (
+    Tables,
+    cut_validation,
+    doubled_notes,
+    overlap_notes,
+    part_notes,
+    regroup,
+    shared_notes,
+    told_split_notes,
+)
 
 
 def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSplit], list[str] | None, list[str]]:
@@ -33,7 +42,7 @@ def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSpl
     for split, raw in raw_splits.items():
         tables[split], more = check_split(raw, split, data, store, config.texts)
         notes += more
-    notes += _add_group_ids(tables, group_columns, data)
+    notes += told_split_notes(tables) + _add_group_ids(tables, group_columns, data)
     if data.split == "regroup":
         tables, more = regroup(tables, data.group)
         notes += more
@@ -44,6 +53,7 @@ def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSpl
         notes.append("there is no test split: scores are on validation, which also chose the best weights")
     tables = {split: _limited(table, data.limit.get(split)) for split, table in tables.items()}
     notes += shared_notes(tables, data.group) + overlap_notes(tables, data.group) + part_notes(tables)
+    notes += doubled_notes(tables)
     return tables, breakdown, notes
 
 

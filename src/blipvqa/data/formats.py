@@ -22,7 +22,7 @@ from blipvqa.data.cache import mark
 from blipvqa.data.columns import column_called, image_and_texts
 from blipvqa.data.encodings import encoding_of
 from blipvqa.data.general_layouts import imagefolder, llava, vqa_v2
-from blipvqa.data.image_files import PictureFolder
+from blipvqa.data.image_files import PICTURES, PictureFolder
 from blipvqa.data.layouts import Source, Table, split_in
 from blipvqa.data.medical_layouts import pathvqa, slake, vqa_rad
 from blipvqa.data.parquet import read_parquet
@@ -103,13 +103,23 @@ def _synthetic(config: Config, cache: Path) -> Path:
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     folder = cache / "synthetic" / key / "drawn"
     if not folder.is_dir():
-        mark(folder.parent)
-        with FileLock(folder.parent / "drawn.lock"):
-            for unfinished in folder.parent.glob(".drawn-*"):
-                shutil.rmtree(unfinished)  # whoever drew it was killed
-            if not folder.is_dir():
-                write_synthetic(folder, **settings)
+        try:
+            _draw(folder, settings)
+        except OSError as error:
+            raise SourceError(
+                f"data.source 'synthetic': what is drawn cannot be written into data.cache_dir "
+                f"'{config.data.cache_dir}' ({error.strerror or error}): make room there, or name another folder"
+            ) from error
     return folder
+
+
+def _draw(folder: Path, settings: dict) -> None:
+    mark(folder.parent)
+    with FileLock(folder.parent / "drawn.lock"):
+        for unfinished in folder.parent.glob(".drawn-*"):
+            shutil.rmtree(unfinished)  # whoever drew it was killed
+        if not folder.is_dir():
+            write_synthetic(folder, **settings)
 
 
 def _by_our_names(tables: dict, config: Config) -> tuple[dict[str, RawSplit], list[str]]:
@@ -155,7 +165,7 @@ def _open_folder(folder: Path, config: Config) -> tuple[dict[str, RawSplit], lis
         raise SourceError(
             f"data.source '{data.source}' holds no <split>.parquet, <split>.jsonl, <split>.json, <split>.csv, "
             f"<split>.tsv, <split>.xlsx or .tar, is in no layout that is recognised, and was not written by "
-            f"save_to_disk; found: {_listing(folder, packed)}. {_what_to_do(folder, tables, data.source)}"
+            f"save_to_disk; found: {_listing(folder, packed)}. {_what_to_do(folder, tables, data.source, texts)}"
         )
     for raw in splits.values():
         raw.folder = pictures
@@ -172,7 +182,7 @@ def _open_tars(source: Path) -> tuple[dict[str, RawSplit], list[str]]:
     return splits, notes
 
 
-def _what_to_do(folder: Path, tables: dict[str, TableFile], source: str) -> str:
+def _what_to_do(folder: Path, tables: dict[str, TableFile], source: str, texts: tuple[str, ...]) -> str:
     """What leads on, made of what is there: a table of another name, or tables in a folder below."""
     names = sorted(name for name, path in tables.items() if "/" not in name and ending_of(path) in READ)
     for name in names:
@@ -188,7 +198,28 @@ def _what_to_do(folder: Path, tables: dict[str, TableFile], source: str) -> str:
         if split_of(place.name) and (table := next(place.rglob("*.csv"), None)):
             name = table.relative_to(folder).as_posix()
             return f"Put tables such as {name} into '{folder.name}' itself, as train.csv, validation.csv, test.csv."
+    if classes := _class_folders(below):
+        example = (
+            next(path for path in sorted(classes[0].iterdir()) if _is_picture(path)).relative_to(folder).as_posix()
+        )
+        row = {"question": "what is shown?"} | dict.fromkeys(texts[-1:], classes[0].name)
+        cells = ",".join([example, *(row[column] for column in texts if column in row)])
+        return (
+            f"Its folders ({', '.join(path.name for path in classes[:3])}) hold pictures by class: write a table of "
+            f"them, '{folder.name}/train.csv', with a head 'image,{','.join(texts)}' and a line a picture, such as "
+            f"'{cells}'."
+        )
     return "Name files by split: train, validation, test."
+
+
+def _class_folders(below: list[Path]) -> list[Path]:
+    """The folders that hold pictures themselves, in `below` or, where these are called by split, in them."""
+    deeper = [path for place in below if split_of(place.name) for path in sorted(place.iterdir()) if path.is_dir()]
+    return [place for place in deeper or below if any(_is_picture(path) for path in place.iterdir())]
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES and path.is_file()
 
 
 def _read_files(files: list[TableFile], image: str, texts: tuple[str, ...], split: str) -> RawSplit:

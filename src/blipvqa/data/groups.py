@@ -3,6 +3,7 @@
 Notable:
 - Rows are of one group when they share the value of `data.group_column` (a patient, a slide) or the picture, over all
   splits, and so are rows that a chain of these connects.
+- Names that differ in letter case or outer spaces are one, and a note says so: "P1" in one table, "p1 " in the next.
 - A row whose group is unknown stands alone, by its picture.
 - Every row gets its group's name as `group_id`. Without `data.group_column`, groups are pictures, and rows need none.
 """
@@ -31,6 +32,12 @@ def group_name(value: Any) -> str | None:
     return None if name.lower() in UNKNOWN else name
 
 
+def same_group(value: Any) -> str | None:
+    """What the cells of one group have in common; None where the group is unknown."""
+    name = group_name(value)
+    return None if name is None else name.casefold()
+
+
 class _Sets:
     """Disjoint sets that are joined (union-find with path halving)."""
 
@@ -57,7 +64,7 @@ def group_ids(rows: Iterable[tuple[Any, Sequence[str]]]) -> list[str]:
     rows = [(group_name(value), image_ids) for value, image_ids in rows]
     sets = _Sets()
     for name, image_ids in rows:
-        nodes = [("image", image_id) for image_id in image_ids] + ([] if name is None else [("name", name)])
+        nodes = [("image", image_id) for image_id in image_ids] + ([] if name is None else [("name", name.casefold())])
         for node in nodes:
             sets.join(nodes[-1], node)
     first: dict = {}
@@ -77,8 +84,17 @@ def group_notes(column: str, values: dict[str, list[Any]], ids: list[str]) -> li
             notes.append(
                 f"{split}: {unknown} of {len(cells)} rows have no {column}: each of them counts by its picture alone"
             )
-    names = {group_name(cell) for cells in values.values() for cell in cells} - {None}
-    joined = len(names) - len(names & set(ids))
+    spelled: dict[str, set[str]] = {}
+    for name in {group_name(cell) for cells in values.values() for cell in cells} - {None}:
+        spelled.setdefault(name.casefold(), set()).add(name)
+    twice = sorted(sorted(names) for names in spelled.values() if len(names) > 1)
+    if twice:
+        notes.append(
+            f"{len(twice)} values of {column} are written in upper and lower case, and counted as one each, such as "
+            f"{' and '.join(map(repr, twice[0][:3]))}: if they are different ones, give them names that differ in more"
+        )
+    names = set(spelled)
+    joined = len(names) - len(names & {name.casefold() for name in ids})
     if joined:
         notes.append(
             f"pictures that stand under several values of {column} join them: {len(names)} of these make "

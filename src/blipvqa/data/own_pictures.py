@@ -13,15 +13,13 @@ from blipvqa.config.knobs import Config, DataConfig
 from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.formats import SourceError
-from blipvqa.data.image_files import PictureFolder
+from blipvqa.data.image_files import PICTURES, PictureFolder
 from blipvqa.data.images import ImageStore
 from blipvqa.data.one_colour import one_colour_notes
 from blipvqa.data.raw import ListedPictures, Part, RawSplit
 from blipvqa.data.row_table import row_table
 from blipvqa.data.rows import check_split
 from blipvqa.data.split_names import listed
-
-PICTURES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".svs", ".ndpi")
 
 
 def picture_names(folder: Path) -> list[str]:
@@ -39,12 +37,18 @@ def _names_below(folder: Path) -> list[str]:
     return sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
 
 
+def _is_folder_called_as_picture(path: Path) -> bool:
+    return path.name.lower().endswith(PICTURES) and path.is_dir() and not path.is_symlink()
+
+
 def rows_of_pictures(folder: Path, names: Sequence[str], texts: Sequence[dict[str, str]]) -> RawSplit:
     """A row for each of `names`, with the texts that belong to it."""
     columns = ["image", *(texts[0] if texts else ())]
     part = Part(folder.name, 0, list(names), "picture")
     others = [name for name in _names_below(folder) if not name.lower().endswith(PICTURES)]
     notes = [f"not read, since their names are no picture's: {listed(others)}"] if others else []
+    called = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if _is_folder_called_as_picture(path)]
+    notes += [f"folders that are called like pictures, and are none: {listed(sorted(called))}"] if called else []
     return RawSplit(row_table(texts), columns, ListedPictures(list(names)), [part], notes=notes)
 
 

@@ -25,7 +25,7 @@ from blipvqa.data.raw import Part, RawSplit
 from blipvqa.data.row_table import SPAN, RowTableBuilder
 from blipvqa.data.split_names import SourceError
 from blipvqa.hub import COMMIT, dataset_commit, refusal
-from blipvqa.runs.files import write_json
+from blipvqa.runs.files import read_json, write_json
 
 PLAIN_NAME = re.compile(r"[\w-][\w.-]*")
 BATCH = 256  # rows
@@ -120,7 +120,7 @@ def _commit(source: str, revision: str | None, cache: Path, place: Path) -> str:
 
 def _commits(cache: Path) -> dict[str, str]:
     file = cache / COMMITS
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return read_json(file) if file.is_file() else {}
 
 
 def _cached(source: str, commit: str, cache: Path) -> Path | None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from itertools import combinations, islice
+
+import numpy as np
 
 from blipvqa.config.knobs import SPLITS
 from blipvqa.data.groups import group_ids
+from blipvqa.data.row_table import column_of
 from blipvqa.data.rows import CheckedSplit
 from blipvqa.data.several_pictures import pictures_of
-from blipvqa.data.split_names import SourceError
+from blipvqa.data.split_names import SourceError, split_of
+from blipvqa.data.values import folded_name
 
 Tables = dict[str, CheckedSplit]
+SPLIT_COLUMNS = ("split", "subset", "partition", "phase", "set", "dataset_split")  # what tables call it
 COSTS = {  # what it costs that pictures of the second split stand in the first too
     ("train", "test"): ": test scores are flattered by what was memorized",
     ("train", "validation"): ": validation scores are flattered by what was memorized, and choose the epoch by it",
@@ -76,6 +82,45 @@ def shared_notes(tables: Tables, group: str) -> list[str]:
                     f"{len(shared)} of the {len(sets[other])} {other} {_plural(column)} stand in {one} too"
                     f"{COSTS[one, other]}"
                 )
+    return notes
+
+
+def told_split_notes(tables: Tables) -> list[str]:
+    """A line where a column of a split's own table says of rows that they are of another split."""
+    notes = []
+    for split, table in tables.items():
+        for column in table.columns:
+            if folded_name(column.removesuffix(" (data)")) not in SPLIT_COLUMNS:
+                continue
+            told = Counter(split_of(str(cell).strip()) for cell in table.rows.columns[column] if cell is not None)
+            others = {name: count for name, count in told.items() if name not in (None, split)}
+            if others:
+                said = ", ".join(f"{count:,} of {name}" for name, count in others.items())
+                notes.append(
+                    f"{split}: column '{column}' calls rows those of another split ({said}), and they stay in {split}: "
+                    "the file's name counts. Write each split into a file of its own, such as test.csv, or keep some "
+                    "with data.where"
+                )
+    return notes
+
+
+def doubled_notes(tables: Tables) -> list[str]:
+    """A line for each split in which the very same row stands more than once: it counts as often."""
+    notes = []
+    for split, table in tables.items():
+        compared = ("image_id", *table.texts, *({"answers", "candidates", "history"} & set(table.columns)))
+        cells = zip(*(column_of(table.rows, name) for name in compared), strict=True)
+        keys = (hash(tuple(cell if isinstance(cell, str) else repr(cell) for cell in row)) for row in cells)
+        _, first, which = np.unique(
+            np.fromiter(keys, np.int64, len(table.rows)), return_index=True, return_inverse=True
+        )
+        again = np.flatnonzero(first[which] != np.arange(len(which)))
+        if len(again):
+            pair = (table.rows[int(row)]["id"] for row in (first[which[again[0]]], again[0]))
+            notes.append(
+                f"{split}: {len(again):,} of {len(which):,} rows stand there before with the same picture, "
+                f"{' and '.join(table.texts)}, and count again (first: {' and '.join(pair)})"
+            )
     return notes
 
 

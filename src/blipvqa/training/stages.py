@@ -7,13 +7,12 @@ Notable:
 
 from __future__ import annotations
 
-import json
 import time
 
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.models.weights import weights_digest
-from blipvqa.runs.files import flush_folder, move, write_json
+from blipvqa.runs.files import flush_folder, move, read_json, write_json
 from blipvqa.runs.run import Run, RunError
 from blipvqa.training.loop import fine_tune
 from blipvqa.training.shares import is_first, of_first
@@ -56,4 +55,4 @@ def _begin(config: Config) -> dict | None:
 
 def _began_otherwise(run: Run, start: dict) -> bool:
     file = run.folder / START
-    return file.exists() and json.loads(file.read_text(encoding="utf-8")) != start
+    return file.exists() and read_json(file) != start
