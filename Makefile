@@ -38,8 +38,9 @@ test: $(READY)  ## every fast test
 test-slow: $(READY)  ## the rest: full size, many kills
 	$(BIN)/python -m pytest -q -m slow
 
-test-versions: $(READY)  ## the model's tests against every transformers that is admitted (five minutes a version)
+test-versions: $(READY)  ## the model's tests against every transformers that is admitted (five minutes a version), and the lowest of all
 	tests/versions.sh $(BIN)/python
+	tests/lowest.sh $(BIN)/python
 
 lint: $(READY)  ## format and rules
 	$(BIN)/ruff format --check .

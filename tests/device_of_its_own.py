@@ -2,7 +2,7 @@
 
 Notable:
 - Every operation on such a tensor is computed, so what runs on it gives numbers; one that mixes it with a tensor of the
-  CPU fails, as on a GPU.
+  CPU fails, as on a GPU, and so does one in float64, as on Apple's.
 - `waits` holds a line for each time that the CPU would stand still until all that was asked of a GPU is computed: a
   number that is read, a size that follows from values (nonzero, a boolean index, unique), a copy to or from it, but
   for one of the loader's, which are pinned and `non_blocking`, and an event after which it was not asked for `ENOUGH`.
@@ -117,6 +117,8 @@ class _Dispatch(TorchDispatchMode):
         def wrapped(x):
             if not isinstance(x, torch.Tensor):
                 return x
+            if x.dtype in (torch.float64, torch.complex128):
+                raise TypeError(f"{name}: {x.dtype} on the device, at {Wait.here('').line}; mps has none")
             return of[id(x)] if id(x) in of else OnDevice(x)  # what works in place returns what it was given
 
         return tree_map(wrapped, result)

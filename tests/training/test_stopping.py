@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import runpy
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from blipvqa.runs.files import read_lines
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import RunError
 from blipvqa.runs.seals import digest_of_file
+from blipvqa.training import interrupts
 from blipvqa.training.interrupts import Stopped
 
 
@@ -184,3 +186,11 @@ def test_two_processes_pause_together_when_the_clock_of_one_is_over(root, tiny):
     assert "goes on from there" in launched.stdout
     assert two_processes(root, "-m", "blipvqa").returncode == 0
     assert two.finished
+
+
+def test_what_windows_sends_to_stop_a_run_is_noted_too(monkeypatch):
+    """Ctrl-Break, which a sweep passes on there: read anew with a signal of that name."""
+    monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
+    with runpy.run_path(interrupts.__file__)["Interrupts"]() as noted:
+        signal.raise_signal(signal.SIGUSR1)
+    assert noted.received

@@ -52,6 +52,11 @@ def devices_here(wanted: str | None = None) -> list[str]:
     return [str(i) for i in range(torch.cuda.device_count())]
 
 
+# Ctrl-C reaches the sweep alone, which passes it on once; on Windows as Ctrl-Break, the only one that can be sent
+APART = {"start_new_session": True, "creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+STOP = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT)
+
+
 def sweep(points: Sequence[Point], devices: Sequence[str] = (), program: Sequence[str] = PROGRAM) -> list[Outcome]:
     """Run what is not finished, side by side on `devices` (none: one after the other), and say what became of each.
 
@@ -82,7 +87,7 @@ def sweep(points: Sequence[Point], devices: Sequence[str] = (), program: Sequenc
         except KeyboardInterrupt:
             stopped.set()
             for process in list(running):
-                process.send_signal(signal.SIGINT)
+                process.send_signal(STOP)
             raise  # leaving the pool waits for them
     return [outcomes[point.config.name] for point in points]
 
@@ -97,7 +102,7 @@ def _run(point: Point, device: str | None, program: Sequence[str], running: set)
         stderr=subprocess.PIPE,
         encoding="utf-8",
         errors="replace",
-        start_new_session=True,  # Ctrl-C reaches the sweep alone, which passes it on once
+        **APART,
     )
     running.add(process)
     _, errors = process.communicate()

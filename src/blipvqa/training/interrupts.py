@@ -7,7 +7,8 @@ import threading
 
 from blipvqa.errors import UserError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+NAMES = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last is Ctrl-Break, and what Windows sends instead of SIGTERM
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 class Stopped(UserError, KeyboardInterrupt):
@@ -18,7 +19,7 @@ class Stopped(UserError, KeyboardInterrupt):
 
 
 class Interrupts:
-    """While this context lasts, SIGINT (Ctrl-C, Jupyter's stop button) and SIGTERM are noted in `received`."""
+    """While this context lasts, `SIGNALS` are noted in `received`: Ctrl-C, Jupyter's stop button, a request to end."""
 
     received = ""
 
