@@ -16,7 +16,7 @@ from blipvqa.pages.page import remark, section, wide, write_page
 from blipvqa.pages.tables import table
 from blipvqa.pages.wording import NOTHING, count, interval, number
 from blipvqa.runs.files import write_text
-from blipvqa.vqa.elsewhere import evaluate_elsewhere
+from blipvqa.vqa.elsewhere import check_pair, evaluate_elsewhere
 from blipvqa.vqa.measures import MEASURES
 
 MEASURE = "exact_match"
@@ -33,6 +33,9 @@ def write_transfer(
         names = [config.name for config in configs]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"two {what} of the table are called '{twice[0]}': give one another name")
+    for run in runs:
+        for other in sets:
+            check_pair(run, other)  # all of them before the first is asked
     scores = {
         (run.name, other.name): evaluate_elsewhere(run, other, resamples=resamples, progress=progress)
         for other in sets

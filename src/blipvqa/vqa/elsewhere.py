@@ -48,7 +48,7 @@ def evaluate_elsewhere(
     is no such split; ConfigError where the settings are not the run's, or where one of the two is no task: vqa.
     """
     run = Run(config.folder)
-    _check(config, other)
+    check_pair(config, other)
     check_weights(run, "vqa")
     refuse_other_settings(config)
     with lock(run.folder):
@@ -80,7 +80,8 @@ def evaluate_elsewhere(
     return scores
 
 
-def _check(config: Config, other: Config) -> None:
+def check_pair(config: Config, other: Config) -> None:
+    """Raises ConfigError where a run of `config` cannot be asked about the data of `other`."""
     for one in (config, other):
         if one.task != "vqa":
             raise ConfigError(f"'{one.name}' is of task {one.task}: runs are asked about other data in task vqa only")
