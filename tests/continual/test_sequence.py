@@ -12,6 +12,7 @@ from blipvqa import load_config, load_splits
 from blipvqa.config.knobs import ConfigError
 from blipvqa.continual import sequence
 from blipvqa.continual.distillation import divergence
+from blipvqa.continual.rows import replayed_rows
 from blipvqa.continual.sequence import learn_on, load_learnt
 from blipvqa.continual.stages import plan
 from blipvqa.runs.run import RunError
@@ -178,3 +179,11 @@ def test_a_sequence_of_files_takes_their_data_alone(root):
     other = stages[1].config
     assert other.data.limit == {"train": 5} and other.seed == 3 and other.data.max_answer_tokens == 40
     assert other.train.batch_size == TINY["train.batch_size"]
+
+
+def test_pictures_that_another_stage_holds_out_are_not_replayed(root):
+    train = load_splits(plan(small()).stages[0].config)["train"]
+    pictures = sorted({row["image_id"] for row in train.rows})
+    rows = replayed_rows(train, 1.0, 0, set(pictures[1:]))
+    assert {train.rows[i]["image_id"] for i in rows} == {pictures[0]}
+    assert replayed_rows(train, 0.5, 0, set(pictures)) == []

@@ -5,7 +5,7 @@ Notable:
 - Question-only replay keeps questions, without pictures and answers. They are asked about pictures of the new stage,
   and what the last model answers is learnt with it (after Marouf et al. 2025, "Ask and Remember", without its attention
   loss). Only `origin: question` tells such rows apart.
-- A picture that some stage holds out is never replayed.
+- A picture that another stage holds out is never replayed.
 - Pictures are written anew from their pixels, named by their digest: nothing that a file says beside them goes along.
 """
 
@@ -56,7 +56,8 @@ def held_out_pictures(data: Sequence[Splits]) -> set[str]:
 def replayed_rows(dataset: VQADataset, share: float, seed: int, held_out: set[str]) -> list[int]:
     """The rows of a share of a training set's pictures, drawn once for all later stages."""
     pictures = sorted({row["image_id"] for row in dataset.rows if not held_out & set(pictures_of(row))})
-    kept = set(random.Random(f"{seed}/replay").sample(pictures, max(1, round(share * len(pictures)))))
+    count = min(len(pictures), max(1, round(share * len(pictures))))
+    kept = set(random.Random(f"{seed}/replay").sample(pictures, count))
     return [i for i, row in enumerate(dataset.rows) if row["image_id"] in kept]
 
 

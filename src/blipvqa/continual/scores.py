@@ -88,7 +88,7 @@ def score_sequence(
         for j, (name, splits, mask) in enumerate(zip(names, data, own, strict=True))
     ]
     disjoint = not any(count for stage in stages for count in stage["shared"].values())
-    return {"stages": stages, "disjoint": disjoint, "methods": methods, "warnings": _warnings(stages)}, forgotten
+    return {"stages": stages, "disjoint": disjoint, "methods": methods, "warnings": _warnings(stages, data)}, forgotten
 
 
 def _of_others(taught: Sequence[set[str]], j: int) -> set[str]:
@@ -142,8 +142,10 @@ def forgotten_rows(names: Sequence[str], steps: Sequence[Step], answers: Answers
     ]
 
 
-def _warnings(stages: Sequence[Mapping]) -> list[str]:
+def _warnings(stages: Sequence[Mapping], data: Sequence[Splits]) -> list[str]:
+    """What to know of the scores first: what each data set says of itself, and where there is no split test."""
+    notes = [f"{stage['name']}: {note}" for stage, splits in zip(stages, data, strict=True) for note in splits.notes]
     without = [f"'{stage['name']}'" for stage in stages if stage["split"] != "test"]
-    if not without:
-        return []
-    return [f"{', '.join(without)}: no split test, so scored on validation, which also chose the best epoch"]
+    if without:
+        notes.append(f"{', '.join(without)}: scored on validation, which also chose the best epoch")
+    return notes

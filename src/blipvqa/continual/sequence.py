@@ -120,7 +120,6 @@ class _Learning:
     def __init__(self, planned: Plan, data: list[Splits], progress: bool):
         self.plan, self.data, self.progress = planned, data, progress
         self.config, self.folder = planned.config, planned.config.folder
-        self.held_out = held_out_pictures(data)
         self.mixes: dict[str, dict] = {}
         self.done: set[str] = set()  # labels of steps whose model stands
 
@@ -178,7 +177,8 @@ class _Learning:
         write_rows(project_path(step.folder), splits)
 
     def _replayed(self, j: int) -> list[int]:
-        return replayed_rows(self.data[j]["train"], self.config.continual.replay, self.config.seed + j, self.held_out)
+        held_out = held_out_pictures([splits for i, splits in enumerate(self.data) if i != j])
+        return replayed_rows(self.data[j]["train"], self.config.continual.replay, self.config.seed + j, held_out)
 
     def _asked(self, step: Step, before: Step):
         """Earlier stages' questions about the new stage's pictures, as the last model answers them."""
