@@ -4,20 +4,26 @@ import csv
 import errno
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from blipvqa import evaluate, fine_tune, load_model, load_splits
+from blipvqa import evaluate, fine_tune, load_config, load_model, load_splits
 from blipvqa.bootstrapping.rounds import SUMMARY, load_bootstrapped
+from blipvqa.captions import pictures as captions
+from blipvqa.config.knobs import ConfigError
+from blipvqa.config.reading import parse_overrides
 from blipvqa.data import synthetic
 from blipvqa.data.own_pictures import own_dataset, picture_names, rows_of_pictures
 from blipvqa.data.split_names import SourceError
-from blipvqa.errors import DamagedFile
+from blipvqa.errors import DamagedFile, MissingFile
 from blipvqa.models.folders import ModelError
+from blipvqa.retrieval import pictures as retrieval
 from blipvqa.retrieval.index import make_index
+from blipvqa.retrieval.search import Hit
 from blipvqa.runs.run import RunError
 from blipvqa.sharing import export_int8
 from blipvqa.training.trained import load_results
@@ -162,3 +168,42 @@ def test_a_damaged_summary_of_bootstrapped_captions_is_named(tiny, damage):
     (config.folder / SUMMARY).write_text(content if damage == "edited" else damage)
     with pytest.raises(DamagedFile, match=r"'boot/bootstrap\.json' is damaged"):
         load_bootstrapped(config)
+
+
+def test_texts_that_a_model_wrote_are_marked_in_every_gallery(tiny, folder):
+    """A run on the folder that a bootstrap left showed them as if people had written them."""
+    rows = [{"image": f"images/{i}.png", "caption": f"thing {i}", "origin": "synthetic"} for i in range(6)]
+    write_table(folder / "train.csv", [*rows, {**rows[0], "caption": "a person's", "origin": "human"}])
+    data = load_splits(tiny(data__source="mine", task="caption"))["train"]
+    for grid in (captions.sample_grid, retrieval.sample_grid):
+        assert str(grid(data, 20)).count("<b>SYNTHETIC, written by a model</b>") == sum(
+            row["origin"] == "synthetic" for row in data.rows
+        )
+    hit = Hit("0.png", 0.5, None, (data.rows[0],), lambda: data.image(0))
+    assert "thing 0 <b>SYNTHETIC" in str(retrieval.hits("a thing", [hit]))
+
+
+def test_settings_that_look_like_others_are_named(root):
+    with pytest.raises(ConfigError, match=r"unknown key with U\+0435 CYRILLIC SMALL LETTER IE, did you mean seed\?"):
+        load_config(None, {"s\u0435ed": 3})
+    assert parse_overrides(["data.source=a train.epochs = 3"]) == {"data.source": "a", "train.epochs": 3}
+    impossible = {
+        "model.image_size": 10**8,
+        "generate.num_beams": 10**9,
+        "caption.num_beams": 10**9,
+        "train.workers": 10**5,
+    }
+    with pytest.raises(ConfigError) as error:
+        load_config(None, impossible)
+    assert all(f"  {key}: Input should be less than or equal to" in str(error.value) for key in impossible)
+
+
+def test_a_root_that_is_no_folder_is_refused(root, monkeypatch):
+    """Before, a misspelt one became a new folder, and runs were written there."""
+    for place in (root / "nowhere", Path(__file__)):
+        monkeypatch.setenv("BLIPVQA_ROOT", str(place))
+        with pytest.raises(MissingFile, match=r"BLIPVQA_ROOT is '.*', and there is no such folder: set it"):
+            load_config(None, {}, "x").folder  # noqa: B018
+    monkeypatch.setenv("HOME", str(root))
+    monkeypatch.setenv("BLIPVQA_ROOT", "~")
+    assert load_config(None, {}, "x").folder == root / "outputs" / "x"

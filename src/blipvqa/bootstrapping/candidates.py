@@ -23,6 +23,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.data.images import DECODER, ImageStore
 from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.numbers.grouping import rows_by
+from blipvqa.pages.gallery import SYNTHETIC
 from blipvqa.retrieval.batches import text_tokens
 from blipvqa.retrieval.encoding import EncodedPictures, match
 from blipvqa.runs.run import Run
@@ -30,7 +31,7 @@ from blipvqa.text import normalize, says_something
 from blipvqa.training.stored import ModelsOfRun, content_digest, stored
 
 PART = 1024  # pictures whose texts are stored together
-WEB, SYNTHETIC, HUMAN = "web", "synthetic", "human"  # where a text comes from
+WEB, HUMAN = "web", "human"  # where a text comes from, if it is not SYNTHETIC
 
 
 class Candidate(TypedDict, total=False):

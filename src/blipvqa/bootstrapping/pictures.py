@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from blipvqa.bootstrapping.candidates import SYNTHETIC, Candidate
 from blipvqa.data.dataset import VQADataset
 from blipvqa.numbers.grouping import rows_by
-from blipvqa.pages.gallery import FAINT, NO_PICTURES, RIGHT, WRONG, card, grid, line
+from blipvqa.pages.gallery import FAINT, MARK, NO_PICTURES, RIGHT, WRONG, card, grid, line
 from blipvqa.pages.html import Html, escape
 from blipvqa.pages.wording import share
-
-MARK = "SYNTHETIC, written by a model"
 
 
 def text_line(text: Candidate) -> Html:

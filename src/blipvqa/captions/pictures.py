@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from blipvqa.captions.predictions import Caption
 from blipvqa.captions.terms import Finder, Terms
 from blipvqa.data.dataset import VQADataset
-from blipvqa.pages.gallery import PLAIN, RIGHT, WRONG, card, drawn_pictures, grid, line, progress_table
+from blipvqa.pages.gallery import PLAIN, RIGHT, WRONG, caption_of, card, drawn_pictures, grid, line, progress_table
 from blipvqa.pages.html import Html, escape
 from blipvqa.pages.maps import beside_its_map
 from blipvqa.text import same_text
@@ -18,7 +18,7 @@ from blipvqa.text import same_text
 
 def sample_grid(dataset: VQADataset, count: int = 8, columns: int = 4, seed: int = 0) -> Html:
     """`count` images of a split, drawn from `seed`, each with its first four captions."""
-    return drawn_pictures(dataset, lambda row: escape(row["caption"], 300), count, columns, seed)
+    return drawn_pictures(dataset, lambda row: caption_of(row, 300), count, columns, seed)
 
 
 def mistakes(prediction: Mapping, finder: Finder) -> tuple[set[str], set[str]]:

@@ -134,7 +134,9 @@ class LoraConfig(_Section):
 class ModelConfig(_Section):
     name: Start = "Salesforce/blip-vqa-base"  # Hub id, folder, "scratch", or {vision: …, encoder: …, decoder: …}
     revision: Revision | None = None  # of a Hub id: a commit, branch or tag; None: its main branch as it is now
-    image_size: Positive = 384  # pixels a side, a multiple of the patch; the position table is interpolated to it
+    image_size: Annotated[Whole, Field(ge=1, le=4096)] = (
+        384  # pixels a side, a multiple of the patch; the position table is interpolated to it
+    )
     text_dropout: Share | None = None  # None: as the checkpoint says (published: 0.0; the authors trained with 0.1)
     lora: LoraConfig = LoraConfig()
     freeze: list[Tower] = []  # towers that stay as they are; a frozen vision tower sees each picture once
@@ -172,7 +174,7 @@ class TrainConfig(_Section):
     gradient_checkpointing: Flag = False
     compile: Flag = False  # torch.compile; pays on long GPU runs only
     augment: Literal["none", "light"] = "none"  # crop and colour; no flips: laterality is a finding
-    workers: Annotated[Whole, Field(ge=0)] | None = None  # loader processes; None: 0 on CPU, 4 on a GPU
+    workers: Annotated[Whole, Field(ge=0, le=1000)] | None = None  # loader processes; None: 0 on CPU, 4 on a GPU
     metric: str = "exact_match"  # keeps the best checkpoint: a number of metrics-*.json, or "loss"
     patience: Positive | None = None  # epochs without a better metric before the run stops early
     evaluate_questions: Positive | None = None  # validation questions answered each epoch; None: all
@@ -190,7 +192,7 @@ APPLIED_AFTER = ("wished_accuracy", "uncertain_below", "wished_sensitivity")  # 
 
 class GenerateConfig(_Section):
     method: Literal["generate", "rank"] = "generate"
-    num_beams: Positive = 1
+    num_beams: Annotated[Whole, Field(ge=1, le=1000)] = 1
     max_new_tokens: Positive = 40
     batch_size: Positive = 64  # questions
     precision: Literal["auto", "bf16", "fp16", "fp32"] | None = None  # None: train.precision

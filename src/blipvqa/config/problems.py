@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -73,7 +74,7 @@ def _lines_of(problem: dict, wrong_keys: list[str]) -> list[str]:
     key = ".".join(str(part) for part in problem["loc"] if part not in NO_KEYS)
     kind, value = problem["type"], problem["input"]
     if kind == "extra_forbidden":
-        return [f"  {key}: unknown key{_meant(key)}"]
+        return [f"  {key}: unknown key{_odd_letters(key)}{_meant(key)}"]
     message = WORDS.get(kind, problem["msg"]).removeprefix("Value error, ")
     if value is None and kind not in QUIET:
         message += "; leave the line out for the default"
@@ -83,6 +84,13 @@ def _lines_of(problem: dict, wrong_keys: list[str]) -> list[str]:
     # A comparison with a knob that is wrong itself would compare with that knob's default.
     fits = [line for line in message.split("\n") if kind != "value_error" or not any(w in line for w in wrong_keys)]
     return [f"  {key}: {line}{instead}" if key else f"  {line}{instead}" for line in fits]
+
+
+def _odd_letters(key: str) -> str:
+    """ " with U+0435 CYRILLIC SMALL LETTER IE" for what looks like a letter of a knob's name, or like nothing."""
+    odd = dict.fromkeys(letter for letter in key if not letter.isascii())
+    named = [f"U+{ord(letter):04X} {unicodedata.name(letter, '')}".rstrip() for letter in odd]
+    return f" with {', '.join(named[:3])}" if named else ""
 
 
 def _shown(value: Any) -> str:

@@ -50,7 +50,7 @@ SAFE_TO_CHANGE = (
     "model.revision",  # commits are compared where weights are left as they were
 )
 
-NEXT_PAIR = re.compile(rf"\s+(?=(?:[A-Za-z_]\w*(?:\.[\w-]+)+|{'|'.join(Config.model_fields)})=)")
+NEXT_PAIR = re.compile(rf"\s+(?=(?:[A-Za-z_]\w*(?:\.[\w-]+)+|{'|'.join(Config.model_fields)})\s*=)")
 
 
 def read_yaml(text: str, name: str) -> Any:

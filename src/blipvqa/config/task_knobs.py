@@ -17,7 +17,7 @@ class CaptionConfig(BaseModel):
     prompt: str = "a picture of "  # stands before every caption and counts in no loss; empty for none
     max_words: Positive = 30  # of a caption in training, as the authors
     max_tokens: Annotated[Whole, Field(ge=3, le=512)] = 40  # [DEC], prompt and [SEP] included; the authors' 40
-    num_beams: Positive = 3
+    num_beams: Annotated[Whole, Field(ge=1, le=1000)] = 3
     max_length: Annotated[Whole, Field(ge=3, le=512)] = 20  # tokens written, [DEC] and prompt included
     min_length: Annotated[Whole, Field(ge=0)] = 5  # likewise: with the prompt's three words, no empty caption
     repetition_penalty: Annotated[Number, Field(gt=0)] = 1.0  # above 1: words that are there already come less often

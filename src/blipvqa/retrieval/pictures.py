@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from blipvqa.data.dataset import VQADataset
-from blipvqa.pages.gallery import RIGHT, WRONG, card, drawn_pictures, grid, line, progress_table
+from blipvqa.pages.gallery import RIGHT, WRONG, caption_of, card, drawn_pictures, grid, line, progress_table
 from blipvqa.pages.html import Html, escape, join
 from blipvqa.pages.maps import beside_its_map
 from blipvqa.pages.wording import NOTHING, share
@@ -21,7 +21,7 @@ SAID = ("caption", "question", "answer")  # of a picture that a search brought u
 
 def sample_grid(dataset: VQADataset, count: int = 8, columns: int = 4, seed: int = 0) -> Html:
     """`count` images of a split, drawn from `seed`, each with its first four texts."""
-    return drawn_pictures(dataset, lambda row: escape(row["caption"], 300), count, columns, seed)
+    return drawn_pictures(dataset, lambda row: caption_of(row, 300), count, columns, seed)
 
 
 def worst_and_best(predictions: Sequence[Mapping], direction: str, count: int) -> list[Mapping]:
@@ -57,7 +57,7 @@ def text_search(dataset: VQADataset, prediction: Mapping, most: int = 5, side: i
         for near in search["nearest"][:most]
     ]
     colour = RIGHT if search["rank"] == 1 else WRONG
-    text = Html("<b>{}</b><br>{}").format(escape(prediction["caption"], LONGEST), _place(search))
+    text = Html("<b>{}</b><br>{}").format(caption_of(prediction, LONGEST), _place(search))
     return Html("<div style='margin:14px 0'>{}{}</div>").format(line(text, colour), grid(cards, most))
 
 
@@ -72,11 +72,11 @@ def texts_by_picture(
 def picture_search(dataset: VQADataset, prediction: Mapping, most: int = 5) -> Html:
     """One picture with its own text and the nearest texts."""
     search = prediction["txt"]
-    lines = [line(Html("its own: {}<br>{}").format(escape(prediction["caption"], LONGEST), _place(search)))]
+    lines = [line(Html("its own: {}<br>{}").format(caption_of(prediction, LONGEST), _place(search)))]
     for near in search["nearest"][:most]:
-        text = dataset.rows[dataset.index(near["id"])]["caption"]
+        text = caption_of(dataset.rows[dataset.index(near["id"])], LONGEST)
         colour = RIGHT if near["right"] else WRONG
-        lines.append(line(_mark(near["right"], Html("{} · {}").format(escape(text, LONGEST), _sure(near))), colour))
+        lines.append(line(_mark(near["right"], Html("{} · {}").format(text, _sure(near))), colour))
     return card(dataset.image(dataset.index(prediction["id"])), lines)
 
 
@@ -106,7 +106,9 @@ def hits(query: str, results: Sequence[Hit], columns: int = 5, side: int = 150) 
         )
     cards = []
     for hit in results:
-        said = [escape(row[key], LONGEST) for row in hit.rows[:2] for key in SAID if row.get(key)]
+        said = [
+            caption_of({**row, "caption": row[key]}, LONGEST) for row in hit.rows[:2] for key in SAID if row.get(key)
+        ]
         cards.append(card(hit.image(), [line(f"{hit.name} · {_sure_of(hit)}"), *map(line, said)], side))
     return head + grid(cards, columns)
 
