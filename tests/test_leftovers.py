@@ -4,7 +4,6 @@ import csv
 import errno
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -19,7 +18,7 @@ from blipvqa.config.reading import parse_overrides
 from blipvqa.data import synthetic
 from blipvqa.data.own_pictures import own_dataset, picture_names, rows_of_pictures
 from blipvqa.data.split_names import SourceError
-from blipvqa.errors import DamagedFile, MissingFile
+from blipvqa.errors import DamagedFile
 from blipvqa.models.folders import ModelError
 from blipvqa.retrieval import pictures as retrieval
 from blipvqa.retrieval.index import make_index
@@ -196,14 +195,3 @@ def test_settings_that_look_like_others_are_named(root):
     with pytest.raises(ConfigError) as error:
         load_config(None, impossible)
     assert all(f"  {key}: Input should be less than or equal to" in str(error.value) for key in impossible)
-
-
-def test_a_root_that_is_no_folder_is_refused(root, monkeypatch):
-    """Before, a misspelt one became a new folder, and runs were written there."""
-    for place in (root / "nowhere", Path(__file__)):
-        monkeypatch.setenv("BLIPVQA_ROOT", str(place))
-        with pytest.raises(MissingFile, match=r"BLIPVQA_ROOT is '.*', and there is no such folder: set it"):
-            load_config(None, {}, "x").folder  # noqa: B018
-    monkeypatch.setenv("HOME", str(root))
-    monkeypatch.setenv("BLIPVQA_ROOT", "~")
-    assert load_config(None, {}, "x").folder == root / "outputs" / "x"
