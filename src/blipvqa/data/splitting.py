@@ -139,25 +139,30 @@ def part_notes(tables: Tables) -> list[str]:
 
 def _held(table: CheckedSplit, column: str) -> set[str]:
     """The pictures of a split, or its groups."""
-    if column != "image_id":
-        return {row[column] for row in table.rows}
+    if column != "image_id" or not _shows_several(table):
+        return set(column_of(table.rows, column))
     return {image_id for row in table.rows for image_id in pictures_of(row)}
+
+
+def _shows_several(table: CheckedSplit) -> bool:
+    return any(column_of(table.rows, "image_ids"))
 
 
 def _groups_of(tables: Tables, group: str) -> dict[str, list[str]]:
     """The group of each row by split. Where rows show several pictures, those that share one are of one group."""
-    rows = [row for table in tables.values() for row in table.rows]
-    if group != "image_id" or not any(row.get("image_ids") for row in rows):
-        return {split: [row[group] for row in table.rows] for split, table in tables.items()}
-    names = iter(group_ids((None, pictures_of(row)) for row in rows))
+    if group != "image_id" or not any(map(_shows_several, tables.values())):
+        return {split: list(column_of(table.rows, group)) for split, table in tables.items()}
+    names = iter(group_ids((None, pictures_of(row)) for table in tables.values() for row in table.rows))
     return {split: list(islice(names, len(table.rows))) for split, table in tables.items()}
 
 
 def overlap_notes(tables: Tables, group: str) -> list[str]:
     """A line where rows share some of their pictures and not all: intervals would count them as independent."""
-    lists = {row["image_id"] for table in tables.values() for row in table.rows}
+    if group != "image_id" or not any(map(_shows_several, tables.values())):
+        return []
+    lists = {image_id for table in tables.values() for image_id in column_of(table.rows, "image_id")}
     groups = {name for names in _groups_of(tables, group).values() for name in names}
-    if group != "image_id" or len(groups) == len(lists):
+    if len(groups) == len(lists):
         return []
     return [
         f"rows with several pictures share some of them: {len(lists)} lists of pictures are {len(groups)} groups. "
