@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from blipvqa import evaluate, fine_tune, load_config, load_model, load_splits
 from blipvqa.bootstrapping.rounds import SUMMARY, load_bootstrapped
 from blipvqa.captions import pictures as captions
+from blipvqa.comparison import write_comparison
 from blipvqa.config.knobs import ConfigError
 from blipvqa.config.reading import parse_overrides
 from blipvqa.data import synthetic
@@ -20,12 +21,14 @@ from blipvqa.data.own_pictures import own_dataset, picture_names, rows_of_pictur
 from blipvqa.data.split_names import SourceError
 from blipvqa.errors import DamagedFile
 from blipvqa.models.folders import ModelError
+from blipvqa.pages.cards import markdown_table, plain
 from blipvqa.retrieval import pictures as retrieval
 from blipvqa.retrieval.index import make_index
 from blipvqa.retrieval.search import Hit
-from blipvqa.runs.run import RunError
+from blipvqa.runs.run import Run, RunError
 from blipvqa.sharing import export_int8
 from blipvqa.training.trained import load_results
+from blipvqa.transfer import write_transfer
 
 
 def test_a_checkpoint_of_another_run_is_refused_by_name(tiny):
@@ -195,3 +198,32 @@ def test_settings_that_look_like_others_are_named(root):
     with pytest.raises(ConfigError) as error:
         load_config(None, impossible)
     assert all(f"  {key}: Input should be less than or equal to" in str(error.value) for key in impossible)
+
+
+def test_a_table_of_nothing_is_refused_and_a_run_beside_itself_or_its_copy_is_told(tiny):
+    for nothing in ([[], [tiny()]], [[tiny()], []]):
+        with pytest.raises(ConfigError, match="the table has no (runs|sets): name one or more"):
+            write_transfer(*nothing)
+    fine_tune(config := tiny(train__epochs=0))
+    run = evaluate(config, progress=False, resamples=5, grounding=False, start=False)
+    assert (
+        "This is run &#39;tiny&#39; beside itself, so every difference is 0" in write_comparison(run, run).read_text()
+    )
+    copied = run.folder.with_name("copied")
+    shutil.copytree(run.folder, copied)
+    assert "Both runs said the same of all" in write_comparison(run, Run(copied)).read_text()
+
+
+def test_odd_letters_of_data_stay_in_their_cell_of_a_card():
+    assert markdown_table(["a"], [["one\ntwo | three"]]).split("\n")[2:] == ["| one two \\| three |"]
+    assert plain("a\u202ecba\u2066 `x`\nb") == "`acba 'x' b`"
+
+
+def test_a_picture_twice_in_one_list_is_told(tiny, folder):
+    rows = [
+        {"image": [f"images/{i}.png", f"images/{i // 2 * 2}.png"], "question": "what?", "answer": "x"} for i in range(6)
+    ]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shutil.copy(folder / "train.jsonl", folder / "validation.jsonl")
+    notes = load_splits(tiny(data__source="mine")).notes
+    assert "train: 3 rows show the same picture twice in their list (first: train/0)" in notes

@@ -27,9 +27,11 @@ def write_transfer(
 ) -> Path:
     """Ask every run about every set and write the table as a page and as Markdown; returns the page's path.
 
-    Raises ConfigError where two runs or two sets have one name, and what `evaluate_elsewhere` raises.
+    Raises ConfigError where there is no run or no set, where two of them have one name, and what `evaluate_elsewhere` raises.
     """
     for what, configs in (("runs", runs), ("sets", sets)):
+        if not configs:
+            raise ConfigError(f"the table has no {what}: name one or more, by --runs and --on in a shell")
         names = [config.name for config in configs]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"two {what} of the table are called '{twice[0]}': give one another name")

@@ -124,6 +124,18 @@ def doubled_notes(tables: Tables) -> list[str]:
     return notes
 
 
+def repeated_notes(tables: Tables) -> list[str]:
+    """A line for each split in which rows of several pictures show one of them twice."""
+    notes = []
+    for split, table in tables.items():
+        lists = column_of(table.rows, "image_ids") if "image_ids" in table.rows.columns else ()
+        rows = [i for i, ids in enumerate(lists) if ids and len(set(ids)) < len(ids)]
+        if rows:
+            first = table.rows[rows[0]]["id"]
+            notes.append(f"{split}: {len(rows):,} rows show the same picture twice in their list (first: {first})")
+    return notes
+
+
 def part_notes(tables: Tables) -> list[str]:
     """A line where frames, regions or windows of one file stand in two splits: they may show the same thing."""
     files = {

@@ -28,6 +28,10 @@ class Kind:
     titles: Mapping[str, str]  # the measures that the Hub's index keeps
 
 
+# marks that have the letters after them shown in another order than they stand in
+TURNS = dict.fromkeys([0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+
+
 def write_card(run: Run, kind: Kind, parts: Callable[[Mapping | None], Sequence[str]]) -> None:
     """Write `model/README.md`: the head, then the `parts` of the scores of test, of validation, or of None.
 
@@ -130,11 +134,13 @@ def results(
 
 
 def plain(text) -> str:
-    """Text from data or settings as Markdown that is only text: in code, on one line."""
-    return "`" + " ".join(str(text).replace("`", "'").split()) + "`"
+    """Text from data or settings as Markdown that is only text: in code, on one line, in the order of its letters."""
+    return "`" + " ".join(str(text).replace("`", "'").translate(TURNS).split()) + "`"
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence]) -> str:
-    """A table in Markdown; a bar inside a cell does not end it."""
+    """A table in Markdown; a bar or the end of a line inside a cell does not end it."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
