@@ -27,7 +27,7 @@ def write_transfer(
 ) -> Path:
     """Ask every run about every set and write the table as a page and as Markdown; returns the page's path.
 
-    Raises ConfigError where there is no run or no set, where two of them have one name, and what `evaluate_elsewhere` raises.
+    Raises ConfigError where there is no run or no set, where two have one name, and what `evaluate_elsewhere` raises.
     """
     for what, configs in (("runs", runs), ("sets", sets)):
         if not configs:

@@ -140,7 +140,9 @@ def plain(text) -> str:
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence]) -> str:
     """A table in Markdown; a bar or the end of a line inside a cell does not end it."""
+
+    def written(cell) -> str:
+        return " ".join(str(cell).split()).replace("|", "\\|")
+
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
+    return "\n".join(f"| {' | '.join(map(written, line))} |" for line in lines)
