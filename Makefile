@@ -32,8 +32,8 @@ demo: $(READY)  ## the whole workflow on the embedded data, from nothing to repo
 run: $(READY)  ## make run CONFIG=configs/x.yaml [NAME=x] [SET="train.epochs=3 data.source=folder"]
 	$(BIN)/python -m blipvqa run $(or $(CONFIG),configs/demo.yaml) $(GIVEN)
 
-test: $(READY)  ## every fast test
-	$(BIN)/python -m pytest -q
+test: $(READY)  ## every fast test, file by file in two processes of one thread
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: $(READY)  ## the rest: full size, many kills
 	$(BIN)/python -m pytest -q -m slow

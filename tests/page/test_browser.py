@@ -161,7 +161,7 @@ def test_a_picture_may_be_dropped_or_pasted(done, open_page):
     assert "Asking" not in page.inner_text("#status")  # text on the clipboard changes nothing
 
 
-def test_several_pictures_are_asked_about_together_in_the_order_of_their_names(done, open_page):
+def test_several_pictures_are_asked_about_together_in_the_order_of_their_names(done, open_page, tmp_path):
     model, processor = load_model(str(done.folder / "model"), done)
     data, question = load_splits(done)["test"], "is there a gland?"
     images = [data.image(0), data.image(len(data) - 1)]
@@ -176,7 +176,10 @@ def test_several_pictures_are_asked_about_together_in_the_order_of_their_names(d
     shot(page, "several")
     page.set_input_files("#file", [as_file(as_png(images[0]), f"{k}.png") for k in range(65)])
     assert "At most 64 pictures" in page.inner_text("#status") and page.locator("#preview img").count() == 0
-    page.set_input_files("#file", [as_file(bytes(20 * 2**20), f"{k}.png") for k in range(2)])
+    large = [tmp_path / f"{k}.png" for k in range(2)]
+    for file in large:
+        file.write_bytes(bytes(20 * 2**20))
+    page.set_input_files("#file", large)
     assert "These 2 files have 40 MB, at most 32 MB" in page.inner_text("#status")
 
 
