@@ -46,7 +46,7 @@ def test_hostile_questions_pass_through_every_page(parts, tmp_path):
         pictures.prediction_card(splits["test"], bad[:3]),
     ):
         assert "<script" not in page
-        assert "onerror=" not in page.replace("onerror=alert(1)&gt;", "")
+        assert "onerror=" not in str(page).replace("onerror=alert(1)&gt;", "")
     for figure in (figures.plot_answer_frequencies(bad), figures.plot_history(run)):
         assert "<script" not in html.drawing(figure, "x")
 
