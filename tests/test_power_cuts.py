@@ -10,7 +10,7 @@ if not LINUX:
 
 from power_cuts import Disk
 
-AT_LEAST = {"reading": 40, "training": 200, "evaluation": 50, "report": 6}  # different states of the disk
+AT_LEAST = {"reading": 25, "training": 200, "evaluation": 50, "report": 6}  # different states of the disk
 
 
 def test_a_power_cut_loses_nothing_that_was_said_to_be_there(tmp_path):

@@ -200,7 +200,7 @@ def test_the_private_stays_private(tiny, root):
     run = evaluate(config, progress=False, resamples=20)
     write_report(run, load_splits(config))
     files = [run.folder / "report.html", *run.model_folder.iterdir(), *(root / "outputs" / "cache").rglob("*.shard")]
-    assert len(files) > 15
+    assert {path.suffix for path in files} >= {".html", ".shard", ".safetensors", ".json"}
     for file in files:
         content = file.read_bytes()
         assert b"Jane" not in content

@@ -13,7 +13,7 @@ from blipvqa.errors import InputError
 from blipvqa.models.folders import INT8, ModelError
 from blipvqa.models.int8 import Int8Linear
 from blipvqa.runs.run import RunError
-from blipvqa.sharing import export_int8, push
+from blipvqa.sharing import STAY, export_int8, push
 from blipvqa.vqa.predictions import predict
 
 REPOSITORY = "someone/answers"
@@ -69,7 +69,7 @@ def test_nothing_is_sent_until_one_says_so_and_then_it_loads_by_its_name(own, hu
     assert "holds words" in "".join(lines)
     assert "sent: " in push(own, REPOSITORY, send=True)[-1]
     sent = hub.repositories["models", REPOSITORY]["main"]
-    assert set(sent) == {path.name for path in own.model_folder.iterdir()} - {"foreign.safetensors"}
+    assert set(sent) == {path.name for path in own.model_folder.iterdir()} - set(STAY)
     assert any("foreign.safetensors stays here" in line for line in lines)  # made of train's pictures
     model, _ = load_model(REPOSITORY)
     here, _ = load_model(str(own.model_folder))

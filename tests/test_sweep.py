@@ -185,6 +185,15 @@ def test_runs_stand_side_by_side_one_on_a_device(project, monkeypatch):
     assert sorted(row["name"] for row in started(project)) == [f"small-seed{i}" for i in range(4)]
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises, as at a prompt: a shell starts what goes to its background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_stopped_sweep_lets_its_runs_stop_in_good_order(project):
     """The run under way gets the signal once and ends by itself; no further one begins."""
     script = "import sys, time\ntry:\n    open('under-way', 'w').close()\n    time.sleep(60)\n"

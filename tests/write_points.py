@@ -21,6 +21,7 @@ import torch
 
 from blipvqa import Run, evaluate, fine_tune, load_config, load_splits
 from blipvqa.data.cache import is_unfinished
+from blipvqa.data.shards import NAME, Shards
 from blipvqa.runs import files
 from blipvqa.tasks import write_report
 
@@ -81,11 +82,15 @@ def watch_writes(outputs: Path, before_write: Callable[[str, Path], None]) -> No
             target = place(arguments[0], arguments[at] if at is not None else -1)
         else:
             return
-        if target.startswith(inside):
-            before_write(event, Path(target))
+        announce(event, Path(target))
+
+    def announce(what, path):
+        """Not what is kept in `cache/seen`: whether that is depends on how long files have rested."""
+        if str(path).startswith(inside) and path.relative_to(outputs).parts[:2] != ("cache", "seen"):
+            before_write(what, path)
 
     sys.addaudithook(audit)
-    files.before_operation = lambda what, path: what in ("flush", "flush folder", "append") and before_write(what, path)
+    files.before_operation = lambda what, path: what in ("flush", "flush folder", "append") and announce(what, path)
 
 
 def start(work: Callable, log: Path) -> int:
@@ -128,12 +133,15 @@ def plain(value):
 def contents(folder: Path) -> dict[str, object]:
     """Every file below `folder`, by its path: bytes, or values without times; of who held a lock nothing.
 
-    What is left unfinished in the cache's store stays there a day, since other runs may be writing to it.
+    Of the store of pictures it is each picture, whichever shards hold it. What is left unfinished in the cache stays
+    there a day, since other runs may be writing to it, and what pictures were called at a place is only a shorter way.
     """
     result: dict[str, object] = {}
+    for store in folder.glob("cache/images/*px-*"):
+        result |= stored_pictures(store)
     for path in sorted(path for path in folder.rglob("*") if not path.is_dir()):
         name = path.relative_to(folder).as_posix()
-        if name.startswith("cache/") and is_unfinished(path):
+        if name.startswith("cache/") and (is_unfinished(path) or NAME.fullmatch(path.name) or "seen" in path.parts):
             continue
         if path.suffix in (".lock", ".holder"):
             result[name] = ""
@@ -144,6 +152,13 @@ def contents(folder: Path) -> dict[str, object]:
         else:
             result[name] = path.read_bytes()
     return result
+
+
+def stored_pictures(store: Path) -> dict[str, bytes | None]:
+    """What a reader finds of each picture of a store; None where it is damaged."""
+    shards = Shards(store, int(store.name.partition("px-")[0]), 1)
+    pixels = {f"{store.name}/{picture:016x}": shards.read(picture) for picture in shards.ids[: len(shards)].tolist()}
+    return {name: None if one is None else one.tobytes() for name, one in pixels.items()}
 
 
 def difference(a: dict[str, object], b: dict[str, object]) -> list[str]:

@@ -229,7 +229,7 @@ def test_beside_an_answer_stand_the_nearest_training_pictures_with_their_answers
     model, processor = load_model("scratch", config, train.texts)
     picture = io.BytesIO()
     train.image(0).save(picture, "PNG")
-    answered = Answers(model, processor, config.generate, index)(picture.getvalue(), "is there fat?", with_map=False)
+    answered = Answers(model, processor, config.generate, index)([picture.getvalue()], "is there fat?", with_map=False)
     alike = answered["nearest"]
     assert len(alike) == NEAREST and alike[0]["cosine"] == 1.0
     assert alike[0]["said"][0] == f"{train.rows[0]['question']} {train.rows[0]['answer']}"

@@ -37,7 +37,7 @@ def test_ask_and_the_page_warn_of_a_foreign_picture_and_of_no_usual_one(done, fo
     answer = ask(model, processor, foreign, QUESTION)
     assert answer.unlike > 1 and "unlike those of training" in answer.notes[0]
     assert "unlike those of training" in answer._repr_html_()
-    said = Answers(model, processor, done.generate)(foreign.read_bytes(), QUESTION, False)
+    said = Answers(model, processor, done.generate)([foreign.read_bytes()], QUESTION, False)
     assert said["notes"] == answer.notes
 
 

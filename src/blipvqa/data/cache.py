@@ -98,15 +98,16 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def is_stored_picture(path: Path) -> bool:
-    """Whether a file is one that `ImageStore` wrote, by name, place and content."""
+    """Whether a file is one that `ImageStore` wrote, by name, place and content; a killed process leaves it empty."""
     match = STORED.fullmatch(path.name)
     if not _is_shard(path) and (not match or path.parent.name != match["id"][:2] or path.is_symlink()):
         return False
     try:
         with open(path, "rb") as file:
-            return file.read(len(BEGINNING)) == BEGINNING
+            begins = file.read(len(BEGINNING))
     except OSError:
         return False
+    return begins == BEGINNING or (not begins and _is_shard(path))
 
 
 def _is_shard(path: Path) -> bool:

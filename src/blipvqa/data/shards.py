@@ -5,13 +5,14 @@ Notable:
   id, the sum of its pixels, and a sum of the entry. An entry is written after its pixels, so what a kill or a full disk
   leaves behind is found nowhere.
 - Each process that adds pictures writes shards of its own, so none waits for another; all read all of them.
-- Pixels are read by one call at their place. A shard that was mapped into memory and is cut short by a full or broken
-  disk would end the process without a word, and its pages would count as the process's own.
+- Pixels are read at their place, by a file of its own each. A shard that was mapped into memory and is cut short by a
+  full or broken disk would end the process without a word, and its pages would count as the process's own.
 - The index is a few sorted arrays: 24 bytes a picture, shared by the processes of a loader.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import secrets
@@ -130,11 +131,9 @@ class Shards:
     def _pixels(self, number: int, record: int, entry: np.void) -> np.ndarray | None:
         shard, pixels = self.shards[number], np.empty(self.size, np.uint8)
         try:
-            file = os.open(shard.path, os.O_RDONLY)
-            try:
-                whole = os.preadv(file, [pixels], HEAD.size + record * self.size) == self.size
-            finally:
-                os.close(file)
+            with open(shard.path, "rb", buffering=0) as file:
+                file.seek(HEAD.size + record * self.size)
+                whole = file.readinto(pixels) == self.size
         except OSError:  # it made room for others
             return None
         if whole and not shard.checked[record]:  # once: pages stay in memory
@@ -209,13 +208,13 @@ class _Writer:
     def __init__(self, folder: Path, side: int):
         self.token, self.process, self.count = secrets.token_hex(16), os.getpid(), 0
         self.path, self.size = folder / f"{self.token}.shard", 3 * side * side
-        self.pixels, self.index = (_new_file(self.path.with_suffix(ending)) for ending in (".shard", ".index"))
+        self.pixels, self.index = (io.FileIO(self.path.with_suffix(ending), "x") for ending in (".shard", ".index"))
         for file in (self.pixels, self.index):
             _write(file, HEAD.pack(MAGIC, VERSION, side, bytes.fromhex(self.token)), 0)
 
     def takes(self, most: int) -> bool:
         """Whether it may hold one more: not in a process that was forked since, nor where it was removed."""
-        return self.process == os.getpid() and self.count < most and os.fstat(self.index).st_nlink > 0
+        return self.process == os.getpid() and self.count < most and os.fstat(self.index.fileno()).st_nlink > 0
 
     def write(self, pixels: np.ndarray, entry: np.ndarray) -> int:
         """The number of the picture in this shard."""
@@ -227,15 +226,12 @@ class _Writer:
     def __del__(self):
         for name in ("pixels", "index"):
             if hasattr(self, name):
-                os.close(getattr(self, name))
+                getattr(self, name).close()
 
 
-def _new_file(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-
-
-def _write(file: int, content: bytes, at: int) -> None:
-    if os.pwrite(file, content, at) != len(content):
+def _write(file: io.FileIO, content: bytes, at: int) -> None:
+    file.seek(at)  # of a picture that was not written whole nothing counts
+    if file.write(content) != len(content):
         raise OSError("the disk is full")
 
 
