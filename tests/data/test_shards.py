@@ -105,23 +105,31 @@ def test_an_index_of_other_pictures_counts_for_nothing(tmp_path):
     assert right(opened(tmp_path), range(1, 5)) == []
 
 
-def test_a_full_disk_leaves_what_was_whole(tmp_path, monkeypatch):
-    store, write = filled(tmp_path, range(1, 4)), os.pwrite
-    left = [60]
+class OnAFullDisk:
+    """A file of a disk with room for `left[0]` bytes."""
 
-    def to_a_full_disk(file, content, at):
-        if len(content) > left[0]:
-            if not left[0]:
+    def __init__(self, file, left):
+        self.file, self.left = file, left
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def write(self, content):
+        if len(content) > self.left[0]:
+            if not self.left[0]:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            content = content[: left[0]]
-        left[0] -= len(content)
-        return write(file, content, at)
+            content = content[: self.left[0]]
+        self.left[0] -= len(content)
+        return self.file.write(content)
 
-    monkeypatch.setattr(os, "pwrite", to_a_full_disk)
+
+def test_a_full_disk_leaves_what_was_whole(tmp_path):
+    store, left = filled(tmp_path, range(1, 4)), [60]
+    for name in ("pixels", "index"):
+        setattr(store.writer, name, OnAFullDisk(getattr(store.writer, name), left))
     for number in range(4, 9):
         with pytest.raises(OSError, match=r"full|No space"):
             store.add(number, pixels(number), False)
-    monkeypatch.undo()
     assert right(opened(tmp_path), range(1, 9)) == right(store, range(1, 9)) == [1, 2, 3]
 
 
