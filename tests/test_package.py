@@ -109,7 +109,7 @@ def without_unix(name, globals=None, *rest, **named):
     return usual(name, globals, *rest, **named)
 
 builtins.__import__ = without_unix
-del os.pread, os.pwrite
+del os.pread, os.pwrite, os.preadv, os.pwritev
 import pkgutil, blipvqa
 for module in pkgutil.walk_packages(blipvqa.__path__, "blipvqa."):
     __import__(module.name)
