@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from conftest import TINY
 
 from blipvqa import Run, evaluate, fine_tune, load_config, load_model, load_splits, predict
 from blipvqa.__main__ import main
@@ -13,13 +14,12 @@ from blipvqa.ensemble import ensemble, soup
 from blipvqa.models.ensemble import AnsweringTogether
 from blipvqa.runs.run import RunError
 from blipvqa.vqa.predictions import load_candidates
+from blipvqa.vqa.set_aside import rows_aside
 
 
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory):
     """A root with two seeds of one recipe, `a` and `b`, and `c` on other rows. Read only."""
-    from conftest import TINY
-
     root = tmp_path_factory.mktemp("seeds")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BLIPVQA_ROOT", str(root))
@@ -114,6 +114,19 @@ def test_a_greedy_soup_is_no_worse_on_validation_than_its_best_member(runs):
     chosen = [["b", "a"].index(name) for name in run.state["soup"]]
     value = next(each[metric] for each in tried if each["members"] == chosen)
     assert value >= best if alone is None else value <= best
+
+
+def test_a_soup_is_chosen_by_all_of_validation_and_sets_none_of_it_aside(root):
+    """Of another seed's run other questions chose the epoch: none is free to calibrate answer sets on."""
+    few = TINY | {"train.epochs": 1, "train.evaluate_questions": 1}
+    configs = [load_config(None, few | {"seed": seed}, name) for name, seed in (("a", 0), ("b", 1))]
+    validation = load_splits(configs[0])["validation"]
+    for config in configs:
+        fine_tune(config)
+    assert rows_aside(validation, Run(root / "outputs" / "a"))
+    run = soup(["a", "b"], "greedy", greedy=True)
+    assert run.config.train.evaluate_questions is None
+    assert rows_aside(validation, run) == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 Notable:
 - Both are of runs on the same rows, with one vocabulary: else one of them was trained on what another is judged by.
-- The best single run, with which an ensemble is compared, is chosen on validation.
+- The best single run, with which an ensemble is compared and a greedy soup begins, is chosen on all of validation, not
+  on the `train.evaluate_questions` of it that chose an epoch.
 - A soup (Wortsman et al. 2022) costs what one model costs. It is worth something where the runs began with the same
   weights: the mean of two networks that were drawn anew is neither of them.
 """
@@ -146,7 +147,9 @@ def soup(names: Sequence[str], name: str, *, greedy: bool = False) -> Run:
     the mean no worse there (by train.metric). Works for every task. Raises as `ensemble`.
     """
     with _members(names, None) as members:
-        config, splits = members[0].run.config, members[0].splits
+        # What one member's seed left out of validation chose another's epoch: of a soup nothing is set aside.
+        config = with_overrides(members[0].run.config.as_dict(), {"train.evaluate_questions": None})
+        splits = members[0].splits
         run = Run(project_path("outputs") / name)
         if run.exists and "soup" not in run.state:
             raise RunError(f"'{name}' is another run: give the soup another name")
