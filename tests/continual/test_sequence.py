@@ -8,13 +8,14 @@ import yaml
 from conftest import TINY
 from PIL import Image
 
-from blipvqa import load_config, load_splits
+from blipvqa import load_config, load_model, load_splits, save_model
 from blipvqa.config.knobs import ConfigError
 from blipvqa.continual import sequence
 from blipvqa.continual.distillation import divergence
-from blipvqa.continual.rows import replayed_rows
+from blipvqa.continual.rows import held_out_names, replayed_rows
 from blipvqa.continual.sequence import learn_on, load_learnt
 from blipvqa.continual.stages import plan
+from blipvqa.continual.words import check_words
 from blipvqa.runs.run import RunError
 
 STAGES = [
@@ -187,3 +188,29 @@ def test_pictures_that_another_stage_holds_out_are_not_replayed(root):
     rows = replayed_rows(train, 1.0, 0, set(pictures[1:]))
     assert {train.rows[i]["image_id"] for i in rows} == {pictures[0]}
     assert replayed_rows(train, 0.5, 0, set(pictures)) == []
+
+
+def test_patients_that_another_stage_holds_out_are_not_replayed_and_are_told(root):
+    """By name, in whatever letters: two data sets of one hospital know a patient by the same number."""
+    patients = (
+        ("a", "train", ["P1", "P2"]),
+        ("a", "validation", ["P3"]),
+        ("b", "train", ["P4"]),
+        ("b", "validation", ["p2 "]),
+    )
+    for i, (folder, split, names) in enumerate(patients):
+        (root / folder).mkdir(exist_ok=True)
+        lines = []
+        for j, patient in enumerate(names):
+            Image.new("RGB", (20, 20), (i * 40, j * 40, 9)).save(root / folder / f"{split}-{j}.png")
+            row = {"image": f"{split}-{j}.png", "question": "what is it?", "answer": "tissue", "patient": patient}
+            lines.append(json.dumps(row))
+        (root / folder / f"{split}.jsonl").write_text("\n".join(lines))
+    stages = [{"name": name, "data": {"source": name, "group_column": "patient"}} for name in "ab"]
+    planned = plan(small(stages=stages))
+    data = [load_splits(stage.config) for stage in planned.stages]
+    start = load_model("scratch", planned.config, [text for splits in data for text in splits["train"].texts])
+    save_model(*start, root / "outputs" / "tiny" / "start")
+    assert "1 groups by name that 'b' holds out are groups by name that 'a' trains on" in check_words(planned, data)
+    rows = replayed_rows(data[0]["train"], 1.0, 0, held_out_names(data[1:]))
+    assert [data[0]["train"].rows[i]["patient"] for i in rows] == ["P1"]

@@ -4,7 +4,7 @@ Notable:
 - `R [..., 1 + N, N]`: row k is the model after stage k (row 0 the model before the first), column j a data set.
 - A number that is not defined (one stage forgets nothing) is None, and `reason` says why.
 - Pictures of each data set are drawn with replacement by themselves, and all models of a resample are scored on the
-  same draw: differences are paired.
+  same draw: differences are paired. How far such draws may be believed is judged by the set with the fewest pictures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import NotRequired
 
 import numpy as np
 
-from blipvqa.numbers.bootstrap import TAIL, Bootstrap, Estimate, resample
+from blipvqa.numbers.bootstrap import Bootstrap, Estimate, interval, resample
+from blipvqa.numbers.comparison import difference_interval
 from blipvqa.numbers.measures import divide
 
 
@@ -59,14 +60,15 @@ class Measure:
     value: Callable[[np.ndarray], np.ndarray]
     title: str
     stages: int = 1  # with fewer it is not defined
+    signed: bool = False  # a mean of differences, not of shares
 
 
 MEASURES = {
     "final_average": Measure(final_average, "final average"),
     "learnt": Measure(learnt, "right after its stage"),
-    "forgetting": Measure(forgetting, "forgetting", 2),
-    "backward_transfer": Measure(backward_transfer, "backward transfer", 2),
-    "forward_transfer": Measure(forward_transfer, "forward transfer", 2),
+    "forgetting": Measure(forgetting, "forgetting", 2, signed=True),
+    "backward_transfer": Measure(backward_transfer, "backward transfer", 2, signed=True),
+    "forward_transfer": Measure(forward_transfer, "forward transfer", 2, signed=True),
 }
 ONE_STAGE = "the sequence has one stage"
 NOT_IN_ORDER = {
@@ -118,10 +120,7 @@ def _number(name: str, method: str, values: np.ndarray, samples: np.ndarray, gro
     elif sets < how.stages:
         return undefined(ONE_STAGE)
     found, drawn = float(value(values)), value(samples)
-    pictures = [len(np.unique(of_set)) for of_set in groups]
-    entry: Number = {"value": found, "n": sum(map(len, groups)), "groups": sum(pictures), "low": None, "high": None}
-    if len(drawn) and min(pictures) > 1:
-        low, high = np.quantile(drawn, (TAIL, 1 - TAIL))
-        if high - low > 1e-12:  # pictures that all agree do not say that all others would
-            entry |= {"low": float(min(low, found)), "high": float(max(high, found))}
-    return entry
+    sizes = [np.unique(of_set, return_counts=True)[1] for of_set in groups]  # rows of each picture
+    interval_of = difference_interval if how.signed else interval
+    low, high = interval_of(found, drawn, min(sizes, key=len))
+    return {"value": found, "n": sum(map(len, groups)), "groups": sum(map(len, sizes)), "low": low, "high": high}

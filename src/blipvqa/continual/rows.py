@@ -5,7 +5,7 @@ Notable:
 - Question-only replay keeps questions, without pictures and answers. They are asked about pictures of the new stage,
   and what the last model answers is learnt with it (after Marouf et al. 2025, "Ask and Remember", without its attention
   loss). Only `origin: question` tells such rows apart.
-- A picture that another stage holds out is never replayed.
+- A picture, or a patient by the same name, that another stage holds out is never replayed.
 - Pictures are written anew from their pixels, named by their digest: nothing that a file says beside them goes along.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from blipvqa.continual.stages import GROUP
 from blipvqa.data.dataset import Splits, VQADataset
+from blipvqa.data.groups import same_group
 from blipvqa.data.several_pictures import pictures_of
 from blipvqa.runs.files import read_json, remove, replacing_folder, write_json, write_lines
 from blipvqa.text import normalize
@@ -41,21 +42,26 @@ def lines_of(
     return lines
 
 
-def held_out_pictures(data: Sequence[Splits]) -> set[str]:
-    """The pictures that any stage is validated or scored on."""
+def held_out_names(data: Sequence[Splits]) -> set[str]:
+    """The pictures and groups (patients) that any stage is validated or scored on."""
     return {
-        image_id
+        name
         for splits in data
         for split, dataset in splits.items()
         if split != "train"
         for row in dataset.rows
-        for image_id in pictures_of(row)
+        for name in names_of(row)
     }
+
+
+def names_of(row: Mapping) -> set[str]:
+    """A row's pictures, and its group, however it is spelled, where the data has one."""
+    return {*pictures_of(row), *([same_group(row["group_id"])] if "group_id" in row else [])}
 
 
 def replayed_rows(dataset: VQADataset, share: float, seed: int, held_out: set[str]) -> list[int]:
     """The rows of a share of a training set's pictures, drawn once for all later stages."""
-    pictures = sorted({row["image_id"] for row in dataset.rows if not held_out & set(pictures_of(row))})
+    pictures = sorted({row["image_id"] for row in dataset.rows if not held_out & names_of(row)})
     count = min(len(pictures), max(1, round(share * len(pictures))))
     kept = set(random.Random(f"{seed}/replay").sample(pictures, count))
     return [i for i, row in enumerate(dataset.rows) if row["image_id"] in kept]

@@ -21,7 +21,7 @@ from blipvqa.continual.rows import (
     REPLAYED,
     answered,
     asked_about,
-    held_out_pictures,
+    held_out_names,
     kept_questions,
     lines_of,
     replayed_rows,
@@ -177,7 +177,7 @@ class _Learning:
         write_rows(project_path(step.folder), splits)
 
     def _replayed(self, j: int) -> list[int]:
-        held_out = held_out_pictures([splits for i, splits in enumerate(self.data) if i != j])
+        held_out = held_out_names([splits for i, splits in enumerate(self.data) if i != j])
         return replayed_rows(self.data[j]["train"], self.config.continual.replay, self.config.seed + j, held_out)
 
     def _asked(self, step: Step, before: Step):

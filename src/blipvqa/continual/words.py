@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 from blipvqa.config.knobs import ConfigError
-from blipvqa.continual.rows import held_out_pictures
+from blipvqa.continual.rows import held_out_names, names_of
 from blipvqa.continual.stages import Plan
 from blipvqa.data.dataset import Splits
 from blipvqa.data.several_pictures import pictures_of
@@ -13,7 +15,7 @@ MOST_UNKNOWN = 0.1  # of a stage's answers: with more, what the matrix shows is 
 
 
 def check_words(planned: Plan, data: list[Splits]) -> list[str]:
-    """Notes on answers that the vocabulary cannot write, and on pictures in two stages.
+    """Notes on answers that the vocabulary cannot write, and on pictures and patients in two stages.
 
     Raises ConfigError that names every stage of which more than MOST_UNKNOWN cannot be written.
     """
@@ -35,17 +37,18 @@ def check_words(planned: Plan, data: list[Splits]) -> list[str]:
             "\n".join(problems) + "\nA model's vocabulary is that of its beginning: begin with model.name: scratch, "
             "which learns one from all stages, or with a published model."
         )
-    return notes + _shared_pictures(planned, data)
+    return notes + _shared(planned, data)
 
 
-def _shared_pictures(planned: Plan, data: list[Splits]) -> list[str]:
-    """A line for each two stages of which one trains on pictures that the other holds out."""
-    held = [held_out_pictures([splits]) for splits in data]
-    trained = [{i for row in splits["train"].rows for i in pictures_of(row)} for splits in data]
-    names = [stage.name for stage in planned.stages]
-    return [
-        f"{len(both):,} pictures that '{names[j]}' holds out are pictures that '{names[i]}' trains on"
-        for i in range(len(data))
-        for j in range(len(data))
-        if i != j and (both := trained[i] & held[j])
-    ]
+def _shared(planned: Plan, data: list[Splits]) -> list[str]:
+    """A line for each two stages of which one trains on pictures, or patients by name, that the other holds out."""
+    held = [held_out_names([splits]) for splits in data]
+    trained = [{name for row in splits["train"].rows for name in names_of(row)} for splits in data]
+    pictures = {i for splits in data for dataset in splits.values() for row in dataset.rows for i in pictures_of(row)}
+    names, notes = [stage.name for stage in planned.stages], []
+    for i, j in permutations(range(len(data)), 2):
+        both = trained[i] & held[j]
+        for what, count in (("pictures", len(both & pictures)), ("groups by name", len(both - pictures))):
+            if count:
+                notes.append(f"{count:,} {what} that '{names[j]}' holds out are {what} that '{names[i]}' trains on")
+    return notes
