@@ -47,6 +47,20 @@ def test_links_between_pages_lead_somewhere(texts):
     assert broken == []
 
 
+def test_files_that_pages_name_are_there(texts):
+    """A file with its folder, from the top or from within (`vqa/scores.py`): a moved one would leave the page behind."""
+    tracked = [f"/{path.relative_to(ROOT).as_posix()}" for path in tracked_files()]
+    named = re.compile(r"(?<![\w/.<>-])((?:[\w-]+/)+[\w-]+\.(?:py|yaml|ipynb|sh|json|txt))\b")
+    gone = [
+        (path.relative_to(ROOT).as_posix(), file)
+        for path, text in texts.items()
+        if path.suffix == ".md" and path.name != "CHANGELOG.md"
+        for file in named.findall(text)
+        if not any(each.endswith(f"/{file}") for each in tracked)
+    ]
+    assert gone == []
+
+
 def test_no_path_of_one_machine_is_committed(texts):
     private = re.compile(r"(?<![\w.])/(home|Users|root|work)/\w|[A-Z]:\\\\?Users\\")
     assert [path.relative_to(ROOT).as_posix() for path, text in texts.items() if private.search(text)] == []
