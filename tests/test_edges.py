@@ -1,10 +1,23 @@
 """Where something odd was taken without a word, or noticed only after slow work: each is refused first, by name."""
 
+import json
+import shutil
+
 import pytest
 
+from blipvqa import Run, fine_tune, load_config
+from blipvqa.__main__ import main
+from blipvqa.comparison import write_comparison
+from blipvqa.config.knobs import ConfigError
 from blipvqa.config.paths import project_path, project_root
+from blipvqa.config.reading import parse_overrides
+from blipvqa.config.recipes import recipe
+from blipvqa.ensemble import soup
 from blipvqa.errors import InputError
+from blipvqa.runs.lock import lock
+from blipvqa.runs.run import RunError, named_run, run_config
 from blipvqa.transfer import write_transfer
+from blipvqa.vqa.scoring_others import score_others
 
 
 @pytest.mark.parametrize("place", ["missing/place", "file"])
@@ -29,3 +42,91 @@ def test_a_table_of_runs_is_refused_before_the_first_is_asked(tiny, monkeypatch)
     with pytest.raises(ValueError, match="'two' is of task caption"):
         write_transfer([tiny("one"), tiny("two", task="caption")], [tiny("set")])
     assert not asked
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "train.epochs",
+        "train.batch_size",
+        "train.log_every",
+        "generate.batch_size",
+        "generate.max_new_tokens",
+        "data.synthetic.seed",
+        "data.synthetic.images.train",
+        "model.lora.rank",
+        "model.scratch.layers",
+        "bootstrap.captions",
+        "retrieval.queue",
+        "seed",
+    ],
+)
+def test_a_count_beyond_sense_is_refused_by_its_key(root, key):
+    for text in ("100000000000000000000", "1e20", f"1{'0' * 400}"):
+        with pytest.raises(ConfigError, match=rf"  {key}: Input should be less than"):
+            load_config(None, parse_overrides([f"{key}={text}"]))
+
+
+@pytest.mark.parametrize("text", ["1e-400", "-1e-400", "1e-320", "1e39", "1e400", f"1{'0' * 400}", ".inf", ".nan"])
+def test_a_number_that_32_bits_do_not_hold_is_refused(root, text):
+    """1e-400 was read as 0.0, and 1e39 became infinity in the optimizer."""
+    with pytest.raises(ConfigError, match=r"train\.weight_decay"):
+        load_config(None, parse_overrides([f"train.weight_decay={text}"]))
+
+
+def test_zero_has_no_sign(root):
+    """-0.0 equals 0.0, but is written as another text: seeds of one recipe were two recipes."""
+    one, two = (load_config(None, {"train.weight_decay": zero}) for zero in (0.0, -0.0))
+    assert recipe(one) == recipe(two)
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin1"])
+def test_a_config_in_another_coding_is_named_as_such(root, coding):
+    (root / "mine.yaml").write_bytes("data: {source: über}\n".encode(coding))
+    with pytest.raises(ConfigError, match=r"it is not UTF-8 text.* save it as UTF-8"):
+        load_config("mine.yaml")
+
+
+@pytest.mark.parametrize("name", ["con", "NUL", "a.", "COM1", "lpt9.old", "aux.txt"])
+def test_a_name_that_windows_refuses_is_refused(root, name):
+    with pytest.raises(ConfigError, match=rf"'{name}' can be no folder on Windows"):
+        load_config(None, name=name)
+
+
+def test_a_run_has_one_name(tiny, finished, root):
+    """By two names, a run was compared, pooled and put together with itself, and two processes held its two locks."""
+    outputs = root / "outputs"
+    shutil.copytree(finished[0] / "outputs" / "tiny", outputs / "tiny")
+    (outputs / "other").symlink_to(outputs / "tiny")
+    for name in ("../outputs/tiny", "tiny/", "outputs/tiny", "tiny ", str(outputs / "tiny")):
+        for command in (["compare", "tiny", name], ["ensemble", "tiny", name, "--name", "both"]):
+            assert main(command) == 2
+        with pytest.raises(ConfigError, match="is no run's name"):
+            named_run(name)
+    for name, why in (
+        ("Tiny", "is 'tiny' in outputs/ but for upper and lower case"),
+        ("other", "is a link to run 'ti"),
+    ):
+        for door in (named_run, run_config, lambda name: fine_tune(tiny(name)), lambda name: soup(["tiny", "x"], name)):
+            with pytest.raises(ConfigError, match=f"name: '{name}' {why}"):
+                door(name)
+    with lock(outputs / "tiny"):
+        elsewhere = root / "elsewhere"
+        elsewhere.symlink_to(outputs / "tiny")
+        with pytest.raises(RunError, match="is being written by"), lock(elsewhere):
+            pass
+    assert "This is run" in write_comparison(Run(outputs / "tiny"), Run(outputs / "other")).read_text()
+
+
+def test_what_others_predicted_is_not_replaced_by_what_others_did(tiny, folder):
+    rows = [{"image": f"images/{i}.png", "question": f"q {i}?", "answer": f"a {i}"} for i in range(9)]
+    for split, part in (("train", rows[:6]), ("test", rows[6:])):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    for name in ("one", "two"):
+        told = [{"id": f"test/{i}", "prediction": f"{name} {i}"} for i in range(3)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told))
+    config = tiny("others", data__source="mine")
+    score_others(config, folder / "one.jsonl", resamples=10)
+    with pytest.raises(RunError, match=r"'others' holds other predictions:\n  model\.name: .*one\.jsonl.*two\.jsonl"):
+        score_others(config, folder / "two.jsonl", resamples=10)
+    assert score_others(config, folder / "one.jsonl", resamples=10).predictions("test")[0]["prediction"] == "one 0"

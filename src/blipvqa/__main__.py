@@ -39,9 +39,9 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     if options.command == "compare":
         from blipvqa.comparison import write_comparison
-        from blipvqa.runs.run import Run
+        from blipvqa.runs.run import named_run
 
-        a, b = (Run(project_path("outputs") / name) for name in options.runs)
+        a, b = map(named_run, options.runs)
         print(f"open {write_comparison(a, b).relative_to(project_root())}")
         return 0
     if options.command == "ensemble":
@@ -146,7 +146,7 @@ def _board() -> int:
 
 
 def _others(options: argparse.Namespace) -> int:
-    from blipvqa.runs.run import Run
+    from blipvqa.runs.run import named_run
     from blipvqa.training.trained import evaluated_split
     from blipvqa.vqa.others import write_others
     from blipvqa.vqa.scoring_others import score_others
@@ -156,7 +156,7 @@ def _others(options: argparse.Namespace) -> int:
         run = score_others(config, options.predictions, options.split)
         print(f"{run.name}: open {(run.folder / 'report.html').relative_to(project_root())}")
         return 0
-    run = Run(project_path("outputs") / options.name)
+    run = named_run(options.name)
     run.check_task("vqa")
     path = write_others(run.predictions(evaluated_split(run)), options.output, options.form)
     print(f"{run.name}: wrote {path.name}")

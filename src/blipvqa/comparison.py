@@ -61,17 +61,17 @@ def write_comparison(a: Run, b: Run) -> Path:
         [part for part in sections if part],
         heading=f"{a.name} and {b.name} on {split}",
         subtitle=f"The same {len(before):,} {how.unit}; differences with 95 % intervals, over {over} in pairs.",
-        warnings=_nothing_to_compare(names, rows),
+        warnings=_nothing_to_compare(a, b, rows),
     )
     path = b.folder / f"compare-{a.name}.html"
     write_text(path, page)
     return path
 
 
-def _nothing_to_compare(names: tuple[str, str], rows: tuple[Mapping, Mapping]) -> list[str]:
+def _nothing_to_compare(a: Run, b: Run, rows: tuple[Mapping, Mapping]) -> list[str]:
     """A line where the two said the same of every row: then no difference could have been found."""
-    if names[0] == names[1]:
-        return [f"This is run '{names[0]}' beside itself, so every difference is 0: name two runs."]
+    if a.folder.resolve() == b.folder.resolve():
+        return [f"This is run '{a.name}' beside itself, so every difference is 0: name two runs."]
     before, after = ({key: row.get("prediction") for key, row in of_run.items()} for of_run in rows)
     if before == after and any(before.values()):
         return [f"Both runs said the same of all {len(before):,} rows: is one of them a copy of the other?"]

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from blipvqa.config.knobs import Config, ConfigError
-from blipvqa.config.paths import project_path
 from blipvqa.config.plain_yaml import write_yaml
 from blipvqa.config.reading import with_overrides
 from blipvqa.data.dataset import Splits
@@ -32,7 +31,7 @@ from blipvqa.numbers.ranking import estimate_auroc
 from blipvqa.runs.files import replacing_folder, write_json
 from blipvqa.runs.identity import read_rows, write_rows
 from blipvqa.runs.lock import lock
-from blipvqa.runs.run import Run, RunError, run_config
+from blipvqa.runs.run import Run, RunError, named_run, run_config
 from blipvqa.runs.seals import write_sealed, write_sealed_text
 from blipvqa.tasks import task_of
 from blipvqa.text import normalize
@@ -43,7 +42,7 @@ from blipvqa.vqa.answers import answered_right
 from blipvqa.vqa.confidence import fit_temperature, score_confidence, with_confidence
 from blipvqa.vqa.measures import MEASURES, counts
 from blipvqa.vqa.predictions import candidate_texts, load_candidates, predict
-from blipvqa.vqa.scoring_others import refuse_a_trained_run, write_predictions_of
+from blipvqa.vqa.scoring_others import made_by, refuse_other_predictions, write_predictions_of
 from blipvqa.vqa.stored_answers import StoredAnswers
 
 # ------------------------------------------------------------------------------------------------ answering together
@@ -60,7 +59,10 @@ def ensemble(
     with _members(names, split, "vqa") as members:
         splits, split = members[0].splits, members[0].split
         config = with_overrides(members[0].run.config.as_dict(), {"name": name, "fresh": False})
-        refuse_a_trained_run(config)
+        runs = ", ".join(member.run.name for member in members)
+        maker = f"the runs {runs}"
+        config = made_by(config, maker)
+        refuse_other_predictions(config)
         own = [_answers_of(member, split, progress) for member in members]
         validation = (
             [_answers_of(member, "validation", progress) for member in members] if split != "validation" else own
@@ -76,12 +78,11 @@ def ensemble(
             confidence = score_confidence(together, calibration=calibration, bootstrap=bootstrap)
             return {"confidence": confidence, "ensemble": _compared(members, own, best, predictions, bootstrap)}
 
-        runs = ", ".join(member.run.name for member in members)
         said = (
             f"These are answers of {len(members)} runs together ({runs}): {len(members)} times the time and memory of "
             "one. They were trained on this data."
         )
-        return write_predictions_of(config, f"the runs {runs}", splits, split, predictions, said, resamples, further)
+        return write_predictions_of(config, splits, split, predictions, said, resamples, further)
 
 
 def _answers_of(member: Trained, split: str, progress: bool) -> list[dict]:
@@ -146,13 +147,13 @@ def soup(names: Sequence[str], name: str, *, greedy: bool = False) -> Run:
     `greedy` begins with the best run on validation and adds each next one, from best to worst, only where that makes
     the mean no worse there (by train.metric). Works for every task. Raises as `ensemble`.
     """
+    run, asked = named_run(name), {"runs": sorted(names), "greedy": greedy}
     with _members(names, None) as members:
         # What one member's seed left out of validation chose another's epoch: of a soup nothing is set aside.
         config = with_overrides(members[0].run.config.as_dict(), {"train.evaluate_questions": None})
         splits = members[0].splits
-        run = Run(project_path("outputs") / name)
-        if run.exists and "soup" not in run.state:
-            raise RunError(f"'{name}' is another run: give the soup another name")
+        if run.exists and run.state.get("asked") != asked:
+            raise RunError(f"'{name}' is another run, or a soup of other runs: give the soup another name")
         models = [load_model(str(member.run.model_folder), member.run.config) for member in members]
         weights = [model.state_dict() for model, _ in models]
         model, processor = load_model(str(members[0].run.model_folder), config)
@@ -160,7 +161,7 @@ def soup(names: Sequence[str], name: str, *, greedy: bool = False) -> Run:
         if greedy:
             chosen, tried = _greedy(config, splits, model, processor, weights)
         model.load_state_dict(_mean([weights[i] for i in chosen]))
-        _write_soup(run, config, [members[i].run for i in chosen], model, processor, tried)
+        _write_soup(run, config, [members[i].run for i in chosen], model, processor, {"asked": asked, "tried": tried})
     return run
 
 
@@ -198,9 +199,7 @@ def _mean(weights: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def _write_soup(
-    run: Run, config: Config, members: Sequence[Run], model: nn.Module, processor, tried: list[dict]
-) -> None:
+def _write_soup(run: Run, config: Config, members: Sequence[Run], model: nn.Module, processor, how: dict) -> None:
     """A run folder that `evaluate` and all that follows take: its "weights before training" are its first member's."""
     own = {"name": run.name, "fresh": False, "model.name": f"outputs/{members[0].name}/model"}
     names = [member.name for member in members]
@@ -213,7 +212,7 @@ def _write_soup(
             save_model(model, processor, beside)
         digest = weights_digest(run.model_folder)
         state = {"finished": True, "why": "soup", "epoch": 0, "step": 0, "steps": 0, "best": None, "weights": digest}
-        write_sealed(run.folder / "state.json", state | {"soup": names, "tried": tried})
+        write_sealed(run.folder / "state.json", state | {"soup": names} | how)
         task_of(config).write_card(run)
 
 

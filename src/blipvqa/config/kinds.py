@@ -18,15 +18,33 @@ def _integral(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _computable(value: Any) -> Any:
+    if isinstance(value, int | float) and 0 < abs(value) < math.inf and not SMALLEST <= abs(value) <= LARGEST:
+        raise ValueError(f"{value!s:.40} is 0 or infinity in the 32 bits that are computed with")
+    return value + 0.0 if isinstance(value, float) else value  # -0.0 is written as another text than 0.0
+
+
+SMALLEST, LARGEST = 1e-37, 1e38  # of what 32 bits hold in full precision
 # Strict, or a text would become a number, and yes a true, without a word. 3.0 is a whole number.
-Whole = Annotated[int, Field(strict=True), BeforeValidator(_integral)]
-Number = Annotated[float, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True, le=2**31 - 1), BeforeValidator(_integral)]
+Number = Annotated[float, Field(strict=True), BeforeValidator(_computable)]
 Flag = Annotated[bool, Field(strict=True)]
 Positive = Annotated[Whole, Field(ge=1)]
+Many = Annotated[Positive, Field(le=10**6)]  # of what takes memory or hours for each
+Several = Annotated[Positive, Field(le=1000)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
 Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]
 
 Subset = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]  # part of a path in the cache
+
+
+DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
+
+
+def _on_every_system(value: str) -> str:
+    if value.endswith(".") or value.split(".")[0].lower() in DEVICES:
+        raise ValueError(f"'{value}' can be no folder on Windows: give another name")
+    return value
 
 
 def _comparable(value: Any) -> Any:
@@ -48,6 +66,8 @@ def _dir(value: str) -> str:
     return value
 
 
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
+Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$"), AfterValidator(_on_every_system)]  # of a run's folder
 Dir = Annotated[str, AfterValidator(_dir)]  # to write in
 Comparable = Annotated[Any, AfterValidator(_comparable)]  # with a row's value; the same once config.yaml was read back
 Window = Annotated[list[Number], AfterValidator(_window)]  # of grey values: centre and width

@@ -18,9 +18,12 @@ from blipvqa.config.kinds import (
     Comparable,
     Dir,
     Flag,
+    Many,
+    Name,
     Number,
     Positive,
     Revision,
+    Several,
     Share,
     Start,
     Subset,
@@ -55,7 +58,6 @@ TASK_DEFAULTS = {  # what a task sets where a config leaves it out
         "retrieval": {"max_tokens": 30},
     },
 }
-NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 
 
 class ConfigError(UserError, ValueError):
@@ -105,12 +107,12 @@ class DataConfig(_Section):
 class ScratchModel(_Section):
     """Sizes of a model that starts from random weights (`model.name: scratch`)."""
 
-    hidden_size: Positive = 128
-    layers: Positive = 4  # of each of the three towers
-    heads: Positive = 4
-    patch_size: Annotated[Whole, Field(ge=4)] = 8  # pixels
-    vocabulary: Annotated[Whole, Field(ge=64)] = 2000  # at most; [DEC] and [ENC] come on top
-    vision_layers: Positive | None = None  # None: as `layers`
+    hidden_size: Annotated[Positive, Field(le=16_384)] = 128
+    layers: Several = 4  # of each of the three towers
+    heads: Several = 4
+    patch_size: Annotated[Whole, Field(ge=4, le=4096)] = 8  # pixels
+    vocabulary: Annotated[Whole, Field(ge=64, le=10**6)] = 2000  # at most; [DEC] and [ENC] come on top
+    vision_layers: Several | None = None  # None: as `layers`
 
     @model_validator(mode="after")
     def _heads_divide(self):
@@ -125,7 +127,7 @@ Tower = Literal["vision_model", "text_encoder", "text_decoder"]
 class LoraConfig(_Section):
     """Low-rank adapters through peft; rank 0 trains every weight."""
 
-    rank: Annotated[Whole, Field(ge=0)] = 0
+    rank: Annotated[Whole, Field(ge=0, le=16_384)] = 0
     alpha: Annotated[Number, Field(gt=0)] = 32.0
     dropout: Share = 0.05
     towers: list[Tower] = ["text_encoder", "text_decoder"]
@@ -157,8 +159,8 @@ class ModelConfig(_Section):
 
 
 class TrainConfig(_Section):
-    epochs: Annotated[Whole, Field(ge=0)] = 10
-    batch_size: Positive = 64  # questions an optimizer step, over all processes and accumulation steps
+    epochs: Annotated[Whole, Field(ge=0, le=10**6)] = 10
+    batch_size: Many = 64  # questions an optimizer step, over all processes and accumulation steps
     micro_batch_size: Positive | None = None  # questions a forward pass and process; None: the whole batch
     questions_per_image: Positive = 16  # at most, drawn together: the image is encoded once for them
     shuffle: Flag = True  # False: the source's order, as the report trained
@@ -194,7 +196,7 @@ class GenerateConfig(_Section):
     method: Literal["generate", "rank"] = "generate"
     num_beams: Annotated[Whole, Field(ge=1, le=1000)] = 1
     max_new_tokens: Positive = 40
-    batch_size: Positive = 64  # questions
+    batch_size: Many = 64  # questions
     precision: Literal["auto", "bf16", "fp16", "fp32"] | None = None  # None: train.precision
     candidates: str = "train"  # ranking: the train answers, or a text file with one answer a line
     closed_yes_no: Flag = False  # ranking: a question that asks for yes or no chooses between these two alone
@@ -215,7 +217,7 @@ class Config(_Section):
     """One experiment. Build it with `load_config`; see `configs/` for commented examples."""
 
     task: Literal["vqa", "caption", "retrieval", "pretrain"] = "vqa"  # pretrain: retrieval and captions at once
-    name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] = "run"  # outputs/<name>/
+    name: Name = "run"  # outputs/<name>/
     seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
     fresh: Flag = False  # changed settings: move the old run folder aside instead of refusing
     reference_curve: str | None = None  # csv of epoch, loss, drawn beside the run in notebook 02

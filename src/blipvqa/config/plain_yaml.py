@@ -38,6 +38,12 @@ class _Reader(yaml.SafeLoader):
             raise yaml.YAMLError(f"tags ({event.tag}) are not allowed, line {line}: write text in quotes")
         return super().compose_node(parent, index)
 
+    def construct_yaml_float(self, node):
+        value = super().construct_yaml_float(node)
+        if not value and re.search(r"[1-9]", node.value.lower().partition("e")[0]):
+            raise yaml.YAMLError(f"{node.value} is too small for a number, and would be 0")
+        return value
+
     def construct_mapping(self, node, deep=False):
         lines: dict[Any, list[int]] = {}
         for key, _ in node.value:
@@ -56,6 +62,7 @@ class _Writer(yaml.SafeDumper):
     """Puts quotes round what either this schema or YAML 1.1 would not read as text."""
 
 
+_Reader.add_constructor("tag:yaml.org,2002:float", _Reader.construct_yaml_float)
 for kind, (pattern, first_characters) in SCHEMA.items():
     _Reader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", pattern, first_characters)
 _Writer.add_implicit_resolver("tag:yaml.org,2002:float", DECIMAL, list("-+.0123456789"))

@@ -127,8 +127,10 @@ def load_config(
         file = project_path(path)
         try:
             text = file.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            if "\0" in text:  # UTF-16 without a mark
+                raise UnicodeError
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text, so save it as UTF-8"
             more = "" if (project_root() / "configs").is_dir() else NO_PROJECT
             raise ConfigError(f"config '{path}' cannot be read: {reason}. Configs lie in configs/.{more}") from None
         tree = read_yaml(text, f"config '{path}'")

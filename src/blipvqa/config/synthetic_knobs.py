@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, Field, model_validator
 
-from blipvqa.config.kinds import CLOSED, Flag, Positive, Share, Whole
+from blipvqa.config.kinds import CLOSED, Flag, Many, Share, Whole
 
 Stain = Literal["hematoxylin and eosin", "periodic acid schiff", "masson trichrome", "silver"]
 STAINS: tuple[str, ...] = get_args(Stain)
@@ -18,7 +18,7 @@ class SyntheticData(BaseModel):
 
     model_config = CLOSED
 
-    images: dict[Literal["train", "validation", "test"], Positive] = {"train": 700, "validation": 80, "test": 140}
+    images: dict[Literal["train", "validation", "test"], Many] = {"train": 700, "validation": 80, "test": 140}
     size: Annotated[Whole, Field(ge=SYNTHETIC_SIDES[0], le=SYNTHETIC_SIDES[1])] = 96  # pixels a side
     seed: Annotated[Whole, Field(ge=0)] = 0
     pictures: Literal["one", "pairs", "series"] = "one"  # a row; of pairs and series `images` counts the rows' lists

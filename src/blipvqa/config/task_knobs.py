@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from blipvqa.config.kinds import CLOSED, Flag, Number, Positive, Whole
+from blipvqa.config.kinds import CLOSED, Flag, Number, Positive, Several, Whole
 
 
 class CaptionConfig(BaseModel):
@@ -35,7 +35,7 @@ class RetrievalConfig(BaseModel):
 
     max_words: Positive = 30  # of a caption
     max_tokens: Annotated[Whole, Field(ge=3, le=512)] = 35  # [CLS] and [SEP] included
-    queue: Positive = 57_600  # pairs of earlier batches that each pair is compared with
+    queue: Annotated[Positive, Field(le=10**7)] = 57_600  # pairs of earlier batches that each pair is compared with
     momentum: Annotated[Number, Field(ge=0, le=1)] = 0.995  # how slowly the towers follow that fill the queue
     alpha: Annotated[Number, Field(ge=0, le=1)] = 0.4  # part of the targets that they decide; grows in epoch 1
     rerank: Annotated[Whole, Field(ge=0)] = 128  # nearest candidates that ITM scores anew; 0: similarity alone
@@ -54,12 +54,12 @@ class BootstrapConfig(BaseModel):
     filter: dict[str, Any] = {}  # likewise
     shared: Flag = False  # one model, fine-tuned as in pre-training, writes and filters; False: two, apart
     write: Literal["nucleus", "beam"] = "nucleus"
-    captions: Positive = 1  # drawn for each picture by each captioner
-    captioners: Positive = 1  # of different seeds
-    filters: Positive = 1  # of different seeds: their probabilities are averaged
+    captions: Several = 1  # drawn for each picture by each captioner
+    captioners: Several = 1  # of different seeds
+    filters: Several = 1  # of different seeds: their probabilities are averaged
     threshold: Annotated[Number, Field(ge=0, le=1)] = 0.5  # of ITM's probability of a match
     wished_precision: Annotated[Number, Field(gt=0, le=1)] | None = None  # or: a threshold by the clean validation
-    rounds: Positive = 1  # each begins with the model that the one before pre-trained
+    rounds: Several = 1  # each begins with the model that the one before pre-trained
 
     @model_validator(mode="after")
     def _beams_write_one(self):
@@ -83,7 +83,7 @@ class ContinualConfig(BaseModel):
     distil: Annotated[Number, Field(gt=0)] = 1.0  # weight of the last model's word beside the answers
     temperature: Annotated[Number, Field(gt=0)] = 2.0  # of both distributions that distillation compares
     mix: Annotated[Number, Field(gt=0, le=1)] | None = None  # part of the new weights; None: by validation so far
-    lora_rank: Positive = 8  # of one LoRA a stage; its other settings are those of model.lora
+    lora_rank: Annotated[Positive, Field(le=16_384)] = 8  # of one LoRA a stage; the rest as model.lora says
 
     @model_validator(mode="after")
     def _each_method_once(self):

@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from blipvqa.runs.files import make_folder
+from blipvqa.runs.names import refuse_second_name
 from blipvqa.runs.run import RunError
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
@@ -25,7 +26,9 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process. Raises RunError that names the process which holds it."""
-    path = (folder.parent / f".{folder.name}.lock").resolve()  # beside it: the folder itself may be moved aside
+    refuse_second_name(folder)
+    folder = folder.resolve()  # whoever reaches it through a link takes the same lock
+    path = folder.with_name(f".{folder.name}.lock")  # beside it: the folder itself may be moved aside
     holder = path.with_suffix(".holder")  # not the lock file itself: Windows lets nobody else read that one
     try:
         make_folder(path.parent)

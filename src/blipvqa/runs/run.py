@@ -6,19 +6,20 @@ Notebooks, the report and other machines read the same thing.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from blipvqa.config.knobs import NAME_PATTERN, Config, ConfigError
+from blipvqa.config.kinds import NAME_PATTERN
+from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.config.paths import project_path
 from blipvqa.config.plain_yaml import write_yaml
 from blipvqa.config.reading import load_config, read_yaml, settings_difference, with_overrides
 from blipvqa.errors import UserError
-from blipvqa.runs.files import flush_folder, move, read_json, read_lines, sweep
+from blipvqa.runs.files import read_json, read_lines, sweep
 from blipvqa.runs.identity import Rows, read_rows, row_changes, write_rows
+from blipvqa.runs.names import move_aside, refuse_second_name
 from blipvqa.runs.seals import digest_of_file, read_sealed, read_sealed_text, write_sealed_text
 
 NEW_NAME = "Give another name, or fresh: true, which moves the old folder aside."
@@ -189,10 +190,7 @@ def open_run(config: Config, rows: Rows) -> Run:
     run = Run(config.folder)
     sweep(run.folder)
     if run.exists and run.started and (has_other_settings(config) or _has_other_data(run, config, rows)):
-        aside = run.folder.with_name(f"{run.name}.{time.strftime('%Y%m%d-%H%M%S')}")
-        move(run.folder, aside)
-        flush_folder(run.folder.parent)
-        print(f"{run.name}: the folder of other settings or other data is now {aside.name}")
+        print(f"{run.name}: the folder of other settings or other data is now {move_aside(run.folder).name}")
     if run.started and read_rows(run.folder) is None:  # what is there now proves nothing
         print(f"{run.name}: an older version made this run and did not keep its rows; the data is not compared")
     else:
@@ -206,6 +204,7 @@ def has_other_settings(config: Config) -> bool:
 
     Raises ConfigError with the difference, or RunError for a run of another version, where it does not.
     """
+    refuse_second_name(config.folder)
     run = Run(config.folder)
     if not (run.exists and run.started):
         return False
@@ -240,20 +239,25 @@ def run_config(name: str | None, path: str | Path | None = None, overrides: dict
         name = "demo"
     if path is not None:
         config = load_config(path, overrides, name)
-    elif re.fullmatch(NAME_PATTERN, name):
-        own = Run(project_path("outputs") / name).config
-        config = with_overrides(
-            own.as_dict(), {**(overrides or {}), "name": name}
-        )  # its folder may have been renamed since
     else:
-        raise ConfigError(f"name: {name!r} is no run's name. Give the name of a folder in outputs/, or a config.")
+        own = named_run(name).config.as_dict()
+        config = with_overrides(own, {**(overrides or {}), "name": name})  # its folder may have been renamed since
     refuse_other_settings(config)
     return config
+
+
+def named_run(name: str) -> Run:
+    """The run `name`, as a shell gives it. Raises ConfigError for a path, or what is else no run's own name."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ConfigError(f"name: {name!r} is no run's name. Give the name of a folder in outputs/, or a config.")
+    refuse_second_name(project_path("outputs") / name)
+    return Run(project_path("outputs") / name)
 
 
 def refuse_other_settings(config: Config) -> Run:
     """The run of `config`, which must have these settings, but for what is safe to change and where the data lies: its
     rows are compared one by one. Raises RunError where there is no run, ConfigError with the difference."""
+    refuse_second_name(config.folder)
     run = Run(config.folder)
     changed = [
         line for line in run.settings_changes(config) if not line.startswith(("data.source: ", "data.revision: "))

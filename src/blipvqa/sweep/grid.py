@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from blipvqa.config.knobs import NAME_PATTERN, Config, ConfigError
+from blipvqa.config.kinds import NAME_PATTERN
+from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.config.reading import every_difference, load_config, parse_overrides
 from blipvqa.config.recipes import result_settings
 from blipvqa.runs.run import has_other_settings

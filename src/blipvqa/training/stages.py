@@ -7,12 +7,11 @@ Notable:
 
 from __future__ import annotations
 
-import time
-
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.models.weights import weights_digest
-from blipvqa.runs.files import flush_folder, move, read_json, write_json
+from blipvqa.runs.files import read_json, write_json
+from blipvqa.runs.names import move_aside
 from blipvqa.runs.run import Run, RunError
 from blipvqa.training.loop import fine_tune
 from blipvqa.training.shares import is_first, of_first
@@ -46,8 +45,7 @@ def _begin(config: Config) -> dict | None:
                     f"run '{run.name}' began with other weights than {config.model.name} holds now: give another name, "
                     "or fresh: true, which moves the old folder aside and runs it anew."
                 )
-            move(run.folder, run.folder.with_name(f"{run.name}.{time.strftime('%Y%m%d-%H%M%S')}"))
-            flush_folder(run.folder.parent)
+            move_aside(run.folder)
     if start and not run.started:
         write_json(run.folder / START, start)
     return start

@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from blipvqa.config.knobs import APPLIED_AFTER, NAME_PATTERN, Config, ConfigError
+from blipvqa.config.kinds import NAME_PATTERN
+from blipvqa.config.knobs import APPLIED_AFTER, Config, ConfigError
 from blipvqa.config.reading import with_overrides
 from blipvqa.data.dataset import Splits, VQADataset, load_splits
 from blipvqa.data.fingerprint import row_digest

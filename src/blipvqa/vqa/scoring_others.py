@@ -16,7 +16,8 @@ from blipvqa.pages.reporting import write_reporting
 from blipvqa.runs.files import write_json, write_text
 from blipvqa.runs.identity import rows_digest, write_rows
 from blipvqa.runs.lock import lock
-from blipvqa.runs.run import Run, RunError
+from blipvqa.runs.names import refuse_second_name
+from blipvqa.runs.run import Run, RunError, indented
 from blipvqa.runs.seals import write_sealed, write_sealed_text
 from blipvqa.training.trained import Results, held_out, write_results
 from blipvqa.vqa.measures import MEASURES
@@ -38,26 +39,35 @@ def score_others(config: Config, path: str | Path, split: str | None = None, res
     """
     if config.task != "vqa":
         raise ConfigError(f"task: predictions of others are answers to questions, and this config is of {config.task}")
-    refuse_a_trained_run(config)
+    config = made_by(config, Path(path).name)
+    refuse_other_predictions(config)
     splits = load_splits(config)
     split = split or held_out(splits)
     if split not in splits:
         raise RunError(f"there is no split '{split}', only {', '.join(splits)}")
     predictions = read_others(path, splits[split])
     said = f"These are predictions of '{Path(path).name}', made elsewhere: what they were trained on is not known here."
-    return write_predictions_of(config, Path(path).name, splits, split, predictions, said, resamples)
+    return write_predictions_of(config, splits, split, predictions, said, resamples)
 
 
-def refuse_a_trained_run(config: Config) -> None:
-    """Raises RunError where the name is that of a run with a model."""
+def made_by(config: Config, maker: str) -> Config:
+    """The settings of a run without a model, of predictions that `maker` made."""
+    return with_overrides(config.as_dict(), {"model.name": f"{MARK}{maker}"})
+
+
+def refuse_other_predictions(config: Config) -> None:
+    """Raises RunError where the name is that of a run with a model, or of predictions of others or on other data, which
+    would be lost."""
+    refuse_second_name(config.folder)
     run = Run(config.folder)
     if run.exists and not str(run.config.model.name).startswith(MARK):
         raise RunError(f"'{run.name}' is a run with a model: give the predictions another name (--name)")
+    if run.exists and (changed := run.settings_changes(config)):
+        raise RunError(f"'{run.name}' holds other predictions:\n{indented(changed)}\nGive these another name (--name).")
 
 
 def write_predictions_of(
     config: Config,
-    maker: str,
     splits: Splits,
     split: str,
     predictions: list[dict],
@@ -65,8 +75,8 @@ def write_predictions_of(
     resamples: int,
     further: Callable[[Bootstrap], dict] = lambda _bootstrap: {},
 ) -> Run:
-    """The run `config.name`, without a model, of predictions that `maker` made: its scores, with `further` ones, and
-    its page, which says first what is `said` of them."""
+    """The run `config.name`, without a model, of predictions that somebody made (`made_by`): its scores, with `further`
+    ones, and its page, which says first what is `said` of them."""
     run, bootstrap = Run(config.folder), Bootstrap(config.data.group, resamples, config.seed)
     train, rows = splits["train"].rows, fingerprint(splits)
     axes = splits[split].breakdown
@@ -77,9 +87,8 @@ def write_predictions_of(
     scores["data"] = all_notes(splits) | {"digest": rows_digest(rows), "changes": []}
     scores["warnings"] = [said, *scores["data"]["leaks"], *scores["warnings"]]
     scores |= further(bootstrap)
-    own = with_overrides(config.as_dict(), {"model.name": f"{MARK}{maker}"})
     with lock(run.folder):
-        write_sealed_text(run.folder / "config.yaml", write_yaml(own.as_dict()))
+        write_sealed_text(run.folder / "config.yaml", write_yaml(config.as_dict()))
         write_rows(run.folder, rows)
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         write_json(run.folder / "environment.json", {"started": started, "notes": [said]})
