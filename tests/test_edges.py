@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from blipvqa import Run, fine_tune, load_config
+from blipvqa import Run, evaluate, fine_tune, load_config
 from blipvqa.__main__ import main
 from blipvqa.comparison import write_comparison
 from blipvqa.config.knobs import ConfigError
@@ -16,6 +16,7 @@ from blipvqa.ensemble import soup
 from blipvqa.errors import InputError
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import RunError, named_run, run_config
+from blipvqa.sharing import export_int8, push
 from blipvqa.transfer import write_transfer
 from blipvqa.vqa.scoring_others import score_others
 
@@ -130,3 +131,26 @@ def test_what_others_predicted_is_not_replaced_by_what_others_did(tiny, folder):
     with pytest.raises(RunError, match=r"'others' holds other predictions:\n  model\.name: .*one\.jsonl.*two\.jsonl"):
         score_others(config, folder / "two.jsonl", resamples=10)
     assert score_others(config, folder / "one.jsonl", resamples=10).predictions("test")[0]["prediction"] == "one 0"
+
+
+@pytest.mark.usefixtures("permissions_count")
+def test_a_run_folder_that_may_not_be_written_is_said_before_its_model_is_asked(tiny, finished, root, monkeypatch):
+    """All was answered first, and the error named a temporary file."""
+    folder = root / "outputs" / "tiny"
+    shutil.copytree(finished[0] / "outputs" / "tiny", folder)
+    config = run_config("tiny")
+    folder.chmod(0o555)
+    monkeypatch.setattr("blipvqa.vqa.evaluation.StoredAnswers", None)  # to ask is a TypeError
+    for door in (evaluate, fine_tune, lambda config: export_int8(Run(config.folder))):
+        with pytest.raises(RunError, match=r"run 'tiny': its folder cannot be written \(Permission denied\)"):
+            door(config)
+    assert main(["report", "--name", "tiny"]) == 2
+    folder.chmod(0o755)
+
+
+def test_a_model_is_not_taken_away_while_it_is_trained(done):
+    """An export of int8 could hold older weights under the digest of newer ones."""
+    run = Run(done.folder)
+    for door in (export_int8, lambda run: push(run, "someone/else")):
+        with lock(run.folder), pytest.raises(RunError, match="is being written by"):
+            door(run)

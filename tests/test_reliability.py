@@ -1,6 +1,5 @@
 """Faults done for real: a full disk, a vanished file, fifty epochs. `docs/reliability.md` is their table."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -70,21 +69,6 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(small_disk, tiny, monkeypa
         rtol=0,
         atol=0,
     )
-
-
-@pytest.fixture
-def permissions_count():
-    """Tests may run as root, whom permissions do not stop: this thread gives up that privilege for a while."""
-    if os.geteuid():
-        yield
-        return
-    libc, header, own = ctypes.CDLL(None, use_errno=True), (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-    assert libc.capget(header, own) == 0
-    fewer = (ctypes.c_uint32 * 6)(*own)
-    fewer[0] &= ~0b111  # CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, effective
-    assert libc.capset(header, fewer) == 0
-    yield
-    assert libc.capset(header, own) == 0
 
 
 def noisy_folder(root, count=8):

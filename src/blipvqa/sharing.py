@@ -22,6 +22,7 @@ from blipvqa.models.int8 import FOLDER, linear_weights, save_int8
 from blipvqa.models.loading import load_model
 from blipvqa.models.weights import read_weights, weights_digest
 from blipvqa.runs.files import replacing_folder
+from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
 from blipvqa.training.trained import check_weights
 from blipvqa.vqa.calibration import read_calibration
@@ -43,18 +44,19 @@ model, processor = load_model("this-folder")
 
 def export_int8(run: Run) -> Path:
     """Write `model-int8/` of a run beside its `model/`, and return it. Raises RunError without a model."""
-    check_weights(run)
-    model, _ = load_model(str(run.model_folder))
-    weights = read_weights(run.model_folder, model.config, type(model))
-    folder = run.folder / FOLDER
-    with replacing_folder(folder) as beside:
-        beside.mkdir(exist_ok=True)
-        for path in run.model_folder.iterdir():
-            if _is_of_a_model(path) and not path.name.endswith((".safetensors", ".index.json", "README.md")):
-                shutil.copyfile(path, beside / path.name)
-        linear, made_of = linear_weights(model.config, type(model)), weights_digest(run.model_folder)
-        save_int8(weights, linear, beside / INT8, made_of)
-        (beside / "README.md").write_text(INT8_CARD.format(name=run.name), encoding="utf-8")
+    with lock(run.folder):  # or a training that goes on exchanges the weights between two looks
+        check_weights(run)
+        model, _ = load_model(str(run.model_folder))
+        weights = read_weights(run.model_folder, model.config, type(model))
+        folder = run.folder / FOLDER
+        with replacing_folder(folder) as beside:
+            beside.mkdir(exist_ok=True)
+            for path in run.model_folder.iterdir():
+                if _is_of_a_model(path) and not path.name.endswith((".safetensors", ".index.json", "README.md")):
+                    shutil.copyfile(path, beside / path.name)
+            linear, made_of = linear_weights(model.config, type(model)), weights_digest(run.model_folder)
+            save_int8(weights, linear, beside / INT8, made_of)
+            (beside / "README.md").write_text(INT8_CARD.format(name=run.name), encoding="utf-8")
     return folder
 
 
@@ -66,29 +68,30 @@ def push(run: Run, repository: str, send: bool = False) -> list[str]:
     """
     if not HUB_ID.fullmatch(repository):
         raise InputError(f"repository '{repository}' is no Hub id: give owner/name")
-    check_weights(run)
-    if not run.finished:
-        raise RunError(f"run '{run.name}' is not finished: start it again, and it goes on")
-    files = sorted(path for path in run.model_folder.iterdir() if path.name not in STAY)
-    strangers = [path.name for path in files if not _is_of_a_model(path)]
-    if strangers:
-        raise InputError(
-            f"{run.name}/model holds {', '.join(strangers[:5])}{', …' * (len(strangers) > 5)}, which is no file of a "
-            "model and may hold data: move it elsewhere. Nothing was sent."
-        )
-    load_model(str(run.model_folder))  # weights by name, shape and value: what is called so is a model
-    read_calibration(run.model_folder)
-    lines = [f"{repository}: {path.name}, {path.stat().st_size / 1e6:,.2f} MB" for path in files]
-    lines += [
-        f"{name} stays here: it is made of {what} of train."
-        for name, what in STAY.items()
-        if (run.model_folder / name).exists()
-    ]
-    if run.config.model.name == "scratch":
-        lines.append("Its vocabulary was learnt from the texts of train: tokenizer.json holds words of them.")
-    if not send:
-        return [*lines, "Nothing was sent. Read README.md, then add SEND=1 (in a shell --send)."]
-    return [*lines, f"sent: {_send(run.model_folder, repository, [path.name for path in files])}"]
+    with lock(run.folder):
+        check_weights(run)
+        if not run.finished:
+            raise RunError(f"run '{run.name}' is not finished: start it again, and it goes on")
+        files = sorted(path for path in run.model_folder.iterdir() if path.name not in STAY)
+        strangers = [path.name for path in files if not _is_of_a_model(path)]
+        if strangers:
+            raise InputError(
+                f"{run.name}/model holds {', '.join(strangers[:5])}{', …' * (len(strangers) > 5)}, which is no file of "
+                "a model and may hold data: move it elsewhere. Nothing was sent."
+            )
+        load_model(str(run.model_folder))  # weights by name, shape and value: what is called so is a model
+        read_calibration(run.model_folder)
+        lines = [f"{repository}: {path.name}, {path.stat().st_size / 1e6:,.2f} MB" for path in files]
+        lines += [
+            f"{name} stays here: it is made of {what} of train."
+            for name, what in STAY.items()
+            if (run.model_folder / name).exists()
+        ]
+        if run.config.model.name == "scratch":
+            lines.append("Its vocabulary was learnt from the texts of train: tokenizer.json holds words of them.")
+        if not send:
+            return [*lines, "Nothing was sent. Read README.md, then add SEND=1 (in a shell --send)."]
+        return [*lines, f"sent: {_send(run.model_folder, repository, [path.name for path in files])}"]
 
 
 def _send(folder: Path, repository: str, files: list[str]) -> str:

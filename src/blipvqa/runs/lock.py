@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,18 @@ from blipvqa.runs.names import refuse_second_name
 from blipvqa.runs.run import RunError
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
+
+
+def _refuse_a_closed_folder(folder: Path) -> None:
+    """Raises RunError where nothing can be written into a folder that is there: that was said behind the answers."""
+    if folder.is_dir():
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise RunError(
+                f"run '{folder.name}': its folder cannot be written ({error.strerror}). Change its permissions, or "
+                "copy it: a copy has the name of its folder"
+            ) from None
 
 
 @contextmanager
@@ -51,6 +64,7 @@ def lock(folder: Path) -> Iterator[None]:
             f"({error.strerror})"
         ) from None
     try:
+        _refuse_a_closed_folder(folder)
         holder.write_text(
             f"process {os.getpid()} on {socket.gethostname()}, started {time.strftime('%Y-%m-%d %H:%M:%S')}",
             encoding="utf-8",
