@@ -29,6 +29,7 @@ FLOORS = {
     "vqa": 5,
     "captions": 5,
     "retrieval": 5,
+    "pairs": 5,
     "pretraining": 6,  # retrieval's task with another model: no copy of its wing
     "tasks": 7,
     "bootstrapping": 8,

@@ -18,7 +18,7 @@ from blipvqa.tasks import write_report
 from blipvqa.vqa.calibration import read_calibration
 from blipvqa.vqa.stress import stress
 
-TASKS = ("vqa", "caption", "retrieval", "pretrain")
+TASKS = ("vqa", "caption", "retrieval", "pretrain", "pairs")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from device_of_its_own import pretend_device, table
 from blipvqa import fine_tune
 from blipvqa.runs.files import read_lines
 
-TASKS = ("vqa", "caption", "retrieval", "pretrain")
+TASKS = ("vqa", "caption", "retrieval", "pretrain", "pairs")
 
 
 def trained(tiny, task: str, **overrides):

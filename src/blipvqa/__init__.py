@@ -7,6 +7,7 @@ from blipvqa.config.reading import load_config
 from blipvqa.continual.sequence import learn_on
 from blipvqa.data.dataset import VQADataset, load_splits
 from blipvqa.models.loading import save_model
+from blipvqa.pairs.predictions import judge
 from blipvqa.retrieval.index import make_index
 from blipvqa.retrieval.search import search
 from blipvqa.runs.run import Run, run_config
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate_elsewhere",
     "fine_tune",
     "held_out",
+    "judge",
     "learn_on",
     "load_config",
     "load_model",

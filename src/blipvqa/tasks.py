@@ -11,6 +11,7 @@ from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.models import loading
 from blipvqa.pages.reporting import write_reporting
+from blipvqa.pairs.task import PAIRS
 from blipvqa.pretraining import PRETRAIN
 from blipvqa.retrieval.task import RETRIEVAL
 from blipvqa.runs.files import sweep, write_text
@@ -27,6 +28,8 @@ def task_of(config: Config) -> Task:
     match config.task:
         case "caption":
             return CAPTION
+        case "pairs":
+            return PAIRS
         case "pretrain":
             return PRETRAIN
         case "retrieval":

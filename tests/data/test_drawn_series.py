@@ -59,5 +59,5 @@ def test_they_are_loaded_as_rows_of_several_pictures(tiny):
     assert {len(row["image_ids"]) for row in data.rows} == {4}
     assert len({row["image_id"] for row in data.rows}) == 3 and "box" not in data.columns
     assert data.breakdown == ["topic"]
-    with pytest.raises(SourceError, match="pictures: series is of task: vqa, found task: caption"):
+    with pytest.raises(SourceError, match="pictures: series is not drawn for task: caption, expected one"):
         load_splits(tiny(data__synthetic=synthetic, task="caption"))

@@ -52,7 +52,7 @@ def test_two_processes_evaluate_as_one(root, tiny):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["vqa", "caption", "retrieval"])
+@pytest.mark.parametrize("task", ["vqa", "caption", "retrieval", "pairs"])
 def test_three_processes_evaluate_every_task_as_one(root, tiny, task):
     settings = {key.replace(".", "__"): value for key, value in SETTINGS.items()}
     further = {"generate__method": "rank"} if task == "vqa" else {"retrieval__queue": 24} if task == "retrieval" else {}

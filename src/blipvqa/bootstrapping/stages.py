@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from blipvqa.config.knobs import TASK_DEFAULTS, Config, ConfigError
+from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.config.reading import merge_overrides, with_overrides
+from blipvqa.config.task_knobs import TASK_DEFAULTS
 from blipvqa.runs.run import Run
 from blipvqa.tasks import task_of
 from blipvqa.training import stages

@@ -33,7 +33,14 @@ from blipvqa.config.kinds import (
 )
 from blipvqa.config.paths import project_path
 from blipvqa.config.synthetic_knobs import SyntheticData
-from blipvqa.config.task_knobs import BootstrapConfig, CaptionConfig, ContinualConfig, RetrievalConfig
+from blipvqa.config.task_knobs import (
+    BootstrapConfig,
+    CaptionConfig,
+    ContinualConfig,
+    PairsConfig,
+    RetrievalConfig,
+    with_task_defaults,
+)
 from blipvqa.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -42,21 +49,7 @@ TEXTS = {  # the columns that each task's rows need
     "caption": ("caption",),
     "retrieval": ("caption",),
     "pretrain": ("caption",),
-}
-TASK_DEFAULTS = {  # what a task sets where a config leaves it out
-    "caption": {
-        "model": {"name": "Salesforce/blip-image-captioning-base"},
-        "train": {"metric": "cider_d", "loss": "token_mean"},
-    },
-    "retrieval": {
-        "model": {"name": "Salesforce/blip-itm-base-coco"},
-        "train": {"metric": "r_mean", "learning_rate": 1e-5},
-    },
-    "pretrain": {
-        "model": {"name": "scratch"},
-        "train": {"metric": "r_mean", "learning_rate": 3e-4},
-        "retrieval": {"max_tokens": 30},
-    },
+    "pairs": ("sentence", "label"),
 }
 
 
@@ -216,7 +209,7 @@ class GenerateConfig(_Section):
 class Config(_Section):
     """One experiment. Build it with `load_config`; see `configs/` for commented examples."""
 
-    task: Literal["vqa", "caption", "retrieval", "pretrain"] = "vqa"  # pretrain: retrieval and captions at once
+    task: Literal["vqa", "caption", "retrieval", "pretrain", "pairs"] = "vqa"  # pretrain: retrieval and captions
     name: Name = "run"  # outputs/<name>/
     seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
     fresh: Flag = False  # changed settings: move the old run folder aside instead of refusing
@@ -227,6 +220,7 @@ class Config(_Section):
     generate: GenerateConfig = GenerateConfig()
     caption: CaptionConfig = CaptionConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
+    pairs: PairsConfig = PairsConfig()
     bootstrap: BootstrapConfig = BootstrapConfig()
     continual: ContinualConfig = ContinualConfig()
 
@@ -234,12 +228,7 @@ class Config(_Section):
     @classmethod
     def _task_defaults(cls, tree: Any) -> Any:
         """A task's own defaults, which config.yaml then holds as if they had been written there."""
-        task = tree.get("task") if isinstance(tree, dict) else None
-        tree = dict(tree) if isinstance(tree, dict) else tree
-        for section, values in (TASK_DEFAULTS.get(task, {}) if isinstance(task, str) else {}).items():
-            if isinstance(tree.get(section, {}), dict):
-                tree[section] = values | tree.get(section, {})
-        return tree
+        return with_task_defaults(tree) if isinstance(tree, dict) else tree
 
     @model_validator(mode="after")
     def _sizes_fit(self):
@@ -275,6 +264,8 @@ class Config(_Section):
             return {"caption.max_tokens": self.caption.max_tokens, "caption.max_length": self.caption.max_length}
         if self.task in ("retrieval", "pretrain"):
             return {"retrieval.max_tokens": self.retrieval.max_tokens}
+        if self.task == "pairs":
+            return {"pairs.max_tokens": self.pairs.max_tokens}
         return {
             "data.max_question_tokens": self.data.max_question_tokens,
             "data.max_answer_tokens": self.data.max_answer_tokens,

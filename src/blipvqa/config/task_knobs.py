@@ -1,4 +1,4 @@
-"""The knobs of single tasks: captions, retrieval, CapFilt, which is `bootstrap`, and learning on, `continual`."""
+"""The knobs of single tasks: captions, retrieval, pairs, CapFilt (`bootstrap`), and learning on (`continual`)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,44 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from blipvqa.config.kinds import CLOSED, Flag, Number, Positive, Several, Whole
+
+TASK_DEFAULTS = {  # what a task sets where a config leaves it out
+    "caption": {
+        "model": {"name": "Salesforce/blip-image-captioning-base"},
+        "train": {"metric": "cider_d", "loss": "token_mean"},
+    },
+    "retrieval": {
+        "model": {"name": "Salesforce/blip-itm-base-coco"},
+        "train": {"metric": "r_mean", "learning_rate": 1e-5},
+    },
+    "pretrain": {
+        "model": {"name": "scratch"},
+        "train": {"metric": "r_mean", "learning_rate": 3e-4},
+        "retrieval": {"max_tokens": 30},
+    },
+    "pairs": {
+        "data": {"synthetic": {"pictures": "pairs"}},
+        "model": {"name": "Salesforce/blip-itm-base-coco"},
+        "train": {"metric": "accuracy", "learning_rate": 3e-5, "label_smoothing": 0.0},
+    },
+}
+
+
+def with_task_defaults(tree: dict) -> dict:
+    """`tree`, a config's settings, with its task's own defaults where it leaves them out."""
+    task = tree.get("task")
+    return _with_defaults(tree, TASK_DEFAULTS.get(task, {})) if isinstance(task, str) else tree
+
+
+def _with_defaults(tree: dict, defaults: dict) -> dict:
+    """`tree`, and from `defaults` what it leaves out; a section that is none stays, to be refused."""
+    tree = dict(tree)
+    for key, value in defaults.items():
+        if not isinstance(value, dict):
+            tree.setdefault(key, value)
+        elif isinstance(tree.get(key, {}), dict):
+            tree[key] = _with_defaults(tree.get(key, {}), value)
+    return tree
 
 
 class CaptionConfig(BaseModel):
@@ -40,6 +78,15 @@ class RetrievalConfig(BaseModel):
     alpha: Annotated[Number, Field(ge=0, le=1)] = 0.4  # part of the targets that they decide; grows in epoch 1
     rerank: Annotated[Whole, Field(ge=0)] = 128  # nearest candidates that ITM scores anew; 0: similarity alone
     rerank_by: Literal["authors", "likelihood"] = "authors"  # what is added to ITM's logit (`searches.combined`)
+
+
+class PairsConfig(BaseModel):
+    """Statements about two pictures. Read with `task: pairs` only."""
+
+    model_config = CLOSED
+
+    max_words: Positive = 40  # of a statement, as the authors
+    max_tokens: Annotated[Whole, Field(ge=3, le=512)] = 60  # [ENC] and [SEP] included; the authors cut words alone
 
 
 class BootstrapConfig(BaseModel):

@@ -32,6 +32,7 @@ OURS = (  # what rows and predictions hold beside the source's columns
     "unlike",
 )
 OURS_OF_CAPTIONS = ("references", "img", "txt", "match", "match_other")  # likewise, where rows are of captions
+OURS_OF_PAIRS = ("probability", "order", "swapped", "turned")  # and where they are of statements
 
 
 class ColumnNames:
@@ -45,7 +46,7 @@ class ColumnNames:
             raise SourceError(f"data.columns: {split} has no column {missing[0]}{meant(missing[0], columns)}")
         several = ("answers",) if "answer" in texts else ()
         history = ("history",) if "question" in texts else ()
-        our_names = OURS + OURS_OF_CAPTIONS if "caption" in texts else OURS
+        our_names = OURS + OURS_OF_CAPTIONS * ("caption" in texts) + OURS_OF_PAIRS * ("sentence" in texts)
         if not data.history:  # beside ours, where no question gets it
             our_names, history = our_names + history, ()
         for name in ("image", *texts, *several, *history):  # "Question " is our question
@@ -130,6 +131,8 @@ SYNONYMS = {
     "question": ("question", "query", "quest", "prompt", "sent", "q"),
     "answer": ("answer", "ans", "label", "response", "target", "a"),
     "caption": ("caption", "description", "report", "findings", "text"),
+    "sentence": ("sentence", "statement", "claim", "hypothesis", "text"),
+    "label": ("label", "truth", "answer", "ans", "target", "y"),
 }
 
 

@@ -96,10 +96,14 @@ def _synthetic(config: Config, cache: Path) -> Path:
         del settings["dialogues"]
     if settings["stains"] is None:
         del settings["stains"]
+    drawn_for = {"vqa": ("one", "pairs", "series"), "pairs": ("pairs",)}.get(config.task, ("one",))
+    if settings["pictures"] not in drawn_for:
+        raise SourceError(
+            f"data.synthetic.pictures: {settings['pictures']} is not drawn for task: {config.task}, expected "
+            f"{' or '.join(drawn_for)}"
+        )
     if settings["pictures"] == "one":
         del settings["pictures"]
-    elif config.task != "vqa":
-        raise SourceError(f"data.synthetic.pictures: {settings['pictures']} is of task: vqa, found task: {config.task}")
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     folder = cache / "synthetic" / key / "drawn"
     if not folder.is_dir():

@@ -19,13 +19,13 @@ import numpy as np
 import pyarrow as pa
 
 from blipvqa.bars import progress_bar
-from blipvqa.config.kinds import MOST_PICTURES
 from blipvqa.config.knobs import DataConfig
 from blipvqa.data.candidates import join_candidates
 from blipvqa.data.columns import ColumnNames
 from blipvqa.data.history import join_history
 from blipvqa.data.image_files import PictureFolder
 from blipvqa.data.images import ImageError, ImageStore
+from blipvqa.data.labels import join_label
 from blipvqa.data.looks import Looks
 from blipvqa.data.medical_files import View
 from blipvqa.data.plain_columns import ImageIds, plain_columns, views_of
@@ -33,7 +33,7 @@ from blipvqa.data.raw import InFiles, ListedPictures, Pictures, RawSplit
 from blipvqa.data.row_table import SPAN, Column, RowTable, RowTableBuilder, numbered, repacked
 from blipvqa.data.seen import SeenPictures
 from blipvqa.data.several_answers import join_answers
-from blipvqa.data.several_pictures import cells_of
+from blipvqa.data.several_pictures import cells_of, wrong_number
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.texts import lost_letter_notes, text_problem
 from blipvqa.data.values import kind_of, plain_value
@@ -168,7 +168,7 @@ class _Check:
     def _joins(self) -> bool:
         """Whether cells of several columns are looked at together."""
         joined = {"answers", "candidates", "relevance", "history"} & set(self.names.final.values())
-        return bool(joined) or bool(self.data.answer_separator)
+        return bool(joined) or bool(self.data.answer_separator) or "label" in self.texts
 
     def _converted_row(self, row: int, cells: dict) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -185,6 +185,8 @@ class _Check:
         if "answer" in self.texts and (problem := join_answers(values, self.data.answer_separator)):
             self._refuse(row, problem)
         if "answer" in self.texts and (problem := join_candidates(values)):
+            self._refuse(row, problem)
+        if "label" in self.texts and (problem := join_label(values)):
             self._refuse(row, problem)
         if "question" in self.texts and self.data.history and (problem := join_history(values)):
             self._refuse(row, problem)
@@ -283,12 +285,10 @@ class _Check:
 
     def _cells(self, rows: list[int]) -> Iterator[tuple[int, int, Any]]:
         """(row, place, cell) of each picture of these rows."""
-        most = MOST_PICTURES if "question" in self.texts else 1
         for row, cell in zip(rows, self.raw.pictures.cells(rows), strict=True):
             cells = cells_of(cell)
-            if len(cells) > most:
-                of_task = f"at most {most} are read" if most > 1 else "only task: vqa takes several"
-                self._refuse(row, f"column image: a list of {len(cells)} pictures, {of_task}")
+            if problem := wrong_number(len(cells), self.texts):
+                self._refuse(row, f"column image: {problem}")
                 continue
             yield from ((row, place, one) for place, one in enumerate(cells))
 

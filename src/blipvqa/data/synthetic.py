@@ -29,7 +29,8 @@ from blipvqa.data.synthetic_dialogues import dialogue_scene, dialogues_about
 from blipvqa.data.synthetic_drawing import draw_scene
 from blipvqa.data.synthetic_faults import spoil
 from blipvqa.data.synthetic_questions import questions_about, random_scene
-from blipvqa.data.synthetic_several import random_pictures
+from blipvqa.data.synthetic_several import draw_pair, random_pictures
+from blipvqa.data.synthetic_statements import statements_about
 from blipvqa.runs.files import flush_tree
 
 TEXT = Value("string")
@@ -37,6 +38,9 @@ QUESTIONS = Features({"image": Image(), "question": TEXT, "answer": TEXT, "topic
 TURNS = List({"question": TEXT, "answer": TEXT})
 DIALOGUES = Features({**QUESTIONS, "turn": TEXT, "history": TURNS})
 SEVERAL = Features({"image": List(Image()), "question": TEXT, "answer": TEXT, "topic": TEXT})
+STATEMENTS = Features(
+    {"image": List(Image()), "sentence": TEXT, "label": TEXT, "label_swapped": Value("bool"), "topic": TEXT}
+)
 CAPTIONS = Features({"image": Image(), "caption": TEXT, "stain": TEXT, "things": TEXT})
 NOISY_CAPTIONS = Features({**CAPTIONS, "fault": TEXT, "truth": TEXT})
 
@@ -69,7 +73,8 @@ def write_synthetic(
     `history`, the turns before it.
 
     With `pictures` "pairs" or "series" a row has two pictures or four slices, `images` counts the pairs or series, and
-    there is no `box`.
+    there is no `box`. With `texts` ("sentence", "label") a row is a statement about a pair: `image`, both texts,
+    `label_swapped`, what is right with the pictures in the other order, and `topic` (`synthetic_statements`).
 
     `stains` are those that tissue is drawn in, by default all four (of single pictures).
 
@@ -86,6 +91,7 @@ def write_synthetic(
         for split, number in images.items():
             features = QUESTIONS if "caption" not in texts else NOISY_CAPTIONS if caption_noise else CAPTIONS
             features = SEVERAL if pictures != "one" else DIALOGUES if dialogues else features
+            features = STATEMENTS if "sentence" in texts else features
             rows = [
                 row for index in range(number) for row in _rows(split, index, seed, size, features, pictures, stains)
             ]
@@ -140,7 +146,11 @@ def _rows(
 ) -> Iterator[dict]:
     rng = np.random.default_rng([seed, zlib.crc32(split.encode()), index])
     if pictures != "one":
-        drawn, rows = random_pictures(pictures, size, rng)
+        if features is STATEMENTS:
+            scenes, drawn = draw_pair(size, rng)
+            rows = statements_about(*scenes, rng)
+        else:
+            drawn, rows = random_pictures(pictures, size, rng)
         images = [_png(picture, f"{split}-{index:05d}-{place}.png") for place, picture in enumerate(drawn, 1)]
         yield from ({"image": images, **row} for row in rows)
         return

@@ -55,11 +55,16 @@ def random_pictures(
 # ------------------------------------------------------------------------------------------------ pairs
 
 
-def _pair(size: int, rng: np.random.Generator) -> tuple[list[Image.Image], list[Question]]:
+def draw_pair(size: int, rng: np.random.Generator) -> tuple[tuple[Scene, Scene], list[Image.Image]]:
+    """Two scenes, of one stain as often as of two, and their pictures, `size` pixels a side."""
     first, second = random_scene(rng), random_scene(rng)
     stain = first.stain if rng.integers(2) else _one_of(rng, [stain for stain in STAINS if stain != first.stain])
     second = replace(second, stain=stain)
-    pictures = [draw_scene(scene, size, rng)[0] for scene in (first, second)]
+    return (first, second), [draw_scene(scene, size, rng)[0] for scene in (first, second)]
+
+
+def _pair(size: int, rng: np.random.Generator) -> tuple[list[Image.Image], list[Question]]:
+    (first, second), pictures = draw_pair(size, rng)
     states: dict[tuple[bool, bool], list[str]] = {}  # in which of the pictures each kind is
     for kind in KINDS:
         states.setdefault((kind in first.kinds(), kind in second.kinds()), []).append(kind)

@@ -13,7 +13,7 @@ from blipvqa.models.pretraining import BlipForPretraining
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.models.vqa import BlipForVQA
 
-MODELS = (BlipForVQA, BlipForCaptioning, BlipForRetrieval, BlipForPretraining)
+MODELS = (BlipForVQA, BlipForCaptioning, BlipForRetrieval, BlipForPretraining, BlipForPairs)
 
 
 def class_of(task: str) -> type[PreTrainedModel]:
@@ -25,4 +25,4 @@ def class_of_folder(folder: Path) -> type[PreTrainedModel]:
     """What its config.json says it is; questions and answers where it says nothing that is read here."""
     architectures = read_json(folder, "config.json").get("architectures")
     names = architectures if isinstance(architectures, list) else []
-    return next((each for each in (*MODELS, BlipForPairs) if each.architecture in names), BlipForVQA)
+    return next((each for each in MODELS if each.architecture in names), BlipForVQA)

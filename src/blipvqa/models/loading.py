@@ -25,6 +25,7 @@ from blipvqa.models.architecture import read_architecture
 from blipvqa.models.classes import class_of, class_of_folder
 from blipvqa.models.folders import INT8, called, model_folder, revision_of
 from blipvqa.models.int8 import read_int8, to_int8
+from blipvqa.models.pairs import BlipForPairs
 from blipvqa.models.pretraining import BlipForPretraining
 from blipvqa.models.scratch import new_model
 from blipvqa.models.together import put_together, start_lines
@@ -62,12 +63,17 @@ def load_model(
     check_pictures(folder)
     model_class, stored_class = class_of(config.task) if config else class_of_folder(folder), class_of_folder(folder)
     whole_numbers, start = (folder / INT8).is_file(), []
+    begins_pairs = model_class is BlipForPairs and stored_class is not BlipForPairs
+    if begins_pairs:
+        model_class = stored_class
     if model_class is not BlipForPretraining and stored_class is BlipForPretraining:
         weights = read_weights(folder, model_config, BlipForPretraining)
         weights, start = _fitted(weights, dict.fromkeys(weights, called(folder)), model_config, model_class)
     else:
         weights = (read_int8 if whole_numbers else read_weights)(folder, model_config, model_class)
     model, size = _filled(model_class, model_config, weights, config, called(folder))
+    if begins_pairs:
+        model, start = _as_pairs(model, dict.fromkeys(weights, called(folder)), config.seed)
     if whole_numbers:
         to_int8(model)
     model.folder, model.start = folder, start  # the folder is where `ask` reads the calibration
@@ -79,11 +85,24 @@ def _together(towers: Towers, config: Config | None) -> tuple[PreTrainedModel, B
     if config is None:
         raise ConfigError("a model that is put together needs a config: for its task, and the seed of what is new")
     model_config, tokenizer, weights, origins = put_together(towers, config.seed)
-    model_class = class_of(config.task)
-    weights, start = _fitted(weights, origins, model_config, model_class)
-    model, size = _filled(model_class, model_config, weights, config, "the model that is put together")
+    pairs = config.task == BlipForPairs.task
+    model_class = BlipForPretraining if pairs else class_of(config.task)
+    fitted, start = _fitted(weights, origins, model_config, model_class)
+    model, size = _filled(model_class, model_config, fitted, config, "the model that is put together")
+    if pairs:
+        model, start = _as_pairs(model, origins, config.seed)
     model.start = start
     return model.eval(), make_processor(tokenizer, size)
+
+
+def _as_pairs(model: PreTrainedModel, origins: Mapping[str, str], seed: int) -> tuple[BlipForPairs, list[str]]:
+    """The model of pairs that begins as `model`, and lines on where its weights came from: `origins` by the names of
+    that one's."""
+    pairs = BlipForPairs.begun_from(model, seed)
+    names = pairs.state_dict().keys()
+    taken = BlipForPairs.fitted(origins, names)
+    left = origins.keys() - set(taken.values())
+    return pairs, start_lines(names, {name: origins[theirs] for name, theirs in taken.items()}, left)
 
 
 def _fitted(
@@ -95,7 +114,8 @@ def _fitted(
     taken = BlipForPretraining.fitted(weights, names)
     left = weights.keys() - set(taken.values())
     # cloned, or two towers of the new model would stay one
-    return {name: weights[theirs].clone() for name, theirs in taken.items()}, start_lines(names, origins, left)
+    fitted = {name: weights[theirs].clone() for name, theirs in taken.items()}
+    return fitted, start_lines(names, {name: origins[theirs] for name, theirs in taken.items()}, left)
 
 
 def _filled(

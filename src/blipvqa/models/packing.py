@@ -114,7 +114,7 @@ class Grid:
         return x if self.full else x[self.index]
 
 
-class _Together:
+class Together:
     """A dataclass whose tensors go to a device together."""
 
     def to(self, *where, **how):
@@ -126,12 +126,26 @@ class _Together:
     def _each(self, moved):
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(
-            self, **{name: moved(part) for name, part in parts.items() if isinstance(part, Tensor | Grid | _Together)}
+            self, **{name: moved(part) for name, part in parts.items() if isinstance(part, Tensor | Grid | Together)}
         )
 
 
 @dataclass
-class Sets(_Together):
+class Side(Together):
+    """The pictures that one side of statements about pairs looks at: U distinct ones."""
+
+    pictures: Tensor  # [U]
+    queries: Grid  # a row a picture, the statements that look at it side by side
+
+    @classmethod
+    def of(cls, index: Tensor, grid: Grid) -> Side:
+        """Of the pictures `index [Q]` of the statements that lie as `grid` says, on the CPU."""
+        pictures, place = index.cpu().unique(return_inverse=True)
+        return cls(pictures, grid.regrouped(place, len(pictures)))
+
+
+@dataclass
+class Sets(Together):
     """Which pictures the texts look at, where some look at several: M different sets of at most P, -1 for none."""
 
     pictures: Tensor  # [M,P]
@@ -152,7 +166,7 @@ class Sets(_Together):
 
 
 @dataclass
-class Packed(_Together):
+class Packed(Together):
     """The T tokens of S padded texts `[S,L]`."""
 
     place: Tensor  # [T], among the S·L places
@@ -186,7 +200,7 @@ class Packed(_Together):
 
 
 @dataclass
-class Written(_Together):
+class Written(Together):
     """Texts of which each token is predicted from those before: the last one of a text is no input, and the k-th input
     predicts the k-th target.
 
@@ -212,7 +226,7 @@ class Written(_Together):
 
 
 @dataclass
-class Layout(_Together):
+class Layout(Together):
     """How the texts of a batch lie: those that are read, and those that are written.
 
     What is an array stays on the CPU: for who lays the texts out anew, as retrieval does for exchanged pairs.
@@ -222,3 +236,5 @@ class Layout(_Together):
     written: Written | None = None
     mask: np.ndarray | None = None  # [Q,L] of the texts that are read
     image_index: np.ndarray | None = None  # [Q]
+    first: Side | None = None  # of pairs of pictures
+    second: Side | None = None

@@ -13,6 +13,7 @@ Source: salesforce/BLIP models/blip_nlvr.py, models/nlvr_encoder.py; `tests/mode
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -25,8 +26,9 @@ from transformers.utils import ModelOutput
 
 from blipvqa.models.cpu import speed_up
 from blipvqa.models.folders import ModelError
+from blipvqa.models.packing import Layout, Packed, Side, sent
 from blipvqa.models.pictures import SeesPictures
-from blipvqa.models.towers import Grid, Memory, text_states
+from blipvqa.models.towers import Memory, text_states
 
 MERGED_FROM = 6  # the first layer, counted from 0, that joins both looks by a layer of its own, whatever the depth
 
@@ -78,7 +80,7 @@ class BlipForPairs(SeesPictures, BlipPreTrainedModel):
     it is true. Whatever token stands first, the statement begins with [ENC].
     """
 
-    architecture, purpose = "BlipForPairs", "statements about two pictures"
+    task, architecture, purpose = "pairs", "BlipForPairs", "statements about two pictures"
     accepts_loss_kwargs = False
 
     def __init__(self, config):
@@ -92,6 +94,7 @@ class BlipForPairs(SeesPictures, BlipPreTrainedModel):
             nn.Linear(text.hidden_size, text.hidden_size), nn.ReLU(), nn.Linear(text.hidden_size, 2)
         )
         self.statement_start = text.vocab_size - 1  # [ENC]
+        self.label_smoothing = text.label_smoothing  # in training
         speed_up(self)
         self.post_init()
 
@@ -110,9 +113,15 @@ class BlipForPairs(SeesPictures, BlipPreTrainedModel):
         torch.manual_seed(seed)
         pairs, source = cls(copy.deepcopy(model.config)), model.state_dict()
         state = pairs.state_dict()
-        taken = {name: source[_single(name)] for name in state if _single(name) in source}
-        pairs.load_state_dict(state | taken)
+        pairs.load_state_dict(state | {name: source[theirs] for name, theirs in cls.fitted(source, state).items()})
         return pairs.eval()
+
+    @staticmethod
+    def fitted(weights: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+        """Which of another model's `weights` each of `names`, those of a model of pairs, begins as; new ones are left
+        out."""
+        weights = set(weights)
+        return {name: _single(name) for name in names if _single(name) in weights}
 
     def forward(
         self,
@@ -121,24 +130,33 @@ class BlipForPairs(SeesPictures, BlipPreTrainedModel):
         pixel_values: Tensor | None = None,
         image_index: Tensor | None = None,
         labels: Tensor | None = None,
+        layout: Layout | None = None,
     ) -> PairsOutput:
-        """Logits of each statement, and its cross-entropy where `labels` are there."""
+        """Logits of each statement, and its cross-entropy where `labels` are there.
+
+        `layout` is what the collator knows of where tokens stand; without it the mask is read.
+        """
         real = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         ids = input_ids.masked_fill(real & (real.cumsum(1) == 1), self.statement_start)
-        states, grid = self.picture_states(pixel_values), Grid.of_mask(real)
-        memories = [_memory(states, grid, side) for side in image_index.T]
-        seen = text_states(self.text_encoder, ids[real], grid, memories)
-        logits = self.cls_head(seen[grid.column == 0])
+        states = self.picture_states(pixel_values)
+        layout = sent(layout_of(real, image_index), states.device) if layout is None else layout
+        memories = [
+            Memory(states.index_select(0, side.pictures), side.queries) for side in (layout.first, layout.second)
+        ]
+        seen = text_states(self.text_encoder, layout.read.tokens(ids), layout.read.grid, memories)
+        logits = self.cls_head(seen.index_select(0, layout.read.first))
         if labels is None:
             return PairsOutput(logits=logits)
-        losses = F.cross_entropy(logits.float(), labels, reduction="none")
+        smoothing = self.label_smoothing if self.training else 0.0
+        losses = F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
         return PairsOutput(loss=losses.mean(), loss_per_row=losses, logits=logits)
 
 
-def _memory(states: Tensor, grid: Grid, index: Tensor) -> Memory:
-    """The pictures `index [Q]` that one side of the statements looks at, each once."""
-    used, place = index.unique(return_inverse=True)
-    return Memory(states[used], grid.regrouped(place, len(used)))
+def layout_of(real: Tensor, image_index: Tensor) -> Layout:
+    """How statements with the mask `real [Q,L]` about the pictures `image_index [Q,2]` lie, on the CPU."""
+    read = Packed.of(real)
+    first, second = (Side.of(side, read.grid) for side in image_index.T)
+    return Layout(read, first=first, second=second)
 
 
 def _single(name: str) -> str:

@@ -87,18 +87,17 @@ def put_together(towers: Towers, seed: int) -> tuple[BlipConfig, BertTokenizer, 
 
 
 def start_lines(names: Iterable[str], origins: Mapping[str, str], left: Iterable[str] = ()) -> list[str]:
-    """A line for each part of a model with weights of these `names`: how many were taken from where, and which are new;
-    and one on what of the source is `left` aside."""
-    taken = BlipForPretraining.fitted(origins, names)
+    """A line for each part of a model with weights of these `names`: how many were taken from where, as `origins` says
+    of those that were, and which are new; and one on what of the source is `left` aside."""
     parts: dict[str, list[str]] = {}
     for name in names:
         if name != "temp" and not name.startswith("text_decoder.cls.predictions.decoder."):  # it is the words' table
             parts.setdefault(name.split(".")[0], []).append(name)
     lines = []
     for part, own in parts.items():
-        counts = Counter(origins[taken[name]] for name in own if name in taken)
+        counts = Counter(origins[name] for name in own if name in origins)
         said = [f"{count} of {len(own)} weights from {origin}" for origin, count in counts.items()]
-        new = [name.removeprefix(f"{part}.") for name in own if name not in taken]
+        new = [name.removeprefix(f"{part}.") for name in own if name not in origins]
         kinds = dict.fromkeys(re.sub(r"\.\d+\.(\w+).*|\.?(weight|bias)$", r".*.\1", name).strip(".*") for name in new)
         said += [f"new: {len(new)} ({', '.join(kinds)})".replace(" ()", "")] if new else []
         lines.append(f"{part}: {'; '.join(said)}")

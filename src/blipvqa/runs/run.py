@@ -29,6 +29,7 @@ USE = {
     "vqa": "ask and answer_all answer questions",
     "caption": "describe captions pictures",
     "retrieval": "search finds pictures and texts",
+    "pairs": "judge says whether a statement about two pictures is true",
 }
 
 

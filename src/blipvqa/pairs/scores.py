@@ -1,0 +1,176 @@
+"""`score`: from judged statements to numbers, with their counts, intervals and what needs no picture, or one of two.
+
+Notable:
+- Everything is computed from stored predictions. Intervals are drawn over pairs of pictures.
+- What sees no picture: for each statement the label that train gives it most often, or the commonest of train.
+- `looks` compares the run with itself: under another pair's pictures, and with one of the two pictures alone. A model
+  that is as good then does not look, or needs no second picture.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypedDict
+
+import numpy as np
+
+from blipvqa.data.labels import LABELS
+from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
+from blipvqa.numbers.calibration import estimate_calibration_error, reliability_bins
+from blipvqa.numbers.comparison import Difference, compare_counts
+from blipvqa.numbers.grouping import FEW_GROUPS, few_groups_note, rows_by
+from blipvqa.numbers.ranking import estimate_auroc
+from blipvqa.pairs.measures import MEASURES, counts
+from blipvqa.pairs.predictions import Prediction
+from blipvqa.text import normalize
+
+FEW_PAIRS = 10  # a level with fewer is named in the warnings
+BINS = 10
+ALONE = ("first_dropped", "second_dropped")  # changes that leave one picture
+
+
+class Confidence(TypedDict):
+    """Whether the probabilities can be believed."""
+
+    auroc: Estimate  # a true statement has a higher one than a false one
+    calibration: dict  # expected calibration error with its floor
+    bins: list[dict]
+
+
+class Scores(TypedDict, total=False):
+    """What `score` returns and `metrics-<split>.json` holds; `evaluate` adds what else a run measured."""
+
+    overall: dict[str, Estimate]  # by measure
+    by: dict[str, dict[str, dict[str, Estimate]]]  # by column, level (the largest first) and measure
+    baseline: dict[str, Estimate]  # each statement's commonest label in train, which sees no picture
+    changed: dict[str, Estimate]  # accuracy with other pictures, by `changes.CHANGES`
+    needs_pictures: Difference  # accuracy, own pictures minus another pair's
+    needs_both: Difference  # accuracy, both pictures minus the better of one alone
+    confidence: Confidence
+    looks: str  # the verdict
+    warnings: list[str]
+
+
+def score(
+    predictions: Iterable[Prediction],
+    *,
+    train: Iterable[Mapping] | None = None,
+    changed: Mapping[str, Sequence[Prediction]] | None = None,
+    breakdown: Sequence[str] = (),
+    bootstrap: Bootstrap = BY_IMAGE,
+) -> Scores:
+    """Every measure of `measures.MEASURES`, overall, by whether the order is named and by each column of `breakdown`,
+    with 95 % intervals over pairs.
+
+    `train` are the rows that the baseline learns from; `changed` the predictions with other pictures, in this order.
+    Raises InputError where a prediction lacks a key, or ids repeat.
+    """
+    predictions = list(predictions)
+    counted, groups = counts(predictions), bootstrap.groups_of(predictions)
+    columns = dict.fromkeys(("order", *breakdown))
+    rows_of = {
+        column: dict(sorted(rows_by(str(row.get(column)) for row in predictions).items(), key=lambda x: -len(x[1])))
+        for column in columns
+    }
+    everything = np.arange(len(predictions))
+    slices = [everything, *(np.array(rows) for levels in rows_of.values() for rows in levels.values())]
+    estimates = iter(estimate(counted, groups, slices, MEASURES, MEASURES, bootstrap))
+    scores: Scores = {
+        "overall": next(estimates),
+        "by": {column: {level: next(estimates) for level in levels} for column, levels in rows_of.items()},
+        "confidence": _confidence(predictions, groups, bootstrap),
+    }
+    if train is not None:
+        blind = counts(without_pictures(predictions, train))
+        (scores["baseline"],) = estimate(blind, groups, [everything], MEASURES, ["accuracy"], bootstrap)
+    if changed and predictions:
+        scores |= _changed(counted, {name: counts(rows) for name, rows in changed.items()}, groups, bootstrap)
+        scores["looks"] = verdict(scores)
+    return scores | {"warnings": _warnings(scores, len(np.unique(groups)))}
+
+
+def without_pictures(predictions: Sequence[Prediction], train: Iterable[Mapping]) -> list[dict]:
+    """The predictions of who has seen train's statements and no picture; of equally common labels it says false."""
+    labels: dict[str, Counter] = defaultdict(Counter)
+    for row in train:
+        labels[normalize(row["sentence"])][row["label"]] += 1
+    overall = sum(labels.values(), Counter())
+
+    def commonest(sentence: str) -> str:
+        times = labels.get(normalize(sentence), overall)
+        return LABELS[times[LABELS[1]] > times[LABELS[0]]]
+
+    keys = ("id", "image_id", "sentence", "label")
+    return [{key: row[key] for key in keys} | {"prediction": commonest(row["sentence"])} for row in predictions]
+
+
+def _confidence(predictions: Sequence[Prediction], groups: np.ndarray, bootstrap: Bootstrap) -> Confidence:
+    rows = [i for i, row in enumerate(predictions) if row.get("probability") is not None]
+    probabilities = np.array([predictions[i]["probability"] for i in rows])
+    true = np.array([predictions[i]["label"] == LABELS[1] for i in rows], float)
+    of = groups[rows] if rows else np.empty(0, np.int64)
+    return Confidence(
+        auroc=estimate_auroc(probabilities, true, of, bootstrap),
+        calibration=estimate_calibration_error(probabilities, true, of, bootstrap, BINS),
+        bins=reliability_bins(probabilities, true, BINS) if rows else [],
+    )
+
+
+def _changed(counted: np.ndarray, changed: Mapping[str, np.ndarray], groups: np.ndarray, bootstrap: Bootstrap) -> dict:
+    everything = [np.arange(len(counted))]
+    accuracy = {
+        name: next(iter(estimate(other, groups, everything, MEASURES, ["accuracy"], bootstrap)))["accuracy"]
+        for name, other in changed.items()
+    }
+    better = max(ALONE, key=lambda name: accuracy[name]["value"])
+    against = {"needs_both": better}
+    if "both_exchanged" in changed:
+        against["needs_pictures"] = "both_exchanged"
+    compared = {
+        key: next(compare_counts(changed[name], counted, groups, everything, MEASURES, ["accuracy"], bootstrap))
+        for key, name in against.items()
+    }
+    return {"changed": accuracy} | {key: difference["accuracy"] for key, difference in compared.items()}
+
+
+def _sure(difference: Mapping | None) -> bool:
+    return bool(difference and difference["real"] and difference["difference"] > 0)
+
+
+def verdict(scores: Mapping) -> str:
+    """Whether it looks, in a sentence."""
+    if "needs_pictures" in scores and not _sure(scores["needs_pictures"]):
+        return "It judges another pair's pictures about as well as its own: nothing shows that it looks."
+    if not _sure(scores["needs_both"]):
+        return "It judges about as well from one of the two pictures: nothing shows that it needs both."
+    return "It looks at both pictures: with either one alone, and with another pair's, it is surely worse."
+
+
+def _warnings(scores: Scores, pairs: int) -> list[str]:
+    """What a reader of the numbers should know before believing them, a line each."""
+    accuracy = scores["overall"]["accuracy"]
+    if not accuracy["n"]:
+        return ["there are no predictions: every number is null"]
+    warnings = [few_groups_note(pairs)] if pairs < FEW_GROUPS else []
+    baseline = scores.get("baseline", {}).get("accuracy")
+    if baseline and accuracy["value"] <= baseline["value"]:
+        warnings.append(
+            f"accuracy {accuracy['value']:.3f} is not above the {baseline['value']:.3f} of the labels that train gives "
+            "the same statements, which needs no picture"
+        )
+    if "looks" in scores and not (_sure(scores.get("needs_pictures")) and _sure(scores["needs_both"])):
+        warnings.append(scores["looks"])
+    follows = scores["overall"]["follows_order"]
+    if follows["value"] is not None and (follows["low"] is None or follows["low"] <= 0.5):
+        warnings.append(
+            "where the pictures alone change places, statements about the order are not surely judged better than by "
+            f"chance ({follows['value']:.3f}): it may not tell the first picture from the second"
+        )
+    for column, levels in scores["by"].items():
+        few = [
+            f"{level} ({e['accuracy']['groups']})" for level, e in levels.items() if e["accuracy"]["groups"] < FEW_PAIRS
+        ]
+        if few:
+            warnings.append(f"{column}: fewer than {FEW_PAIRS} pairs in {', '.join(few[:5])}: examples, no facts")
+    return warnings
