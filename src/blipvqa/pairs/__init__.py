@@ -4,7 +4,7 @@
 - `batches`: rows to a batch
 - `order`: which statements are about the order of the pictures, and what they say of the other order
 - `changes`: the same statements with pictures swapped, exchanged or dropped
-- `predictions`: a model and a split to a probability each; and `judge`, for one's own pictures
+- `predictions`: a model and a split to a probability each; and judging one's own two pictures
 - `measures`: what is counted of each statement
 - `scores`: predictions to numbers with intervals, and what needs no picture, or one of the two
 - `validation`: the numbers of an epoch
