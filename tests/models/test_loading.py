@@ -64,8 +64,10 @@ def test_saving_and_loading_changes_no_weight(tiny, root):
 
 
 @pytest.mark.parametrize("model_class", MODELS, ids=lambda each: each.task)
-def test_a_weight_that_loading_changed_is_an_error(tiny, root, monkeypatch, model_class):
-    """As some versions of transformers drew the embeddings anew that two towers share."""
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_weight_that_loading_changed_is_an_error(tiny, root, monkeypatch, model_class, in_place):
+    """As some versions of transformers drew the embeddings anew that two towers share. In its place, what was read
+    changed too: the two were one tensor."""
     config = tiny(task=model_class.task)
     folder = save_model(*load_model("scratch", config), root / "saved")
     load_model(str(folder), config)
@@ -74,7 +76,10 @@ def test_a_weight_that_loading_changed_is_an_error(tiny, root, monkeypatch, mode
     def drawn_anew(*arguments, **options):
         model = whole(*arguments, **options)
         read = model.vision_model.embeddings.class_embedding
-        model.vision_model.embeddings.class_embedding = torch.nn.Parameter(torch.randn_like(read))
+        if in_place:
+            read.data.normal_()
+        else:
+            model.vision_model.embeddings.class_embedding = torch.nn.Parameter(torch.randn_like(read))
         return model
 
     monkeypatch.setattr(model_class, "from_pretrained", drawn_anew)

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 import transformers
 from torch import Tensor
@@ -128,19 +129,25 @@ def _filled(
     """The model with these weights and the config's settings, and how many pixels a side it takes."""
     if config is not None:
         apply_settings(model_config, config)
+    before = {name: _mark_of(read) for name, read in weights.items()}
     with _quiet():
         model = model_class.from_pretrained(None, config=model_config, state_dict=weights, dtype=torch.float32)
-    _check_loaded(named, model, weights)
+    _check_loaded(named, model, before)
     size = config.model.image_size if config else model.config.vision_config.image_size
     resize_position_table(model, size)
     return model, size
 
 
-def _check_loaded(named: str, model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
-    """Raises RuntimeError where transformers put another tensor in the place of one that was read: some versions draw
-    shared ones anew, with a line in the log only."""
+def _mark_of(tensor: Tensor) -> int:
+    """What another content of an fp32 tensor changes."""
+    return int(np.bitwise_xor.reduce(tensor.detach().numpy().ravel().view(np.uint32)))
+
+
+def _check_loaded(named: str, model: PreTrainedModel, before: Mapping[str, int]) -> None:
+    """Raises RuntimeError where a weight is not what was read, by the marks of `before`: some versions of
+    transformers draw shared ones anew, with a line in the log only; the model's tensors are those that were read."""
     state, tied = model.state_dict(), model.all_tied_weights_keys
-    other = [name for name, read in weights.items() if name not in tied and not torch.equal(state[name], read)]
+    other = [name for name, mark in before.items() if name not in tied and _mark_of(state[name]) != mark]
     if other:
         raise RuntimeError(
             f"{named}: transformers {transformers.__version__} changed {len(other)} weights while loading, "
