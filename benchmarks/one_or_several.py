@@ -2,8 +2,9 @@
 
     python benchmarks/one_or_several.py configs/series-demo.yaml      # beside: the first picture of each row alone
     python benchmarks/one_or_several.py configs/dialogue-demo.yaml    # beside: without the column `history`
+    python benchmarks/one_or_several.py configs/pairs-demo.yaml       # beside: the first picture of each pair twice
 
-Same rows, same settings, same seed. Exact match on test with 95 % intervals over rows' pictures, and the difference in
+Same rows, same settings, same seed. The task's headline (exact match, accuracy) on test with 95 % intervals over rows' pictures, and the difference in
 pairs, all together and by topic. Started again, it goes on where it stopped.
 """
 
@@ -22,7 +23,7 @@ from blipvqa.numbers.comparison import adjusted, compare_counts
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.cards import markdown_table
 from blipvqa.pages.wording import interval, number
-from blipvqa.vqa.measures import MEASURES, counts
+from blipvqa.tasks import task_of
 
 
 def main() -> None:
@@ -33,9 +34,10 @@ def main() -> None:
     options = parser.parse_args()
     config = load_config(options.config, parse_overrides(options.set), options.name)
     with_all, with_less = (answers(one) for one in (config, with_less_of_it(config)))
-    if [row["question"] for row in with_all] != [row["question"] for row in with_less]:
-        raise SystemExit("the two runs were not asked the same questions")
-    print(table(with_all, with_less))
+    text = config.texts[0]
+    if [row[text] for row in with_all] != [row[text] for row in with_less]:
+        raise SystemExit("the two runs were not asked the same")
+    print(table(config, with_all, with_less))
 
 
 def with_less_of_it(config: Config) -> Config:
@@ -47,7 +49,9 @@ def with_less_of_it(config: Config) -> Config:
     for split, dataset in load_splits(config).items():
         splits[split] = lines_of(dataset, split)
         for line, row in zip(splits[split], dataset.rows, strict=True):
-            line |= {"image": line["image"][0], "topic": row["topic"]}
+            first = line["image"][0]
+            line |= {"image": [first, first] if config.task == "pairs" else first, "topic": row["topic"]}
+            line |= {text: row[text] for text in config.texts}
     write_rows(project_path(folder), splits)
     own = {"name": f"{config.name}-alone", "data.source": folder, "model.picture_places": False}
     return with_overrides(config.as_dict(), own)
@@ -56,16 +60,18 @@ def with_less_of_it(config: Config) -> Config:
 def answers(config: Config) -> list[dict]:
     """What the config's run answers on test."""
     fine_tune(config)
-    return evaluate(config, grounding=False, start=False, progress=False).predictions("test")
+    less = {"exchange": False} if config.task == "pairs" else {"grounding": False}
+    return evaluate(config, start=False, progress=False, **less).predictions("test")
 
 
-def table(with_all: list[dict], with_less: list[dict]) -> str:
-    """A line for all questions and one for each topic, those with p-values that Holm corrected."""
+def table(config: Config, with_all: list[dict], with_less: list[dict]) -> str:
+    """A line for all rows and one for each topic, those with p-values that Holm corrected."""
+    how = task_of(config).comparing
     topics = rows_by(row["topic"] for row in with_all)
     slices = [np.arange(len(with_all)), *(np.array(rows) for rows in topics.values())]
     groups = BY_IMAGE.groups_of(with_all)
-    both = counts(with_less), counts(with_all)
-    found = [one["exact_match"] for one in compare_counts(*both, groups, slices, MEASURES, ["exact_match"])]
+    both = how.counts(with_less, config), how.counts(with_all, config)
+    found = [one[how.headline] for one in compare_counts(*both, groups, slices, how.measures, [how.headline])]
     found = [found[0], *adjusted(found[1:])]
     rows = [
         [
@@ -78,7 +84,7 @@ def table(with_all: list[dict], with_less: list[dict]) -> str:
         ]
         for name, one in zip(["all", *topics], found, strict=True)
     ]
-    return markdown_table(["", "questions", "with all of it", "with less", "difference", "p"], rows)
+    return markdown_table(["", how.unit, "with all of it", "with less", "difference", "p"], rows)
 
 
 if __name__ == "__main__":

@@ -35,3 +35,20 @@ def test_set_arrives_as_it_was_written(tmp_path, target):
         "data.columns": {"img_name": "image"},
         "data.window": [40, 400],
     }
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize(
+    ("task", "configs"), [("", ["demo"]), ("caption", ["caption-demo"]), ("pairs", ["demo", "pairs-demo"])]
+)
+def test_a_demo_that_begins_with_another_one_trains_that_first(tmp_path, task, configs):
+    (tmp_path / ".ready").touch()
+    said = subprocess.run(
+        ["make", "-n", "-C", ROOT, "demo", f"VENV={tmp_path}", f"TASK={task}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    commands = [line for line in said.stdout.splitlines() if "-m blipvqa" in line]
+    assert [line.split("configs/")[1] for line in commands] == [f"{name}.yaml" for name in configs]
+    assert [" train " in line for line in commands] == [False] * len(configs) if task != "pairs" else [True, False]

@@ -4,45 +4,12 @@ import io
 
 import numpy as np
 import pytest
+from film_files import COUNT, GREYS, dicom, tiff, video
 from PIL import Image
 
 from blipvqa.data.frames import frames
 from blipvqa.data.images import ImageError
 from blipvqa.errors import InputError, MissingFile
-
-COUNT = 12
-GREYS = [20 * number for number in range(COUNT)]  # of each frame
-
-
-def video(path):
-    av = pytest.importorskip("av")
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for grey in GREYS:
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), grey, np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-
-
-def tiff(path):
-    pages = [Image.new("L", (64, 48), grey) for grey in GREYS]
-    pages[0].save(path, save_all=True, append_images=pages[1:])
-
-
-def dicom(path):
-    pydicom = pytest.importorskip("pydicom")
-    file = pydicom.Dataset()
-    file.file_meta = pydicom.dataset.FileMetaDataset()
-    file.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    file.file_meta.MediaStorageSOPClassUID = file.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7.2"
-    file.file_meta.MediaStorageSOPInstanceUID = file.SOPInstanceUID = "1.2.3"
-    file.Rows, file.Columns, file.NumberOfFrames, file.SamplesPerPixel = 48, 64, COUNT, 1
-    file.PhotometricInterpretation, file.PixelRepresentation = "MONOCHROME2", 0
-    file.BitsAllocated = file.BitsStored = 8
-    file.HighBit = 7
-    file.PixelData = b"".join(bytes([grey]) * (48 * 64) for grey in GREYS)
-    file.save_as(path, enforce_file_format=True)
 
 
 @pytest.mark.parametrize(("write", "name"), [(video, "film.mp4"), (tiff, "pages.tif"), (dicom, "slices.dcm")])

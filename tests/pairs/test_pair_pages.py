@@ -4,7 +4,8 @@ import nbformat
 import pytest
 from conftest import TINY
 
-from blipvqa import Run, load_config, load_splits
+from blipvqa import Run, evaluate, fine_tune, load_config, load_splits
+from blipvqa.comparison import write_comparison
 from blipvqa.pairs.pictures import judged, prediction_card, worst_first
 from blipvqa.tasks import task_of, write_report
 from blipvqa.workflow import run_notebooks
@@ -43,6 +44,15 @@ def test_the_report_shows_judgements_beside_right_and_what_needs_both_pictures(m
     ):
         assert said in page
     assert "http" not in page.split("<body")[1].split("<script")[0].replace("xmlns", "")
+
+
+def test_two_runs_are_compared_statement_by_statement(made, monkeypatch):
+    monkeypatch.setenv("BLIPVQA_ROOT", str(made[0]))
+    other = load_config(None, TINY | {"task": "pairs", "seed": 1}, "other")
+    fine_tune(other)
+    evaluate(other, progress=False, resamples=50)
+    page = write_comparison(Run(made[1].folder), Run(other.folder)).read_text()
+    assert "accuracy, pictures swapped" in page and "data:image/jpeg" in page
 
 
 def test_the_surest_mistakes_come_first():

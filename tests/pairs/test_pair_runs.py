@@ -17,6 +17,7 @@ from blipvqa.pairs.batches import PairsCollator
 from blipvqa.pairs.changes import CHANGES, changed, swapped, turned
 from blipvqa.pairs.predictions import predict
 from blipvqa.runs.run import Run
+from blipvqa.sharing import export_int8
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +194,33 @@ def test_a_captioner_has_no_text_tower_to_begin_with(tiny):
         ModelError, match="begin as a model for questions, retrieval or pre-training, found one for capt"
     ):
         fine_tune(tiny("begun", task="pairs", model__name="outputs/captioner/model"))
+
+
+def test_towers_that_are_frozen_stay_and_adapters_are_refused(tiny):
+    before = fine_tune(tiny("before", task="retrieval", train__epochs=0, retrieval__queue=24))
+    begun = {"task": "pairs", "model__name": "outputs/before/model", "train__epochs": 1}
+    theirs, ours = weights(before), weights(fine_tune(tiny("frozen", model__freeze=["vision_model"], **begun)))
+    name = "vision_model.encoder.layers.0.mlp.fc1.weight"
+    assert torch.equal(ours[name], theirs[name])
+    with pytest.raises(ConfigError, match=r"model\.lora is not of task: pairs"):
+        tiny("adapted", model__lora={"rank": 2}, **begun)
+
+
+def test_a_model_that_is_put_together_begins_it_the_same_each_time(tiny):
+    fine_tune(tiny("towers", task="pretrain", train__epochs=0, retrieval__queue=24))
+    towers = dict.fromkeys(("vision", "encoder", "decoder"), "outputs/towers/model")
+    config = tiny("begun", task="pairs", model__name=towers)
+    one, two = (load_model(config.model.name, config)[0] for _ in range(2))
+    torch.testing.assert_close(one.state_dict(), two.state_dict(), rtol=0, atol=0)
+    assert any(line.startswith("cls_head: new") for line in one.start)
+
+
+def test_whole_numbers_judge_about_as_the_run_does(run):
+    model, processor = load_model(str(run.model_folder))
+    small, _ = load_model(str(export_int8(run)))
+    pictures = load_splits(run.config)["test"].images(0)
+    exact, rounded = (judge(one, processor, pictures, "both show fat").probability for one in (model, small))
+    assert rounded == pytest.approx(exact, abs=0.05)
 
 
 def test_labels_are_read_as_people_write_them(table):

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from blipvqa.config.kinds import (
     CLOSED,
+    MOST_PICTURES,
     Comparable,
     Dir,
     Flag,
@@ -70,6 +71,9 @@ class DataConfig(_Section):
     image_suffix: str = ""  # added to names of pictures that do not end with it, e.g. .jpg
     where: dict[str, Comparable] = {}  # keep rows whose column equals the value, or is in the list
     window: Window | None = None  # of DICOM: [centre, width]; None: the file's
+    # of a film (video, DICOM of frames, TIFF of pages): so many of its frames are the row's pictures; None: refused
+    frames: Annotated[Whole, Field(ge=1, le=MOST_PICTURES)] | None = None
+    frames_by: Literal["evenly", "authors"] = "evenly"  # the middles of equal parts; or whole steps from the first
     history: Flag = True  # a column `history` of turns is said before the question; False: a further column
     answer_separator: str | None = None  # between several right answers in one cell, e.g. ";"
     limit: dict[Literal["train", "validation", "test"], Positive] = {}  # first rows of a split
@@ -244,6 +248,11 @@ class Config(_Section):
             problems.append("train.answers weigh is of the authors' loss: set train.loss: answer_sum")
         if self.model.picture_places and (self.task != "vqa" or self.model.lora.rank):
             problems.append("model.picture_places is of task: vqa, without lora.rank: adapters do not hold it")
+        if self.task == "pairs" and self.model.lora.rank:
+            problems.append("model.lora is not of task: pairs, whose new head would stay as drawn: see model.freeze")
+        expected = {"vqa": self.data.frames, "pairs": 2}.get(self.task, 1)
+        if self.data.frames not in (None, expected):
+            problems.append(f"data.frames: a row of task: {self.task} shows {expected}, found {self.data.frames}")
         if self.bootstrap.clean and self.task != "pretrain":
             problems.append(f"bootstrap.clean needs task: pretrain, found {self.task}")
         if self.continual.stages and self.task != "vqa":

@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -23,6 +24,7 @@ from torch.utils.data import Dataset
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.checking import read_splits
+from blipvqa.data.frames import frames_of, is_film, shown_frames
 from blipvqa.data.history import TURN_END, history_of
 from blipvqa.data.images import ImageError, ImageStore, open_picture
 from blipvqa.data.medical_files import PictureFile, View, picture_id, picture_of
@@ -80,6 +82,8 @@ class VQADataset(Dataset):
         self.split, self.store, self.folder = split, store, checked.folder
         self._pictures, self._source_rows, self._views = checked.pictures, checked.source_rows, checked.views
         self.breakdown = self._axes() if breakdown is None else [c for c in breakdown if c in self.columns]
+        self._frames = checked.frames
+        self._film: tuple[int, dict[str, Any] | None] = (-1, None)  # the last film's row, and its frames by their ids
         self._change = None
         self._shown: list[list[tuple[int, int]]] | None = None  # (source row, place) of each row's pictures, if others
 
@@ -204,7 +208,7 @@ class VQADataset(Dataset):
             return json.dumps(cell, ensure_ascii=False)
         return cell if isinstance(cell, str) else None
 
-    def _picture(self, i: int, place: int) -> bytes | memoryview | PictureFile:
+    def _picture(self, i: int, place: int) -> Any:
         """The file of one of row i's pictures; of a DICOM file or slide, the part that the row shows.
 
         Raises ImageError for a file that was replaced since the rows were read: its pixels would be stored, and shown,
@@ -212,12 +216,30 @@ class VQADataset(Dataset):
         """
         one = self.rows[int(i)]
         row, of_cell = self._shown[int(i)][place] if self._shown else (self._source_rows[int(i)], place)
-        cell = cells_of(self._pictures.cell(row))[of_cell]
-        picture = picture_of(cell, self.folder, self._views.get(row, View()))
+        image_id, frames = pictures_of(one)[place], self._frames_shown(row)
+        if frames is not None and image_id in frames:
+            return frames[image_id]
+        cells = cells_of(self._pictures.cell(row))
+        picture = picture_of(cells[min(of_cell, len(cells) - 1)], self.folder, self._views.get(row, View()))
         whole_slide = isinstance(picture, PictureFile) and isinstance(picture.content, Path)  # gigabytes to read
-        if not whole_slide and picture_id(picture) != pictures_of(one)[place]:
+        if not whole_slide and (frames is not None or picture_id(picture) != image_id):
             raise ImageError(f"row {one['id']}: its picture was replaced after the data was read: load the data anew")
         return picture
+
+    def _frames_shown(self, row: int) -> dict[str, Any] | None:
+        """The frames that a row of the source shows of its film, by their ids; None where it shows none.
+
+        Those of the last film stay decoded: whoever looks at a row asks for all of them.
+        """
+        if self._frames is None:
+            return None
+        if self._film[0] != row:
+            cells, frames = cells_of(self._pictures.cell(row)), None
+            film = picture_of(cells[0], self.folder, self._views.get(row, View())) if len(cells) == 1 else b""
+            if is_film(film):
+                frames = dict(shown_frames(film, frames_of(film, self._frames)))
+            self._film = row, frames
+        return self._film[1]
 
     @cached_property
     def _by_id(self) -> dict[str, int]:

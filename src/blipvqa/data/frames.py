@@ -7,15 +7,20 @@ Notable:
 - A video is decoded by `av` (`pip install 'blipvqa[video]'`) from its first frame on, twice: headers that count frames
   are often wrong, and seeking lands beside the wanted frame. Lists of other files are no videos here: FFmpeg would open
   what they name.
+- With `data.frames` a row whose one picture is a film shows so many frames of it, each a picture of its own: its id is
+  that of the file and the frame. A picture that is no film stays one picture.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from PIL import Image
 
 from blipvqa.config.paths import project_path
@@ -24,15 +29,28 @@ from blipvqa.data.decoding_memory import PLAIN_PILLOW
 from blipvqa.data.depth import Refused
 from blipvqa.data.image_files import LARGEST_FILE
 from blipvqa.data.images import ImageError, open_picture
-from blipvqa.data.medical_files import PictureFile, View
+from blipvqa.data.medical_files import PictureFile, View, file_id, image_digest, picture_id
 from blipvqa.data.picture_sources import LARGEST
 from blipvqa.errors import InputError, MissingFile
 
 Rule = Literal["evenly", "authors"]
+Film = bytes | memoryview | PictureFile
 MOST_FRAMES = 1_000_000  # of a film
 MOST_PAGES = 10_000  # of a TIFF
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+VIDEO_MARKS = (b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"OggS", b"0&\xb2u")  # matroska, MPEG, ogg, asf
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,ogg,asf"
+
+
+STILL = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")  # pictures in the container of a video
+
+
+@dataclass(frozen=True)
+class Frames:
+    """How many frames of a film a row shows (`data.frames`), and which."""
+
+    count: int
+    rule: Rule = "evenly"
 
 
 def frame_numbers(length: int, count: int, rule: Rule = "evenly") -> list[int]:
@@ -57,38 +75,116 @@ def frames(path: str | Path, count: int = 8, rule: Rule = "evenly") -> list[Imag
     if file.stat().st_size > LARGEST_FILE:
         raise ImageError(f"{where} has {file.stat().st_size:,} bytes, at most {LARGEST_FILE:,} are read")
     content = file.read_bytes()
-    read_others = _of_tiff if content[:4] in TIFF_MARKS else _of_video
-    read = _of_dicom if dicom.is_dicom(content) else read_others
     try:
-        return read(content, lambda length: frame_numbers(length, count, rule), where)
-    except ImageError:
-        raise
+        numbers = frame_numbers(film_length(content), count, rule)
+        pictures = {number: open_picture(picture, where) for number, picture in film_pictures(content, numbers)}
     except Refused as error:
-        problem = str(error)
-    except Exception as error:  # decoders fail in many ways on hostile bytes, and each means the same to the caller
+        raise ImageError(f"{where}: {error}") from None
+    return [pictures[number] for number in numbers]
+
+
+def film_length(content: bytes) -> int:
+    """How many frames a DICOM file, a TIFF or a video holds. Raises Refused for what is neither, or does not decode."""
+    if dicom.is_dicom(content):
+        return dicom.frame_count(content)
+    return _readable(lambda: _of_tiff(content) if content[:4] in TIFF_MARKS else _count(_decoded(content)))
+
+
+def film_pictures(
+    content: bytes, numbers: Collection[int], window: tuple[float, float] | None = None
+) -> Iterator[tuple[int, Any]]:
+    """(number, picture) of frames counted from 0, each once and in rising order, one in memory at a time.
+
+    A picture is what `open_picture` takes. Raises Refused and ImageError for what does not decode.
+    """
+    wanted = sorted(set(numbers))
+    if dicom.is_dicom(content):
+        yield from ((number, _dicom_frame(content, number, window)) for number in wanted)
+        return
+    pictures = _pages(content, wanted) if content[:4] in TIFF_MARKS else _of_video(content, wanted)
+    while (found := _readable(lambda: next(pictures, None))) is not None:
+        yield found
+
+
+def is_film(picture: Film) -> bool:
+    """Whether a file holds several pictures, and no row says which of them: a video, a DICOM file of frames, a TIFF of
+    pages."""
+    if isinstance(picture, PictureFile):
+        return picture.is_dicom and not picture.view.frame and dicom.frame_count(picture.content) > 1
+    if picture[:4] in TIFF_MARKS:
+        with suppress(Exception), PLAIN_PILLOW:  # a damaged one is no film, and named as any picture is
+            return Image.open(io.BytesIO(picture), formats=("TIFF",)).is_animated
+    return is_video(picture)
+
+
+def is_video(picture: Film) -> bool:
+    """Whether a file begins as videos do."""
+    if isinstance(picture, PictureFile):
+        return False
+    start = bytes(picture[:377])
+    if start[4:8] == b"ftyp":
+        return start[8:12] not in STILL
+    if start[:4] == b"RIFF":
+        return start[8:12] == b"AVI "
+    packets = start[:1] == start[188:189] == start[376:377] == b"G"  # MPEG's transport stream
+    return packets or start[4:8] in (b"moov", b"mdat") or start.startswith(VIDEO_MARKS)
+
+
+def frames_of(film: Film, frames: Frames) -> dict[str, int]:
+    """The frames, counted from 0, that a row shows of its film, by the id of each picture. Raises Refused where there
+    are fewer."""
+    content, window = _opened(film)
+    length = film_length(content)
+    if length < frames.count:
+        raise Refused(f"the film has {length:,} frames, data.frames asks for {frames.count}")
+    numbers = frame_numbers(length, frames.count, frames.rule)
+    if dicom.is_dicom(content):  # as one that a column `frame` names
+        return {picture_id(_dicom_frame(content, number, window)): number for number in numbers}
+    digest = file_id(film)
+    return {image_digest(f"{digest} ('frame', {number + 1})".encode()): number for number in numbers}
+
+
+def shown_frames(film: Film, ids: Mapping[str, int]) -> Iterator[tuple[str, Any]]:
+    """(id, picture) of these frames, one in memory at a time; a picture is what `open_picture` takes."""
+    content, window = _opened(film)
+    names = {number: image_id for image_id, number in ids.items()}
+    yield from ((names[number], picture) for number, picture in film_pictures(content, names, window))
+
+
+def _opened(film: Film) -> tuple[bytes, tuple[float, float] | None]:
+    is_part = isinstance(film, PictureFile)
+    return (film.content, film.view.window) if is_part else (bytes(film), None)
+
+
+def _dicom_frame(content: bytes, number: int, window: tuple[float, float] | None) -> PictureFile:
+    return PictureFile(content, View(frame=str(number + 1), window=window))
+
+
+def _readable(work: Callable[[], Any]) -> Any:
+    """`work()`; whatever decoders raise on hostile bytes means the same to the caller."""
+    try:
+        return work()
+    except (ImageError, Refused):
+        raise
+    except Exception as error:
         problem = f"it does not decode ({' '.join(str(error).split()):.120})"
-    raise ImageError(f"{where}: {problem}")
+    raise Refused(problem)
 
 
-Choose = Callable[[int], list[int]]  # frame numbers of a film of so many frames
-
-
-def _of_dicom(content: bytes, choose: Choose, where: str) -> list[Image.Image]:
-    numbers = choose(dicom.frame_count(content))
-    return [open_picture(PictureFile(content, View(frame=str(number + 1))), where) for number in numbers]
-
-
-def _of_tiff(content: bytes, choose: Choose, where: str) -> list[Image.Image]:
-    """Pages of grey values or of colours of 8 bits."""
+def _of_tiff(content: bytes) -> int:
     with PLAIN_PILLOW:
-        pages = Image.open(io.BytesIO(content), formats=("TIFF",))
-        length = _count_pages(pages)
-        pictures = []
-        for number in choose(length):
+        return _count_pages(Image.open(io.BytesIO(content), formats=("TIFF",)))
+
+
+def _pages(content: bytes, wanted: list[int]) -> Iterator[tuple[int, Image.Image]]:
+    """Pages of grey values or of colours of 8 bits."""
+    for number in wanted:
+        with PLAIN_PILLOW:
+            pages = Image.open(io.BytesIO(content), formats=("TIFF",))
             pages.seek(number)
             _check_size(*pages.size)
-            pictures.append(pages.copy())
-    return [open_picture(picture, where) for picture in pictures]
+            page = pages.copy()
+        yield number, page
 
 
 def _count_pages(pages: Image.Image) -> int:
@@ -100,28 +196,31 @@ def _count_pages(pages: Image.Image) -> int:
     raise Refused(f"it has more than {MOST_PAGES:,} pages")
 
 
-def _of_video(content: bytes, choose: Choose, where: str) -> list[Image.Image]:
+def _of_video(content: bytes, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    left = set(wanted)
+    for number, frame in enumerate(_decoded(content)):
+        if number in left:
+            left.remove(number)
+            yield number, frame.to_ndarray(format="rgb24")
+        if not left:
+            return
+
+
+def _count(frames_of_video: Iterator) -> int:
+    length = sum(1 for _ in frames_of_video)
+    if not length:
+        raise Refused("it holds no frame")
+    return length
+
+
+def _decoded(content: bytes) -> Iterator:
+    """The frames of the first video stream, as the decoder holds them."""
     try:
         import av
     except ModuleNotFoundError:
         raise Refused(
             "it is no DICOM file and no TIFF; av, which reads videos, is not installed: pip install 'blipvqa[video]'"
         ) from None
-    length = sum(1 for _ in _decoded(av, content))
-    if not length:
-        raise Refused("it holds no frame")
-    numbers = choose(length)
-    wanted = set(numbers)
-    pictures = {
-        number: open_picture(frame.to_ndarray(format="rgb24"), where)
-        for number, frame in enumerate(_decoded(av, content))
-        if number in wanted
-    }
-    return [pictures[number] for number in numbers]
-
-
-def _decoded(av, content: bytes):
-    """The frames of the first video stream, as the decoder holds them."""
     with av.open(io.BytesIO(content), options={"format_whitelist": CONTAINERS}) as container:
         if not container.streams.video:
             raise Refused("it holds no video")

@@ -7,47 +7,82 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from blipvqa.data.frames import Frames, frames_of, is_film, is_video, shown_frames
 from blipvqa.data.image_files import PictureFolder
 from blipvqa.data.images import ImageError, ImageStore
 from blipvqa.data.medical_files import PictureFile, View, file_id, picture_id, picture_of
+from blipvqa.data.several_pictures import cells_of, wrong_number
+from blipvqa.data.split_names import SourceError
 
 TOGETHER = 64  # pictures in memory at a time
+VIDEO = "it is a video: set data.frames, how many of its frames a row shows"
+LISTED = "it is a video: a film stands alone in its row, whose pictures are its frames then"
+Asked = tuple[Any, View, Frames | None]  # a cell, what of it is shown, and how many frames where it is a film
+Outcome = list[str] | ImageError  # the ids of a cell's pictures, one where it is no film, or what is wrong
 
 
 class Looks:
     """Cells of column `image` to image ids, each picture looked at once, `TOGETHER` of them in memory."""
 
-    def __init__(self, store: ImageStore, folder: PictureFolder, views: dict[int, View], files: dict[str, str]):
+    def __init__(
+        self,
+        store: ImageStore,
+        folder: PictureFolder,
+        views: dict[int, View],
+        files: dict[str, str],
+        texts: tuple[str, ...],
+        frames: Frames | None = None,
+    ):
         self.store, self.folder, self.views, self.files = store, folder, views, files
-        self.by_path: dict[tuple[str, View], str | ImageError] = {}
+        self.texts, self.frames = texts, frames
+        self.by_path: dict[Asked, Outcome] = {}
         self.by_id: dict[str, ImageError | None] = {}
 
-    def at(self, cells: Iterable[tuple[int, int, Any]]) -> Iterator[tuple[int, int, str | ImageError]]:
-        """(row, place, image id, or what is wrong) of each (row, place, cell), in about their order."""
-        waiting: dict[tuple, tuple[Any, View, list[tuple[int, int]]]] = {}
+    def at(self, rows: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, int, str | ImageError | SourceError]]:
+        """(row, place, image id, or what is wrong) of each picture of rows and their cells, in about their order."""
+        waiting: dict[tuple, tuple[Asked, list[tuple[int, int]]]] = {}
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for row, place, cell in cells:
-                view = self.views.get(row, View())
-                if isinstance(cell, str) and (cell, view) in self.by_path:
-                    yield row, place, self.by_path[cell, view]
+            for row, cell in rows:
+                cells, view = cells_of(cell), self.views.get(row, View())
+                frames = self.frames if len(cells) == 1 else None
+                if not frames and (problem := wrong_number(len(cells), self.texts)):
+                    yield row, 0, SourceError(f"column image: {problem}")
                     continue
-                same = cell if isinstance(cell, str) else id(cell)  # a repeated value of a dictionary is one object
-                waiting.setdefault((same, view), (cell, view, []))[2].append((row, place))
-                if len(waiting) == TOGETHER:
-                    yield from self._outcomes(threads, waiting)
-                    waiting = {}
+                for place, one in enumerate(cells):
+                    asked = one, view, frames
+                    if isinstance(one, str) and asked in self.by_path:
+                        yield from self._of_row(row, place, self.by_path[asked], frames)
+                        continue
+                    same = one if isinstance(one, str) else id(one)  # a repeated value of a dictionary is one object
+                    waiting.setdefault((same, view, frames), (asked, []))[1].append((row, place))
+                    if len(waiting) == TOGETHER:
+                        yield from self._outcomes(threads, waiting)
+                        waiting = {}
             yield from self._outcomes(threads, waiting)
 
-    def _outcomes(self, threads: ThreadPoolExecutor, waiting: dict) -> Iterator[tuple[int, int, str | ImageError]]:
-        outcomes = threads.map(lambda one: self._look(one[0], one[1]), waiting.values())
-        for (cell, view, places), outcome in zip(waiting.values(), outcomes, strict=True):
-            if isinstance(cell, str):
-                self.by_path[cell, view] = outcome
-            yield from ((row, place, outcome) for row, place in places)
+    def _outcomes(self, threads: ThreadPoolExecutor, waiting: dict) -> Iterator[tuple]:
+        outcomes = threads.map(lambda one: self._look(*one[0]), waiting.values())
+        for (asked, places), outcome in zip(waiting.values(), outcomes, strict=True):
+            if isinstance(asked[0], str):
+                self.by_path[asked] = outcome
+            for row, place in places:
+                yield from self._of_row(row, place, outcome, asked[2])
 
-    def _look(self, cell: Any, view: View) -> str | ImageError:
+    def _of_row(self, row: int, place: int, outcome: Outcome, frames: Frames | None) -> Iterator[tuple]:
+        if isinstance(outcome, ImageError):
+            yield row, place, outcome
+        elif frames and (problem := wrong_number(len(outcome), self.texts)):
+            yield row, place, SourceError(f"column image: {problem}")
+        else:
+            yield from ((row, place + k, image_id) for k, image_id in enumerate(outcome))
+
+    def _look(self, cell: Any, view: View, frames: Frames | None) -> Outcome:
         try:
             picture = picture_of(cell, self.folder, view)
+            if frames and is_film(picture):
+                return self._look_at_film(picture, frames)
+            if is_video(picture):
+                return ImageError(LISTED if self.frames else VIDEO)
             image_id = picture_id(picture)
             if isinstance(picture, PictureFile):
                 self.files[image_id] = file_id(picture)
@@ -55,7 +90,7 @@ class Looks:
             return ImageError(str(error))
         if image_id not in self.by_id:
             self.by_id[image_id] = self._decode(image_id, picture)
-        return self.by_id[image_id] or image_id
+        return self.by_id[image_id] or [image_id]
 
     def _decode(self, image_id: str, picture: bytes | memoryview | PictureFile) -> ImageError | None:
         if not self.store.has(image_id):
@@ -64,3 +99,12 @@ class Looks:
             except ImageError as error:
                 return ImageError(str(error).removeprefix(": "))
         return None
+
+    def _look_at_film(self, film: bytes | memoryview | PictureFile, frames: Frames) -> Outcome:
+        ids = frames_of(film, frames)
+        self.files |= dict.fromkeys(ids, file_id(film))
+        missing = {image_id: number for image_id, number in ids.items() if not self.store.has(image_id)}
+        for image_id, picture in shown_frames(film, missing) if missing else ():
+            if problem := self._decode(image_id, picture):
+                return problem
+        return list(ids)

@@ -11,7 +11,7 @@ Notable:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,9 +22,10 @@ from blipvqa.bars import progress_bar
 from blipvqa.config.knobs import DataConfig
 from blipvqa.data.candidates import join_candidates
 from blipvqa.data.columns import ColumnNames
+from blipvqa.data.frames import Frames
 from blipvqa.data.history import join_history
 from blipvqa.data.image_files import PictureFolder
-from blipvqa.data.images import ImageError, ImageStore
+from blipvqa.data.images import ImageStore
 from blipvqa.data.labels import join_label
 from blipvqa.data.looks import Looks
 from blipvqa.data.medical_files import View
@@ -33,7 +34,6 @@ from blipvqa.data.raw import InFiles, ListedPictures, Pictures, RawSplit
 from blipvqa.data.row_table import SPAN, Column, RowTable, RowTableBuilder, numbered, repacked
 from blipvqa.data.seen import SeenPictures
 from blipvqa.data.several_answers import join_answers
-from blipvqa.data.several_pictures import cells_of, wrong_number
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.texts import lost_letter_notes, text_problem
 from blipvqa.data.values import kind_of, plain_value
@@ -53,6 +53,7 @@ class CheckedSplit:
     texts: tuple[str, ...] = ("question", "answer")  # the columns that the task needs
     views: dict[int, View] = field(default_factory=dict)  # by source row: what is shown of a DICOM file or slide
     files: dict[str, str] = field(default_factory=dict)  # of pictures that are parts of a file: its digest, by image_id
+    frames: Frames | None = None  # how many a row shows of a film
     left_out: dict[str, str] = field(default_factory=dict)  # by its place ("line 6 of train.jsonl"), what was wrong
 
     def chosen(self, rows: Iterable[int]) -> CheckedSplit:
@@ -76,6 +77,7 @@ class _Check:
 
     def __init__(self, raw: RawSplit, split: str, data: DataConfig, store: ImageStore, texts: tuple[str, ...]):
         self.texts, self.raw, self.split, self.data, self.store = texts, raw, split, data, store
+        self.frames = Frames(data.frames, data.frames_by) if data.frames else None
         self.problems: dict[int, str] = {}
         self.nonfinite: Counter = Counter()
         self.text_problems: dict[int, str] = {}  # of rows that data.where may leave out yet
@@ -109,7 +111,7 @@ class _Check:
         rows = RowTable(ids | cells, len(usable), frozenset({"image_ids"}))
         pictures, folder = self.raw.pictures, self.raw.folder
         checked = CheckedSplit(rows, usable, columns, pictures, folder, self.texts, self.views, self.files)
-        checked.left_out = self._left_out()
+        checked.left_out, checked.frames = self._left_out(), self.frames
         return checked, self._notes(checked)
 
     def _usable(self) -> np.ndarray:
@@ -269,28 +271,19 @@ class _Check:
         known = (seen.ids[rows] > 0) & self.store.holds(seen.ids[rows])
         known &= ~np.isin(rows, list(self.views))
         image_ids.first[rows[known]] = seen.ids[rows[known]]
-        looks = Looks(self.store, self.raw.folder, self.views, self.files)
+        looks = Looks(self.store, self.raw.folder, self.views, self.files, self.texts, self.frames)
         rest = rows[~known].tolist()
         with progress_bar(
             total=len(rest), desc=f"read images of {self.split}", unit="row", leave=False, delay=2
         ) as bar:
-            for row, place, outcome in looks.at(self._cells(rest)):
+            for row, place, outcome in looks.at(zip(rest, self.raw.pictures.cells(rest), strict=True)):
                 bar.update(place == 0)
-                if isinstance(outcome, ImageError):
-                    self._refuse(row, str(outcome), ImageError)
-                else:
+                if isinstance(outcome, str):
                     image_ids.add(row, place, outcome)
+                else:
+                    self._refuse(row, str(outcome), type(outcome))
         if spans:
             seen.keep(image_ids.of_whole_files(self.files))
-
-    def _cells(self, rows: list[int]) -> Iterator[tuple[int, int, Any]]:
-        """(row, place, cell) of each picture of these rows."""
-        for row, cell in zip(rows, self.raw.pictures.cells(rows), strict=True):
-            cells = cells_of(cell)
-            if problem := wrong_number(len(cells), self.texts):
-                self._refuse(row, f"column image: {problem}")
-                continue
-            yield from ((row, place, one) for place, one in enumerate(cells))
 
 
 def _kind_of_problem(problem: str) -> str:

@@ -116,7 +116,8 @@ def _fitted(
     left = weights.keys() - set(taken.values())
     # cloned, or two towers of the new model would stay one
     fitted = {name: weights[theirs].clone() for name, theirs in taken.items()}
-    return fitted, start_lines(names, {name: origins[theirs] for name, theirs in taken.items()}, left)
+    told = {name: origins[theirs] for name, theirs in BlipForPretraining.fitted(origins, names).items()}
+    return fitted, start_lines(names, told, left)
 
 
 def _filled(
