@@ -5,8 +5,11 @@ import shutil
 
 import pytest
 
-from blipvqa import Run, evaluate, fine_tune, load_config
+from blipvqa import Run, evaluate, fine_tune, load_config, load_splits
 from blipvqa.__main__ import main
+from blipvqa.captions import pictures as captions
+from blipvqa.captions.predictions import described
+from blipvqa.captions.terms import Finder
 from blipvqa.comparison import write_comparison
 from blipvqa.config.knobs import ConfigError
 from blipvqa.config.paths import project_path, project_root
@@ -14,6 +17,9 @@ from blipvqa.config.reading import parse_overrides
 from blipvqa.config.recipes import recipe
 from blipvqa.ensemble import soup
 from blipvqa.errors import InputError
+from blipvqa.retrieval import pictures as retrieval
+from blipvqa.retrieval.index import make_index
+from blipvqa.retrieval.search import search
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import RunError, named_run, run_config
 from blipvqa.sharing import export_int8, push
@@ -154,3 +160,26 @@ def test_a_model_is_not_taken_away_while_it_is_trained(done):
     for door in (export_int8, lambda run: push(run, "someone/else")):
         with lock(run.folder), pytest.raises(RunError, match="is being written by"):
             door(run)
+
+
+def test_texts_that_a_model_wrote_are_marked_as_hits_and_references_and_told_where_they_are_scored(tiny, folder):
+    """A search for texts brought them up, and a run was scored against them, as if a person had written them."""
+    rows = [{"image": f"images/{i}.png", "caption": f"thing {i}", "origin": "synthetic"} for i in range(6)]
+    rows += [{**rows[0], "origin": "human"}, {**rows[1], "caption": "a person's", "origin": "human"}]
+    for split in ("train", "test"):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    index = make_index(fine_tune(tiny(task="retrieval", data__source="mine", train__epochs=0)), "test", progress=False)
+    shown = str(retrieval.hits("x", search(index, folder / "images" / "0.png", of="texts")))
+    assert [name for name in [*(f"thing {i}" for i in range(6)), "a person's"] if f"{name}</b> <b>SYN" in shown] == [
+        f"thing {i}"
+        for i in range(1, 6)  # 0 was said by a person, too
+    ]
+    config = tiny("described", task="caption", data__source="mine", train__epochs=0)
+    splits = load_splits(config)
+    assert "test: 6 of 8 texts were written by a model (origin: synthetic): scores on test say" in str(splits.notes)
+    rows = splits["test"].rows
+    both = described(
+        rows, [i for i, row in enumerate(rows) if row["image_id"] == rows[1]["image_id"]], {"prediction": ""}
+    )
+    shown = str(captions.prediction_card(splits["test"], both, Finder({})))
+    assert "thing 1 <b>SYNTHETIC" in shown and shown.count("SYNTHETIC") == 1

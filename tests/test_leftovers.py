@@ -29,6 +29,7 @@ from blipvqa.runs.run import Run, RunError
 from blipvqa.sharing import export_int8
 from blipvqa.training.trained import load_results
 from blipvqa.transfer import write_transfer
+from blipvqa.vqa.pictures import said_of
 
 
 def test_a_checkpoint_of_another_run_is_refused_by_name(tiny):
@@ -183,6 +184,7 @@ def test_texts_that_a_model_wrote_are_marked_in_every_gallery(tiny, folder):
         )
     hit = Hit("0.png", 0.5, None, (data.rows[0],), lambda: data.image(0))
     assert "thing 0 <b>SYNTHETIC" in str(retrieval.hits("a thing", [hit]))
+    assert said_of(hit) == ["thing 0 (SYNTHETIC, written by a model)"]
 
 
 def test_settings_that_look_like_others_are_named(root):

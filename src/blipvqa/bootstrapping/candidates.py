@@ -21,9 +21,9 @@ from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.images import DECODER, ImageStore
+from blipvqa.data.splitting import SYNTHETIC
 from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.numbers.grouping import rows_by
-from blipvqa.pages.gallery import SYNTHETIC
 from blipvqa.retrieval.batches import text_tokens
 from blipvqa.retrieval.encoding import EncodedPictures, match
 from blipvqa.runs.run import Run

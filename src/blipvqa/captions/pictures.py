@@ -44,8 +44,15 @@ def prediction_card(dataset: VQADataset, prediction: Mapping, finder: Finder) ->
         lines.append(line(f"✗ not there: {', '.join(sorted(invented))}", WRONG))
     if left_out:
         lines.append(line(f"✗ left out: {', '.join(sorted(left_out))}", WRONG))
-    lines += [line(Html("reference: {}").format(escape(text, 300))) for text in prediction["references"][:3]]
+    lines += [line(Html("reference: {}").format(text)) for text in _references(prediction, 300)[:3]]
     return card(dataset.image(dataset.index(prediction["id"])), lines)
+
+
+def _references(prediction: Mapping, longest: int) -> list[Html]:
+    """Each marked where a model wrote it."""
+    origins = prediction.get("origins") or [None] * len(prediction["references"])
+    texts = zip(prediction["references"], origins, strict=True)
+    return [caption_of({"caption": text, "origin": origin}, longest) for text, origin in texts]
 
 
 def worst_first(predictions: Sequence[Mapping], finder: Finder) -> list[Mapping]:
@@ -69,7 +76,7 @@ def gallery(
 
 def sample_progress(run, dataset: VQADataset, most: int = 5) -> Html:
     """A run's fixed validation samples, as described before training and after epochs up to the last."""
-    facts = {"reference": lambda row: escape(row["references"][0], 160)}
+    facts = {"reference": lambda row: _references(row, 160)[0]}
     return progress_table(run, dataset, facts, lambda row: escape(row["prediction"], 160), most)
 
 

@@ -48,6 +48,7 @@ class Prediction(TypedDict, total=False):
     id: str  # of the picture's first row
     image_id: str
     references: list[str]  # the captions of all of its rows
+    origins: list[str | None]  # of the references, where column `origin` says which a model wrote
     prediction: str
     score: float | None  # log-probability of the caption's tokens
     confidence: float | None
@@ -147,6 +148,8 @@ def predict(
 def described(all_rows: Sequence[Mapping], rows: Sequence[int], caption: Mapping) -> Prediction:
     """The prediction on the picture of `rows`, with their captions as references."""
     first = {key: value for key, value in all_rows[rows[0]].items() if key != "caption"}
+    if "origin" in first:
+        first["origins"] = [all_rows[i]["origin"] for i in rows]
     return Prediction(**first, references=[all_rows[i]["caption"] for i in rows], **caption)
 
 

@@ -27,6 +27,7 @@ from blipvqa.data.splitting import (
     repeated_notes,
     shared_notes,
     told_split_notes,
+    written_notes,
 )
 
 
@@ -54,7 +55,7 @@ def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSpl
         notes.append("there is no test split: scores are on validation, which also chose the best weights")
     tables = {split: _limited(table, data.limit.get(split)) for split, table in tables.items()}
     notes += shared_notes(tables, data.group) + overlap_notes(tables, data.group) + part_notes(tables)
-    notes += doubled_notes(tables) + repeated_notes(tables)
+    notes += doubled_notes(tables) + repeated_notes(tables) + written_notes(tables)
     return tables, breakdown, notes
 
 

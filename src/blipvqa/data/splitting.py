@@ -17,6 +17,7 @@ from blipvqa.data.split_names import SourceError, split_of
 from blipvqa.data.values import folded_name
 
 Tables = dict[str, CheckedSplit]
+SYNTHETIC = "synthetic"  # in column `origin` of bootstrapped captions: a model wrote the text
 SPLIT_COLUMNS = ("split", "subset", "partition", "phase", "set", "dataset_split")  # what tables call it
 COSTS = {  # what it costs that pictures of the second split stand in the first too
     ("train", "test"): ": test scores are flattered by what was memorized",
@@ -101,6 +102,19 @@ def told_split_notes(tables: Tables) -> list[str]:
                     "the file's name counts. Write each split into a file of its own, such as test.csv, or keep some "
                     "with data.where"
                 )
+    return notes
+
+
+def written_notes(tables: Tables) -> list[str]:
+    """A line for each split of which scores are computed whose texts are a model's: no person said what is right."""
+    notes = []
+    for split in [split for split in ("validation", "test") if split in tables and "origin" in tables[split].columns]:
+        rows = tables[split].rows
+        if count := list(rows.columns["origin"]).count(SYNTHETIC):
+            notes.append(
+                f"{split}: {count:,} of {len(rows):,} texts were written by a model (origin: {SYNTHETIC}): scores on "
+                f"{split} say how well they are repeated, not what is right"
+            )
     return notes
 
 

@@ -14,12 +14,12 @@ from PIL import Image
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.duplicates import duplicate_notes, near_duplicates
 from blipvqa.data.several_pictures import sheet
+from blipvqa.data.splitting import SYNTHETIC
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.html import Html, bullets, escape, join, picture
 from blipvqa.pages.tables import table
 from blipvqa.runs.run import Run
 
-SYNTHETIC = "synthetic"  # in column `origin` of bootstrapped captions: a model wrote the text
 MARK = "SYNTHETIC, written by a model"
 RIGHT, WRONG, PLAIN = "var(--right,#1f6e52)", "var(--wrong,#b3321f)", "var(--line,#d9dde0)"
 FAINT = "color:var(--faint,#707070)"
@@ -37,8 +37,13 @@ NO_PICTURES = Html("<p>This split has no picture.</p>")
 
 def caption_of(row: Mapping, longest: int) -> Html:
     """A row's caption, marked where a model wrote it, as column `origin` of bootstrapped captions says."""
-    mark = Html(" <b>{}</b>").format(MARK) if row.get("origin") == SYNTHETIC else ""
-    return Html("{}{}").format(escape(row["caption"], longest), mark)
+    return Html("{}{}").format(escape(row["caption"], longest), mark_of([row]))
+
+
+def mark_of(rows: Sequence[Mapping]) -> Html:
+    """What stands behind a text of these rows, where a model wrote it and no person did."""
+    written = bool(rows) and all(row.get("origin") == SYNTHETIC for row in rows)
+    return Html(" <b>{}</b>").format(MARK) if written else Html("")
 
 
 def line(content: Html | str, colour: str = PLAIN) -> Html:

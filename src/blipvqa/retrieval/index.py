@@ -54,6 +54,7 @@ class Index:
     pictures: Tensor  # features [I,D]
     texts: list[str]  # distinct ones
     text_features: Tensor  # [T,D]
+    text_rows: dict[str, list[int]]  # of each text, normalized, the rows that say it
     left_out: dict[str, str] = field(default_factory=dict)  # what cannot be read, with what is wrong with it
     cells: dict[str, Cells] = field(default_factory=dict)  # of galleries too large to compare with each, once searched
 
@@ -72,6 +73,10 @@ class Index:
     def rows(self, picture: int) -> list[dict]:
         """What the source says of a picture: its texts and further columns, a row each."""
         return [self.dataset.rows[row] for row in self.picture_rows[picture]]
+
+    def saying(self, text: int) -> list[dict]:
+        """The rows whose caption a text is; none where the texts were given."""
+        return [self.dataset.rows[row] for row in self.text_rows.get(normalize(self.texts[text]), [])]
 
     def pixels(self, pictures: Sequence[int]) -> Tensor:
         """uint8 `[n,3,S,S]`, as the model gets them."""
@@ -170,8 +175,12 @@ def _index(
     pin_number_formats(device)
     model.to(device).eval()
     by_picture = rows_by(row["image_id"] for row in dataset.rows)
+    text_rows: dict[str, list[int]] = {}
     if texts is None:
-        texts = [row["caption"] for row in dataset.rows if "caption" in row]
+        captions = {i: row["caption"] for i, row in enumerate(dataset.rows) if "caption" in row}
+        for i, text in captions.items():
+            text_rows.setdefault(normalize(text), []).append(i)
+        texts = list(captions.values())
     texts = list({normalize(text): text for text in texts}.values())
     picture_rows = list(by_picture.values())
 
@@ -194,4 +203,4 @@ def _index(
         pictures = features_of(folder, "pictures", list(by_picture), of_pictures, width, doing)
         doing = "index texts" if progress else None
         text_features = features_of(folder, "texts", texts, of_texts, width, doing)
-    return Index(run, model, processor, dataset, picture_rows, pictures, texts, text_features)
+    return Index(run, model, processor, dataset, picture_rows, pictures, texts, text_features, text_rows)

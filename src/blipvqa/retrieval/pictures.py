@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from blipvqa.data.dataset import VQADataset
-from blipvqa.pages.gallery import RIGHT, WRONG, caption_of, card, drawn_pictures, grid, line, progress_table
+from blipvqa.pages.gallery import RIGHT, WRONG, caption_of, card, drawn_pictures, grid, line, mark_of, progress_table
 from blipvqa.pages.html import Html, escape, join
 from blipvqa.pages.maps import beside_its_map
 from blipvqa.pages.wording import NOTHING, share
@@ -102,7 +102,8 @@ def hits(query: str, results: Sequence[Hit], columns: int = 5, side: int = 150) 
     head = Html("<p><b>{}</b></p>").format(escape(query, LONGEST))
     if any(hit.image is None for hit in results):
         return head + join(
-            line(Html("{} <b>{}</b>").format(_sure_of(hit), escape(hit.name, LONGEST))) for hit in results
+            line(Html("{} <b>{}</b>{}").format(_sure_of(hit), escape(hit.name, LONGEST), mark_of(hit.rows)))
+            for hit in results
         )
     cards = []
     for hit in results:
@@ -119,7 +120,7 @@ def _sure_of(hit: Hit) -> str:
 
 def sample_progress(run, dataset: VQADataset, most: int = 5) -> Html:
     """A run's fixed validation samples: the place of the right picture before training and after epochs."""
-    facts = {"text": lambda row: escape(row["caption"], 160)}
+    facts = {"text": lambda row: caption_of(row, 160)}
     return progress_table(run, dataset, facts, _said, most)
 
 

@@ -36,7 +36,7 @@ class Hit:
     name: str  # the picture's path or row, or the text
     score: float  # the cosine, and what ITM adds where it was matched
     match: float | None  # ITM's probability that text and picture belong together
-    rows: tuple[Mapping, ...]  # what the source says of a picture
+    rows: tuple[Mapping, ...]  # what the source says of a picture; of a text, the rows that say it
     image: Callable[[], Image.Image] | None  # opens the picture
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ def search(
 
 def _hit(index: Index, of: str, number: int, score: float, probability: float | None) -> Hit:
     if of == "texts":
-        return Hit(index.texts[number], score, probability, (), None)
+        return Hit(index.texts[number], score, probability, tuple(index.saying(number)), None)
     rows = tuple(index.rows(number))
     return Hit(index.name(number), score, probability, rows, lambda: index.image(number))
 

@@ -17,6 +17,7 @@ from blipvqa.errors import InputError
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.gallery import (
     FAINT,
+    MARK,
     NO_PICTURES,
     RIGHT,
     WRONG,
@@ -25,6 +26,7 @@ from blipvqa.pages.gallery import (
     drawn_pictures,
     grid,
     line,
+    mark_of,
     progress_table,
 )
 from blipvqa.pages.html import Html, escape, join, picture
@@ -158,7 +160,10 @@ def explanations(
 def said_of(alike: Alike) -> list[str]:
     """Questions with their answers (or captions) of a training picture, the first SAID of them."""
     keys = ("question", "answer", "caption")
-    return [" ".join(str(row[key]) for key in keys if row.get(key)) for row in alike.rows[:SAID]]
+    return [
+        " ".join([*(str(row[key]) for key in keys if row.get(key)), *[f"({MARK})"] * bool(mark_of([row]))])
+        for row in alike.rows[:SAID]
+    ]
 
 
 def answer_card(answer: Answer) -> Html:
