@@ -1,6 +1,7 @@
 """`make shards`: any source becomes parquet files of the same rows and pictures, and goes on after a kill."""
 
 import json
+import os
 
 import pytest
 from small_sources import config_of, jsonl, png, rows, splits_of
@@ -95,6 +96,19 @@ def test_the_same_command_goes_on_after_a_kill_and_no_other(source, root, monkey
     (root / "theirs" / "notes.txt").write_text("a person's")
     with pytest.raises(SourceError, match="'theirs' holds something else"):
         write_shards(config_of(), "theirs", workers=1)
+
+
+def test_a_file_replaced_with_its_size_and_time_is_other_data(source, root):
+    """Half of the new files would have been of the old one."""
+    write_shards(config_of(), "shards", workers=1)
+    config = config_of(data__source="shards")
+    write_shards(config, "again", workers=1)
+    file = next((root / "shards").glob("train-00000-*.parquet"))
+    content, times = file.read_bytes(), file.stat()
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(SourceError, match="'again' holds something else, or was made of other data"):
+        write_shards(config, "again", workers=1)
 
 
 def test_a_row_without_its_picture_is_named_or_left_out(source):

@@ -70,3 +70,18 @@ def test_a_hidden_sheet_is_not_the_first_and_what_is_not_read_is_said(sheet):
     splits = sheet(change)
     assert {row["organ"] for split in splits.values() for row in split.rows} == {"kidney"}
     assert "train.xlsx: only sheet 'Data' is read, not Old" in splits.notes
+
+
+def test_a_number_is_read_as_it_is_padded_or_called(sheet):
+    """Patient 007 of one sheet was 7, another than '007' of the next; 5 mm was 5; 0.1 + 0.2 had seventeen digits."""
+    styles = ((7, "000"), (5, '0" mm"'), (5.5, "0.0\\ \\c\\m"), (0.1 + 0.2, "General"), (-0.0, "General"), (1e15, "0"))
+
+    def change(_, one):
+        for line, (value, style) in enumerate(styles, 2):
+            set_cell(one, f"C{line}", value, style)
+        one.row_dimensions[3].hidden = True
+
+    splits = sheet(change)
+    answers = {row["answer"] for split in splits.values() for row in split.rows}
+    assert answers >= {"007", "5 mm", "5.5 cm", "0.3", "0"}
+    assert "train.xlsx: 1 rows are hidden, by a filter or by hand, and read as the others are" in splits.notes

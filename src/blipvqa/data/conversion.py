@@ -79,7 +79,7 @@ def write_shards(config: Config, folder: str | Path, workers: int | None = None)
 
 
 def _made_of(config: Config, splits: dict[str, RawSplit]) -> str:
-    """What makes the files, by the source's own files and their times where it has any."""
+    """What makes the files, by the source's own files where it has any, with the time that only the system sets."""
     spans = {split: _files(raw.pictures) for split, raw in splits.items()}
     counts = {split: [len(raw.rows), raw.columns] for split, raw in splits.items()}
     texts = {split: [_digest(column) for column in raw.rows.columns.values()] for split, raw in splits.items()}
@@ -88,7 +88,8 @@ def _made_of(config: Config, splits: dict[str, RawSplit]) -> str:
 
 def _files(pictures: Pictures) -> list:
     files = [span.path for span in pictures.spans()] if isinstance(pictures, InFiles) else []
-    return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    states = [(path.name, path.stat()) for path in files]
+    return [[name, state.st_size, state.st_mtime_ns, state.st_ctime_ns] for name, state in states]
 
 
 def _digest(column: Column) -> str:

@@ -1,9 +1,10 @@
 """The first sheet of an Excel file as rows of texts, as a csv file of it would hold them.
 
 Notable:
-- Formulas count by the value that Excel stored, percentages as they are shown, dates in ISO form.
+- Formulas count by the value that Excel stored, numbers as they are shown (007, 50%, 5 mm), dates in ISO form.
 - Merged cells, formulas without a value and Excel's errors (#N/A) are named: a person sees something else there than
-  the file holds. Hidden sheets are not taken for the first, and a note says which sheets were not read.
+  the file holds. Hidden sheets are not taken for the first; a note says which sheets were not read, and that hidden
+  rows were.
 - What the file asks for is read from its zip directory first.
 """
 
@@ -16,6 +17,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import ROUND_HALF_UP, Decimal
 from string import ascii_uppercase
 from typing import Any
 
@@ -30,7 +32,9 @@ VALUELESS = re.compile(  # a formula whose result is an empty text says t="str"
     rb'<c (?![^>]*t="str")[^>]*r="([A-Z]+[0-9]+)"[^>]*>\s*'
     rb"<f(?:[^>]*/>|[^>]*>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>"
 )
-PERCENT = re.compile(r"0(?:[.](0+))?%")  # "0%", "0.00%"
+HIDDEN_ROW = re.compile(rb'<row [^>]*hidden="(?:1|true)"')
+QUOTED = r'(?:"([^"]*)")?'
+FORMAT = re.compile(rf"{QUOTED}(0+)(?:[.](0+))?( ?%?){QUOTED}")  # 000, 0.0%, 0" mm"
 
 
 def sheet_rows(path: TableFile) -> Iterator[tuple[int, list[str] | str]]:
@@ -47,11 +51,22 @@ def sheet_rows(path: TableFile) -> Iterator[tuple[int, list[str] | str]]:
 
 
 def sheet_notes(path: TableFile) -> list[str]:
-    """A line on sheets that hold something and are not read."""
-    with _workbook(path) as (book, _):
+    """Lines on sheets that hold something and are not read, and on hidden rows, which are."""
+    notes = []
+    with _workbook(path) as (book, content):
         first = _shown_sheets(book, path)[0]
         others = [one.title for one in book.worksheets if one is not first and _holds_something(one)]
-    return [f"{path.name}: only sheet '{first.title}' is read, not {', '.join(others)}"] if others else []
+        hidden = len(HIDDEN_ROW.findall(_xml(content, first)))
+    if others:
+        notes.append(f"{path.name}: only sheet '{first.title}' is read, not {', '.join(others)}")
+    if hidden:
+        notes.append(f"{path.name}: {hidden:,} rows are hidden, by a filter or by hand, and read as the others are")
+    return notes
+
+
+def _xml(content: bytes, sheet) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        return file.read(sheet._worksheet_path)
 
 
 @contextmanager
@@ -87,8 +102,7 @@ def _holds_something(sheet) -> bool:
 def _look_inside(content: bytes, sheet, path: TableFile) -> dict[int, list[str]]:
     """By row, the formulas that no program has calculated; the library gives them as empty. Raises SourceError for
     merged cells, of which it gives all but the first as empty."""
-    with zipfile.ZipFile(io.BytesIO(content)) as file:
-        text = file.read(sheet._worksheet_path)
+    text = _xml(content, sheet)
     if merged := MERGED.search(text):
         cells = merged[1].decode()
         raise SourceError(f"{path.name}: cells {cells} are merged, one of them holds the value: unmerge and fill them")
@@ -112,6 +126,21 @@ def _check(content: bytes, name: str) -> None:
         raise SourceError(f"{name} asks for {size:,} bytes of {packed:,}: save it as CSV UTF-8")
 
 
+def _shown(value: float, number_format: str) -> str:
+    """A number as Excel shows it, where its format pads, adds a text or is a percentage; else all of it, in the 15
+    digits that Excel counts with."""
+    form = FORMAT.fullmatch(re.sub(r"\\(.)", r'"\1"', number_format.split(";")[0]).replace('""', ""))
+    before, whole, decimals, percent, behind = form.groups() if form else ("", "", "", "", "")
+    added = before or percent.strip() or behind
+    if not whole or abs(value) >= 1e15 or not (added or (len(whole) > 1 and not decimals)):
+        return str(value) if isinstance(value, int) or abs(value) >= 1e15 else f"{value + 0.0:.15g}"
+    places = len(decimals or "")
+    number = Decimal(f"{value:.15g}") * (100 if percent.strip() else 1)
+    number = number.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    width = len(whole) + (places + 1) * bool(places) + (number < 0)
+    return f"{before or ''}{number:0{width}f}{percent}{behind or ''}"
+
+
 def _text(cell) -> str:
     """A cell as Excel writes it to csv; dates in ISO form."""
     value = cell.value
@@ -119,10 +148,8 @@ def _text(cell) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | float) and (percent := PERCENT.search(cell.number_format)):
-        return f"{value * 100:.{len(percent[1] or '')}f}%"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
+    if isinstance(value, int | float):
+        return _shown(value, cell.number_format)
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():
         return value.date().isoformat()
     if isinstance(value, datetime.date | datetime.time):
