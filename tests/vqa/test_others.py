@@ -141,3 +141,28 @@ def test_the_command_scores_a_table_and_leaves_runs_alone(tiny, root, data, caps
     assert "'theirs' is a run with a model" in capsys.readouterr().err
     assert main([*command[:3], str(root / "none.csv"), *command[4:-1], "other"]) == 2
     assert "there is no such file" in capsys.readouterr().err
+
+
+def test_what_a_sheet_guards_comes_back(data, root):
+    """The answer -5 was scored as '-5."""
+    odd = ["-5", "=1+1", "3-4", "'s", "a; -b", "", "@x"]
+    rows = [{**row, "prediction": odd[i % len(odd)]} for i, row in enumerate(data.rows)]
+    path = write_others(rows, root / "a.csv", "table")
+    assert [row["prediction"] for row in read_others(path, data)] == [row["prediction"] for row in rows]
+    with pytest.raises(InputError, match=r"'a\.csv' is there already"):
+        write_others(rows, path, "table")
+
+
+def test_ids_are_those_of_the_data_s_own_column(tiny, folder):
+    """With question_ids of the data in another order than its rows, predictions went to other questions."""
+    rows = [
+        {"image": f"images/{i}.png", "question": f"q {i}?", "answer": f"a {i}", "question_id": (i + 1) % 4}
+        for i in range(4)
+    ]
+    for split in ("train", "test"):
+        lines(folder / f"{split}.jsonl", rows)
+    data = load_splits(tiny(data__source="mine"))["test"]
+    theirs = [{"question_id": row["question_id"], "prediction": row["answer"]} for row in rows]
+    assert [row["prediction"] for row in read_others(lines(folder / "p.jsonl", theirs), data)] == [
+        row["answer"] for row in data.rows
+    ]

@@ -22,7 +22,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.data.split_names import ending_of
 from blipvqa.data.text_tables import read_text_table
 from blipvqa.errors import InputError, MissingFile
-from blipvqa.pages.spreadsheets import write_sheet
+from blipvqa.pages.spreadsheets import unguard, write_sheet
 from blipvqa.runs.files import write_json, write_lines
 from blipvqa.text import same_text
 from blipvqa.vqa.answers import Prediction
@@ -55,7 +55,8 @@ def read_others(path: str | Path, dataset: VQADataset) -> list[Prediction]:
     elif {"response", "question"} <= columns:
         answers = _by_order(path, dataset, table)
     elif "prediction" in columns and columns & {"question_id", "id"}:
-        answers = _by_id(path, dataset, table, ("question_id", "id"), lambda row: row.get("prediction"), "answer")
+        said = _unguarded if ending_of(path) == "csv" else _said
+        answers = _by_id(path, dataset, table, ("question_id", "id"), said, "answer")
     else:
         raise InputError(
             f"predictions '{path.name}' have the columns {', '.join(sorted(map(str, columns))) or 'none'}; expected "
@@ -67,7 +68,7 @@ def read_others(path: str | Path, dataset: VQADataset) -> list[Prediction]:
 
 def _by_id(path: Path, dataset: VQADataset, table: Sequence[dict], names, prediction, reference: str) -> dict[str, str]:
     ids = {row["id"]: row for row in dataset.rows}
-    by_number = {row["id"].rpartition("/")[2]: row["id"] for row in dataset.rows}
+    by_number = _short_ids(dataset, names)
     answers: dict[str, str] = {}
     unknown, doubled, empty, others = [], [], [], []
     for row in table:
@@ -104,6 +105,30 @@ def _by_id(path: Path, dataset: VQADataset, table: Sequence[dict], names, predic
     return answers
 
 
+def _said(row: dict) -> object:
+    return row.get("prediction")
+
+
+def _unguarded(row: dict) -> str | None:
+    """Our own sheets guard what a spreadsheet would calculate: "-5" stands there as "'-5"."""
+    said = row.get("prediction")
+    return None if said is None else unguard(str(said))
+
+
+def _short_ids(dataset: VQADataset, names: Sequence[str]) -> dict[str, str]:
+    """{what a row may be called: its id}: by a column of the data that has the name, else by its number in the split.
+
+    A row of number 3 may have the `question_id` 4 in the data, and the next one 5.
+    """
+    rows = dataset.rows
+    for name in (name for name in names if name != "doc_id"):  # lmms-eval's is always the number
+        for column in (name, f"{name} (data)"):
+            own = {str(row[column]): row["id"] for row in rows if row.get(column) is not None and column != "id"}
+            if own and len(own) == len(rows):
+                return own
+    return {row["id"].rpartition("/")[2]: row["id"] for row in rows}
+
+
 def _first_response(row: dict) -> str | None:
     responses = row["filtered_resps"]
     while isinstance(responses, list):
@@ -132,12 +157,15 @@ def _by_order(path: Path, dataset: VQADataset, table: Sequence[dict]) -> dict[st
 
 
 def write_others(predictions: Sequence[Prediction], path: str | Path, form: str) -> Path:
-    """Write predictions in a form of FORMS. Raises InputError for another form, or an ending that is not the form's."""
+    """Write predictions in a form of FORMS. Raises InputError for another form, for an ending that is not the form's,
+    and for a file that is there: it may be somebody's."""
     path = Path(path)
     if form not in FORMS:
         raise InputError(f"form '{form}' is none of {', '.join(FORMS)}")
     if ending_of(path) != FORMS[form]:
         raise InputError(f"'{path.name}': predictions for {form} are a .{FORMS[form]} file")
+    if path.exists():
+        raise InputError(f"'{path.name}' is there already: name a new file, or remove it")
     if form == "table":
         write_sheet(path, ["question_id", "prediction"], [(row["id"], row["prediction"]) for row in predictions])
     elif form == "medevalkit":
