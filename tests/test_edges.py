@@ -2,10 +2,11 @@
 
 import json
 import shutil
+from contextlib import suppress
 
 import pytest
 
-from blipvqa import Run, evaluate, fine_tune, load_config, load_splits
+from blipvqa import Run, answer_all, evaluate, fine_tune, load_config, load_model, load_splits
 from blipvqa.__main__ import main
 from blipvqa.captions import pictures as captions
 from blipvqa.captions.predictions import described
@@ -20,9 +21,11 @@ from blipvqa.errors import InputError
 from blipvqa.retrieval import pictures as retrieval
 from blipvqa.retrieval.index import make_index
 from blipvqa.retrieval.search import search
+from blipvqa.runs import files
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import RunError, named_run, run_config
 from blipvqa.sharing import export_int8, push
+from blipvqa.tasks import write_report
 from blipvqa.transfer import write_transfer
 from blipvqa.vqa.scoring_others import score_others
 
@@ -183,3 +186,56 @@ def test_texts_that_a_model_wrote_are_marked_as_hits_and_references_and_told_whe
     )
     shown = str(captions.prediction_card(splits["test"], both, Finder({})))
     assert "thing 1 <b>SYNTHETIC" in shown and shown.count("SYNTHETIC") == 1
+
+
+@pytest.mark.parametrize("task", ["vqa", "caption", "retrieval"])
+def test_words_that_the_vocabulary_lacks_are_told(tiny, folder, task):
+    """A test split in another script was scored as if the model could have read and written it."""
+    texts = {"vqa": ("question", "answer"), "caption": ("caption",), "retrieval": ("caption",)}[task]
+    for split, letter in (("train", "a"), ("test", "ж")):
+        rows = [
+            {"image": f"images/{i}.png"} | {text: f"{letter * (i % 2)}a {i % 3}" for text in texts} for i in range(6)
+        ]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = tiny(task=task, data__source="mine", train__epochs=0)
+    fine_tune(config)
+    warnings = str(evaluate(config, progress=False, resamples=10).metrics("test")["warnings"])
+    for text in texts:
+        assert (
+            f"test: 3 of 6 in column {text} hold what the model's vocabulary has no word for, such as 'жa 1'"
+            in warnings
+        )
+
+
+@pytest.mark.parametrize("point", [1, 4, 9])
+def test_ctrl_c_at_any_write_leaves_what_was_there_and_a_second_start_goes_on(tiny, finished, root, monkeypatch, point):
+    """A kill runs no `finally`; Ctrl-C does, and none of them may take away what stands there."""
+    shutil.copytree(finished[0] / "outputs", root / "outputs")
+    run, own = Run(root / "outputs" / "tiny"), root / "own.csv"
+    before, config = run.metrics("test"), run.config
+    load_splits(config)["test"].image(0).save(root / "0.png")
+    own.write_text("image,question\n0.png,what is this?\n0.png,is it?\n")
+    doors = {
+        "evaluate": lambda: evaluate(config, progress=False, resamples=50),
+        "report": lambda: write_report(run, load_splits(config)),
+        "export": lambda: export_int8(run),
+        "predict": lambda: answer_all(config, own, root / "said.csv", progress=False),
+    }
+    for name, door in doors.items():
+        operations = []
+
+        def stop(_operation, path, operations=operations):
+            operations.append(path)
+            if len(operations) == point:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(files, "before_operation", stop)
+        with suppress(KeyboardInterrupt):
+            door()
+        monkeypatch.setattr(files, "before_operation", None)
+        assert len(operations) >= min(point, 2), name
+        load_model(str(run.model_folder))
+        door()
+        assert run.metrics("test")["overall"] == before["overall"]
+    load_model(str(run.folder / "model-int8"))
+    assert len((root / "said.csv").read_text(encoding="utf-8-sig").splitlines()) == 3

@@ -7,22 +7,24 @@ Notable:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from blipvqa.config.knobs import Config
 from blipvqa.config.reading import SAFE_TO_CHANGE
 from blipvqa.config.recipes import result_settings
-from blipvqa.data.dataset import Splits, load_splits
+from blipvqa.data.dataset import Splits, VQADataset, load_splits
 from blipvqa.data.duplicates import duplicate_notes, near_duplicates
 from blipvqa.data.fingerprint import fingerprint
+from blipvqa.models.loading import load_processor
 from blipvqa.models.weights import weights_digest
 from blipvqa.runs.environment import files_read
 from blipvqa.runs.files import sweep, write_lines
 from blipvqa.runs.identity import rows_digest
 from blipvqa.runs.run import Run, RunError, indented, refuse_other_settings
 from blipvqa.runs.seals import digest_of_file, write_sealed
+from blipvqa.text import encodable
 from blipvqa.training.shares import join_processes, locked, of_first
 
 
@@ -108,7 +110,8 @@ def write_scores(trained: Trained, scores: dict, predictions: list[dict], config
         "digest": trained.digest,
         "changes": trained.changes,
     }
-    warnings = trained.warnings + changed_since_training(trained.run, scores, config) + leaks + scores["warnings"]
+    warnings = trained.warnings + changed_since_training(trained.run, scores, config) + leaks
+    warnings += unknown_words(trained.run, trained.splits[trained.split], config.texts) + scores["warnings"]
     scores = scores | {"data": about_data, "warnings": warnings, "split": trained.split}
     write_results(trained.run, scores, predictions, config, weights)
 
@@ -127,6 +130,25 @@ def changed_since_training(run: Run, scores: dict, config: Config) -> list[str]:
             f"The numbers before training are of other weights than this run began with: model.name "
             f"({config.model.name}) holds others now. Put them back and evaluate again"
         )
+    return lines
+
+
+def unknown_words(run: Run, dataset: VQADataset, columns: Iterable[str]) -> list[str]:
+    """A line for each of these columns with words that the model's vocabulary has no token for: it reads [UNK] there,
+    and can write none of them."""
+    tokenizer, lines = load_processor(str(run.model_folder)).tokenizer, []
+    for column in columns:
+        texts = [row[column] for row in dataset.rows]
+        distinct = list(dict.fromkeys(texts))
+        ids = tokenizer(distinct, add_special_tokens=False, verbose=False).input_ids if distinct else []
+        unknown = {text for text, of_text in zip(distinct, ids, strict=True) if tokenizer.unk_token_id in of_text}
+        if unknown:
+            first = next(text for text in texts if text in unknown)
+            count = sum(text in unknown for text in texts)
+            lines.append(
+                f"{dataset.split}: {count:,} of {len(texts):,} in column {column} hold what the model's vocabulary has "
+                f"no word for, such as {encodable(first)!r:.80}: it can neither tell nor write it"
+            )
     return lines
 
 

@@ -27,7 +27,7 @@ from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError, refuse_other_settings
 from blipvqa.runs.seals import digest_of_file, write_sealed
 from blipvqa.training.stored import content_digest, stored
-from blipvqa.training.trained import check_weights, held_out
+from blipvqa.training.trained import check_weights, held_out, unknown_words
 from blipvqa.vqa.predictions import candidate_texts, load_candidates, predict
 from blipvqa.vqa.scores import Scores, score
 
@@ -71,6 +71,7 @@ def evaluate_elsewhere(
         )
         seen = rows_seen(run, splits[split])
         notes = [f"{seen:,} of these {len(predictions):,} rows are rows that the run was trained on"] * bool(seen)
+        notes += unknown_words(run, splits[split], asked.texts)
         scores = scores | {"set": other.name, "split": split, "seen": seen, "warnings": notes + scores["warnings"]}
         write_lines(run.folder / f"{name}.jsonl", predictions)
         made_by = {
