@@ -16,6 +16,7 @@ from blipvqa.config.knobs import ConfigError
 from blipvqa.config.paths import project_path, project_root
 from blipvqa.config.reading import parse_overrides
 from blipvqa.config.recipes import recipe
+from blipvqa.data.split_names import SourceError
 from blipvqa.ensemble import soup
 from blipvqa.errors import InputError
 from blipvqa.retrieval import pictures as retrieval
@@ -23,6 +24,7 @@ from blipvqa.retrieval.index import make_index
 from blipvqa.retrieval.search import search
 from blipvqa.runs import files
 from blipvqa.runs.lock import lock
+from blipvqa.runs.names import move_aside
 from blipvqa.runs.run import RunError, named_run, run_config
 from blipvqa.sharing import export_int8, push
 from blipvqa.tasks import write_report
@@ -239,3 +241,24 @@ def test_ctrl_c_at_any_write_leaves_what_was_there_and_a_second_start_goes_on(ti
         assert run.metrics("test")["overall"] == before["overall"]
     load_model(str(run.folder / "model-int8"))
     assert len((root / "said.csv").read_text(encoding="utf-8-sig").splitlines()) == 3
+
+
+@pytest.mark.parametrize("text", ["\u2800", "\u3164\uffa0", "\u115f \u1160", "\u200b", "\u0301", "\u202e"])
+@pytest.mark.parametrize("column", ["question", "answer"])
+def test_letters_that_show_nothing_are_no_answer(tiny, folder, column, text):
+    """To Unicode a Hangul filler is a letter: such an answer was trained on, and shown as nothing."""
+    rows = [{"image": f"images/{i}.png", "question": f"q {i}?", "answer": f"a {i}"} for i in range(4)]
+    rows[2][column] = text
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(SourceError, match=rf"row train/2: .*column {column}: the text is empty"):
+        load_splits(tiny(data__source="mine"))
+
+
+def test_two_folders_of_one_second_are_moved_aside(root, monkeypatch):
+    monkeypatch.setattr("blipvqa.runs.names.time.strftime", lambda _: "20261126-220000")
+    for content in ("one", "two"):
+        (root / "run").mkdir()
+        (root / "run" / "what.txt").write_text(content)
+        aside = move_aside(root / "run")
+        assert (aside / "what.txt").read_text() == content
+    assert sorted(path.name for path in root.iterdir()) == ["run.20261126-220000", "run.20261126-220000-1"]

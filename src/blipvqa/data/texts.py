@@ -13,6 +13,7 @@ from blipvqa.data.row_table import RowTable
 from blipvqa.data.values import kind_of
 from blipvqa.text import LOST, normalize, says_something
 
+BLANK = dict.fromkeys(map(ord, "\u115f\u1160\u2800\u3164\uffa0"))  # letters and signs, to Unicode, that show nothing
 LONGEST_TEXT = 20_000  # characters of a question, an answer or a caption
 
 
@@ -24,7 +25,8 @@ def text_problem(name: str, text: Any) -> str | None:
         return f"column {name}: found {kind_of(text)} ({text!r:.40}), expected text"
     if len(text) > LONGEST_TEXT:
         return f"column {name}: the text has {len(text):,} characters, at most {LONGEST_TEXT:,} are read"
-    if not says_something(text) and (name != "answer" or not normalize(text)):
+    shown = text.translate(BLANK)
+    if not says_something(shown) and (name != "answer" or not normalize(shown)):
         return f"column {name}: the text is empty"
     return None
 
