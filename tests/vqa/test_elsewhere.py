@@ -10,6 +10,7 @@ from blipvqa import Run, evaluate_elsewhere, load_config
 from blipvqa.__main__ import main
 from blipvqa.config.knobs import ConfigError
 from blipvqa.config.plain_yaml import write_yaml
+from blipvqa.runs.run import RunError
 
 
 @pytest.fixture
@@ -60,3 +61,14 @@ def test_a_table_of_runs_and_sets(run, root, capsys):
     assert "| tiny |" in (root / "outputs" / "transfer.md").read_text()
     assert "drawn-8" in (root / "outputs" / "transfer.html").read_text()
     assert main(["transfer", "--runs", "tiny", "--on", "drawn-7.yaml", "drawn-7.yaml"]) == 2
+
+
+def test_another_set_of_the_same_name_replaces_nothing(run):
+    """Its numbers took the place of the first one's."""
+    evaluate_elsewhere(run.config, other(7), resamples=20, progress=False)
+    file = run.folder / "elsewhere-drawn-7-test.json"
+    before = file.read_bytes()
+    namesake = load_config(None, other(8).as_dict(), "drawn-7")
+    with pytest.raises(RunError, match=r"'tiny/elsewhere-drawn-7-test\.json' holds numbers of other rows"):
+        evaluate_elsewhere(run.config, namesake, resamples=20, progress=False)
+    assert file.read_bytes() == before

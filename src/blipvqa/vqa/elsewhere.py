@@ -16,16 +16,16 @@ from blipvqa.config.kinds import NAME_PATTERN
 from blipvqa.config.knobs import APPLIED_AFTER, Config, ConfigError
 from blipvqa.config.reading import with_overrides
 from blipvqa.data.dataset import Splits, VQADataset, load_splits
-from blipvqa.data.fingerprint import row_digest
+from blipvqa.data.fingerprint import fingerprint, row_digest
 from blipvqa.data.images import DECODER
 from blipvqa.models.loading import load_model
 from blipvqa.models.weights import weights_digest
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import sweep, write_lines
-from blipvqa.runs.identity import read_rows
+from blipvqa.runs.identity import read_rows, rows_digest
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError, refuse_other_settings
-from blipvqa.runs.seals import digest_of_file, write_sealed
+from blipvqa.runs.seals import digest_of_file, read_sealed, write_sealed
 from blipvqa.training.stored import content_digest, stored
 from blipvqa.training.trained import check_weights, held_out, unknown_words
 from blipvqa.vqa.predictions import candidate_texts, load_candidates, predict
@@ -62,6 +62,8 @@ def evaluate_elsewhere(
         ranked = config.generate.method == "rank" and config.generate.candidates == "train"
         own = load_splits(config) if ranked else splits  # what the model chooses from is what it learnt
         folder, name = run.folder / "answers", f"elsewhere-{other.name}-{split}"
+        digest = rows_digest({split: fingerprint(splits)[split]})
+        _refuse_another_set(run, name, digest)
         predictions = answers_of(run.model_folder, asked, splits[split], folder, name, own, progress)
         scores = score(
             predictions,
@@ -73,6 +75,7 @@ def evaluate_elsewhere(
         notes = [f"{seen:,} of these {len(predictions):,} rows are rows that the run was trained on"] * bool(seen)
         notes += unknown_words(run, splits[split], asked.texts)
         scores = scores | {"set": other.name, "split": split, "seen": seen, "warnings": notes + scores["warnings"]}
+        scores["digest"] = digest
         write_lines(run.folder / f"{name}.jsonl", predictions)
         made_by = {
             "weights": weights_digest(run.model_folder),
@@ -80,6 +83,16 @@ def evaluate_elsewhere(
         }
         write_sealed(run.folder / f"{name}.json", scores | {"made_by": made_by})
     return scores
+
+
+def _refuse_another_set(run: Run, name: str, digest: str) -> None:
+    """Raises RunError where numbers of other rows stand under a set's name: they would be lost."""
+    file = run.folder / f"{name}.json"
+    if file.exists() and read_sealed(file).get("digest", digest) != digest:
+        raise RunError(
+            f"'{run.name}/{file.name}' holds numbers of other rows than the set has now: give the set's config another "
+            f"`name`, or remove {name}.json and .jsonl"
+        )
 
 
 def check_pair(config: Config, other: Config) -> None:
