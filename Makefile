@@ -27,7 +27,7 @@ $(READY): requirements.txt pyproject.toml
 setup: $(READY)  ## make .venv and install everything (others call it)
 
 demo: $(READY)  ## the whole workflow on the embedded data, from nothing to report.html [TASK=caption]
-	$(if $(filter pairs,$(TASK)),$(BIN)/python -m blipvqa train configs/demo.yaml)
+	$(if $(filter pairs series,$(TASK)),$(BIN)/python -m blipvqa train configs/demo.yaml)
 	$(BIN)/python -m blipvqa run configs/$(if $(TASK),$(TASK)-)demo.yaml
 
 run: $(READY)  ## make run CONFIG=configs/x.yaml [NAME=x] [SET="train.epochs=3 data.source=folder"]
