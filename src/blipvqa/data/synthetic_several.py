@@ -2,9 +2,10 @@
 
 Notable:
 - What one picture shows leaves the answer open: whether both show a gland, in which slice a vessel appears first.
-- A kind of thing is asked about after its state in *both* pictures was drawn, each of the four as likely; in a series
-  after where it begins and ends.
-- A series is one tissue. Each thing keeps its place and its shape, and grows or shrinks from slice to slice.
+- A kind of thing is asked about after its state in *both* pictures was drawn, each of the four as likely. In a series
+  it is asked either when it appears or how often it is there, and that is what is drawn evenly.
+- A series is one tissue. Each thing keeps its place and its shape, and grows or shrinks from slice to slice, always
+  from the same size: or its first slice would tell which (a model of the first slices alone was right 76 times in 100).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SLICES = 4
 WHICH = {(True, False): "the first", (False, True): "the second", (True, True): "both", (False, False): "neither"}
 ORDER = ("the first", "the second", "the third", "the fourth")
 NUMBERS = ("one", "two", "three", "four")
-SMALLEST = 0.5  # of a thing that grows or shrinks, of its full size
+BEGINS, GROWN, SHRUNK = 0.63, 1.0, 0.4  # of its full size: a thing where it is seen first, and last
 
 WORDINGS = {
     "which picture": ("which picture shows {one}?", "in which picture is {one} present?"),
@@ -94,15 +95,13 @@ def _series(size: int, rng: np.random.Generator) -> tuple[list[Image.Image], lis
     sizes: dict[str, list[float]] = {}  # of the thing at each place, in each slice; 0 where it is not seen
     questions = []
     for kind, place in zip(kinds, places, strict=False):
-        begin, end = _interval(rng)
+        asked = _one_of(rng, ("appears", "slices"))
+        begin, end = _interval(asked, rng)
         grows = bool(rng.integers(2))
-        steps = np.linspace(SMALLEST, 1, end - begin) if end - begin > 1 else np.array([0.75])
-        seen = steps if grows else steps[::-1]
+        seen = np.geomspace(BEGINS, GROWN if grows else SHRUNK, end - begin)
         sizes[place] = [0.0] * begin + seen.tolist() + [0.0] * (SLICES - end)
-        questions += [
-            _question(rng, "appears", ORDER[begin], kind),
-            _question(rng, "slices", NUMBERS[end - begin - 1], kind),
-        ]
+        answer = ORDER[begin] if asked == "appears" else NUMBERS[end - begin - 1]
+        questions.append(_question(rng, asked, answer, kind))
         if end - begin > 1:
             questions.append(_question(rng, "grows", "yes" if grows else "no", kind))
     objects = dict(zip(places, kinds, strict=False))
@@ -110,12 +109,12 @@ def _series(size: int, rng: np.random.Generator) -> tuple[list[Image.Image], lis
     return draw_slices(scene, sizes, size, rng), _some(rng, questions, len(questions))
 
 
-def _interval(rng: np.random.Generator) -> tuple[int, int]:
+def _interval(asked: str, rng: np.random.Generator) -> tuple[int, int]:
     """The slices that show a thing: from `begin`, counted from 0, to `end`, which does not.
 
-    Now its first slice is drawn first, now the number of slices, so that neither is a good guess.
+    What is asked is drawn first, its first slice or how many there are, so that no answer is a good guess.
     """
-    if rng.integers(2):
+    if asked == "appears":
         begin = int(rng.integers(SLICES))
         return begin, int(rng.integers(begin + 1, SLICES + 1))
     count = int(rng.integers(1, SLICES + 1))
