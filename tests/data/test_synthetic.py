@@ -5,6 +5,7 @@ import io
 import itertools
 import operator
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +13,8 @@ import pytest
 from datasets import Image, load_dataset
 from PIL import Image as Pillow
 
-from blipvqa.data import synthetic
+from blipvqa import load_splits
+from blipvqa.data import formats, synthetic
 from blipvqa.data.synthetic import write_synthetic
 from blipvqa.data.synthetic_drawing import draw_scene
 from blipvqa.data.synthetic_questions import KINDS, PLACES, STAINS, Scene, questions_about, random_scene
@@ -249,3 +251,11 @@ def test_the_wording_does_not_tell_the_answer(asked):
     asks = majority_score(train, test, lambda row: (row["topic"], is_closed(row)))
     words = majority_score(train, test, lambda row: row["question"])
     assert words <= asks + 0.02
+
+
+def test_what_another_version_drew_is_not_read_as_this_ones(tiny, monkeypatch):
+    before = [row["image_id"] for row in load_splits(tiny())["train"].rows]
+    monkeypatch.setattr(formats, "drawing_digest", lambda: "another")
+    monkeypatch.setattr(synthetic, "random_scene", lambda rng: replace(random_scene(rng), stain="silver"))
+    after = [row["image_id"] for row in load_splits(tiny())["train"].rows]
+    assert not set(before) & set(after)

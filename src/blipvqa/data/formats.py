@@ -41,7 +41,7 @@ from blipvqa.data.split_names import (
     split_of,
     tables_in,
 )
-from blipvqa.data.synthetic import write_synthetic
+from blipvqa.data.synthetic import drawing_digest, write_synthetic
 from blipvqa.data.tars import TarPictures, is_tar, tar_tables, tars_by_split
 from blipvqa.data.text_tables import is_json_list, read_text_table
 from blipvqa.data.zips import Zip, is_zip
@@ -104,7 +104,8 @@ def _synthetic(config: Config, cache: Path) -> Path:
         )
     if settings["pictures"] == "one":
         del settings["pictures"]
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    drawn_by = {"drawn_by": drawing_digest()}  # or what an older version drew would be read as this one's
+    key = hashlib.sha256(json.dumps(settings | drawn_by, sort_keys=True).encode()).hexdigest()[:12]
     folder = cache / "synthetic" / key / "drawn"
     if not folder.is_dir():
         try:
