@@ -16,7 +16,7 @@ from blipvqa.bootstrapping.folder import card_of, write_folder
 from blipvqa.bootstrapping.rounds import Bootstrapped
 from blipvqa.bootstrapping.stages import clean_config, plan
 from blipvqa.config.paths import project_path
-from blipvqa.config.reading import with_overrides
+from blipvqa.config.reading import parse_overrides, with_overrides
 from blipvqa.numbers.bootstrap import BY_IMAGE
 from blipvqa.numbers.comparison import compare_counts
 from blipvqa.pages.cards import markdown_table
@@ -40,8 +40,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=500, help="of each pre-training, to the nearest epoch")
     parser.add_argument("--labels", type=int, nargs="*", default=[100, 300], help="pictures with questions")
     parser.add_argument("--epochs", type=int, default=30, help="of the fine-tuning on questions")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
-    result = bootstrap(load_config(options.config), progress=False)
+    result = bootstrap(load_config(options.config, parse_overrides(options.set)), progress=False)
     lines = [f"# {result.config.name}: noisy, filtered, bootstrapped", ""]
     for seed in options.seeds:
         starts = {variant: pretrained(result, variant, seed, options.steps) for variant in KEEPS}
