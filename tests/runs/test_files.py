@@ -9,6 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from blipvqa.models.int8 import save_int8
+from blipvqa.retrieval.feature_files import features_of
 from blipvqa.runs import files
 
 
@@ -140,3 +142,13 @@ def test_a_number_that_is_none_is_refused_before_the_file_is_touched(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         files.write_json(tmp_path / "metrics.json", {"value": float("nan")})
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"value": None}
+
+
+def test_files_of_tensors_are_the_same_bytes_each_time(tmp_path):
+    """safetensors draws the order of a header's entries anew: with two, the files of two processes differ by a coin."""
+    features, weights = torch.ones(2, 3), {"layer.weight": torch.eye(4), "layer.bias": torch.zeros(4)}
+    for i in range(8):
+        features_of(tmp_path / str(i), "texts", ["a", "b"], lambda rows: features[rows], 3)
+        save_int8(weights, {"layer.weight"}, tmp_path / str(i) / "int8.safetensors", "a digest")
+    for name in ("texts-000000.safetensors", "int8.safetensors"):
+        assert len({(tmp_path / str(i) / name).read_bytes() for i in range(8)}) == 1, name

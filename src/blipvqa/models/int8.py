@@ -81,7 +81,7 @@ def save_int8(weights: dict[str, Tensor], linear: set[str], path: Path, made_of:
             tensors[name + STORED], tensors[name + SCALE] = rounded(tensor)
         else:
             tensors[name] = tensor.contiguous()
-    save_file(tensors, path, metadata={"format": "pt", MADE_OF: made_of})
+    save_file(tensors, path, metadata={MADE_OF: made_of})  # one entry: of several the order is drawn anew each time
 
 
 def linear_weights(config: BlipConfig, model_class: type[PreTrainedModel]) -> set[str]:

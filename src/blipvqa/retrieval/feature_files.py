@@ -24,6 +24,7 @@ from blipvqa.runs.run import RunError
 
 PART = 1024  # features of a part
 MADE_BY = "made_by.json"
+HEADER = "rows"  # of a part: its keys, and their digest with the features
 
 
 def refuse_other_weights(folder: Path, made_by: dict) -> None:
@@ -72,7 +73,9 @@ def features_of(
         features[rows] = make(rows).float().cpu()
         with replacing(folder / f"{kind}-{number:06d}.safetensors") as beside:
             names = json.dumps([keys[row] for row in rows])
-            save_file({"features": features[rows]}, beside, {"keys": names, "sha256": _digest(names, features[rows])})
+            said = {"keys": names, "sha256": _digest(names, features[rows])}
+            # one entry: of several the order is drawn anew each time, and two processes' files would differ
+            save_file({"features": features[rows]}, beside, {HEADER: json.dumps(said)})
         number += 1
     return features
 
@@ -81,12 +84,12 @@ def _read(path: Path, width: int) -> tuple[list[str], Tensor]:
     """Keys and features of a part; none of one that cannot be read, whose features are then made again."""
     try:
         with safe_open(path, "pt") as file:
-            header, values = file.metadata(), file.get_tensor("features")
+            header, values = json.loads(file.metadata()[HEADER]), file.get_tensor("features")
             keys = json.loads(header["keys"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError):
         return [], torch.empty(0, width)
     fits = values.shape == (len(keys), width) and bool(values.isfinite().all())
-    if fits and header.get("sha256", _digest(header["keys"], values)) != _digest(header["keys"], values):
+    if fits and header.get("sha256") != _digest(header["keys"], values):
         raise RunError(
             f"'{path.parent.parent.name}/{path.parent.name}/{path.name}' holds other features or names than were "
             "written there. Make the index anew: fresh=True, or remove this file, whose features are then made again."
