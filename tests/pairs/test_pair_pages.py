@@ -48,7 +48,9 @@ def test_the_report_shows_judgements_beside_right_and_what_needs_both_pictures(m
 
 def test_two_runs_are_compared_statement_by_statement(made, monkeypatch):
     monkeypatch.setenv("BLIPVQA_ROOT", str(made[0]))
-    other = load_config(None, TINY | {"task": "pairs", "seed": 1}, "other")
+    other = load_config(
+        None, TINY | {"task": "pairs", "seed": 1, "train.epochs": 8, "train.learning_rate": 5e-3}, "other"
+    )
     fine_tune(other)
     evaluate(other, progress=False, resamples=50)
     page = write_comparison(Run(made[1].folder), Run(other.folder)).read_text()
