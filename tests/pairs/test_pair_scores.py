@@ -75,8 +75,29 @@ def test_measures_are_counted_as_their_names_say():
 def test_what_sees_no_picture_knows_the_statement_s_label_in_train():
     train = [{"sentence": "Both show fat.", "label": "true"}] * 2 + [{"sentence": "other", "label": "false"}] * 3
     rows = [row(0, "true", "false"), {**row(1, "true", "false"), "sentence": "never seen"}]
-    assert [one["prediction"] for one in without_pictures(rows, train)] == ["true", "false"]
-    assert score(rows, train=train, bootstrap=DRAWS)["baseline"]["accuracy"]["value"] == 0.5
+    (whole, by_words) = without_pictures(rows, train).values()
+    assert [one["prediction"] for one in whole] == ["true", "false"]
+    scores = score(rows, train=train, bootstrap=DRAWS)
+    assert scores["baselines"]["whole_statement"]["accuracy"]["value"] == 0.5
+    assert len(by_words) == 2 and scores["baseline"] == scores["baselines"][scores["baseline_name"]]
+    assert without_pictures(rows, [])["statement_words"][0]["prediction"] == "false"  # nothing learnt
+
+
+def test_words_that_give_a_label_away_are_a_baseline_that_warns():
+    """No statement comes again, and "only" stands in false ones alone: looked up whole, chance; by its words, all."""
+
+    def statement(i: int) -> dict:
+        label = "true" if i % 2 else "false"
+        return {"sentence": f"case {i} {'both show' if i % 2 else 'only one shows'} fat", "label": label}
+
+    train = [statement(i) for i in range(100)]
+    rows = [row(i, statement(i)["label"], statement(i)["label"]) | statement(i) for i in range(100, 220)]
+    rows[0]["prediction"] = "true"  # almost always right, as are the words
+    scores = score(rows, train=train, bootstrap=DRAWS)
+    assert scores["baseline_name"] == "statement_words" and scores["baseline"]["accuracy"]["value"] == 1.0
+    assert scores["baselines"]["whole_statement"]["accuracy"]["value"] == 0.5
+    (said,) = [line for line in scores["warnings"] if "sees no picture" in line]
+    assert "not surely above the 1.000 of the linear model of the statement's words" in said
 
 
 def judged(right_share: dict[str, float], pairs: int = 60) -> dict:

@@ -16,6 +16,7 @@
 - `ranking`: how well a score puts right before wrong
 - `hamming`: all pairs of codes that differ in few bits
 - `thresholds`: thresholds that one set of rows chooses and another tests
+- `blind`: what texts alone give away
 - `shrinkage`: many shares without the luck of each
 - `gaps`: how far two levels of a column differ
 """

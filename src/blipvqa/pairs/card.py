@@ -61,8 +61,8 @@ def _numbers(scores: Mapping) -> str:
 
 
 INTERVALS = (
-    "95 % intervals are bootstrapped over pairs. The last column sees no picture: for each statement the label that "
-    "train gives it most often."
+    "95 % intervals are bootstrapped over pairs. The last column sees no picture: the stronger of two that know the "
+    "statements of train, the commonest label of the same statement and a linear model of its words."
 )
 USE = """## Use
 

@@ -2,20 +2,21 @@
 
 Notable:
 - Everything is computed from stored predictions. Intervals are drawn over pairs of pictures.
-- What sees no picture: for each statement the label that train gives it most often, or the commonest of train.
+- What sees no picture: for each statement the label that train gives it most often, or the commonest of train; and a
+  linear model of its words. The stronger one is *the* baseline, which a model that looks has to exceed.
 - `looks` compares the run with itself: under another pair's pictures, and with one of the two pictures alone. A model
   that is as good then does not look, or needs no second picture.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
 
 from blipvqa.data.labels import LABELS
+from blipvqa.numbers import blind
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.calibration import estimate_calibration_error, reliability_bins
 from blipvqa.numbers.comparison import Difference, compare_counts
@@ -27,6 +28,10 @@ from blipvqa.text import normalize
 
 FEW_PAIRS = 10  # a level with fewer is named in the warnings
 BINS = 10
+BLIND = {  # what answers from words alone: its title
+    "whole_statement": "commonest label by whole statement",
+    "statement_words": "linear model of the statement's words",
+}
 ALONE = ("first_dropped", "second_dropped")  # changes that leave one picture
 
 
@@ -43,7 +48,10 @@ class Scores(TypedDict, total=False):
 
     overall: dict[str, Estimate]  # by measure
     by: dict[str, dict[str, dict[str, Estimate]]]  # by column, level (the largest first) and measure
-    baseline: dict[str, Estimate]  # each statement's commonest label in train, which sees no picture
+    baselines: dict[str, dict[str, Estimate]]  # accuracy of what sees no picture, by name (BLIND)
+    baseline_name: str  # the strongest of them
+    baseline: dict[str, Estimate]  # of that one
+    above_baseline: Difference  # accuracy, over that one, in pairs
     changed: dict[str, Estimate]  # accuracy with other pictures, by `changes.CHANGES`
     needs_pictures: Difference  # accuracy, own pictures minus another pair's
     needs_both: Difference  # accuracy, both pictures minus the better of one alone
@@ -82,27 +90,48 @@ def score(
         "confidence": _confidence(predictions, groups, bootstrap),
     }
     if train is not None:
-        blind = counts(without_pictures(predictions, train))
-        (scores["baseline"],) = estimate(blind, groups, [everything], MEASURES, ["accuracy"], bootstrap)
+        scores |= _blind(predictions, counted, train, groups, bootstrap)
     if changed and predictions:
         scores |= _changed(counted, {name: counts(rows) for name, rows in changed.items()}, groups, bootstrap)
         scores["looks"] = verdict(scores)
     return scores | {"warnings": _warnings(scores, len(np.unique(groups)))}
 
 
-def without_pictures(predictions: Sequence[Prediction], train: Iterable[Mapping]) -> list[dict]:
-    """The predictions of who has seen train's statements and no picture; of equally common labels it says false."""
-    labels: dict[str, Counter] = defaultdict(Counter)
-    for row in train:
-        labels[normalize(row["sentence"])][row["label"]] += 1
-    overall = sum(labels.values(), Counter())
-
-    def commonest(sentence: str) -> str:
-        times = labels.get(normalize(sentence), overall)
-        return LABELS[times[LABELS[1]] > times[LABELS[0]]]
-
+def without_pictures(predictions: Sequence[Prediction], train: Iterable[Mapping]) -> dict[str, list[dict]]:
+    """The predictions of who has seen train's statements and no picture, by name; of equally common labels "false"."""
+    learnt = [(row["sentence"], [row["label"]]) for row in train]
+    sentences = [row["sentence"] for row in predictions]
+    said = {
+        "whole_statement": blind.commonest(learnt, sentences, [normalize]),
+        "statement_words": blind.by_words(learnt, sentences),
+    }
     keys = ("id", "image_id", "sentence", "label")
-    return [{key: row[key] for key in keys} | {"prediction": commonest(row["sentence"])} for row in predictions]
+    return {
+        name: [
+            {key: row[key] for key in keys} | {"prediction": label or LABELS[0]}
+            for row, label in zip(predictions, labels, strict=True)
+        ]
+        for name, labels in said.items()
+    }
+
+
+def _blind(
+    predictions: Sequence[Prediction],
+    counted: np.ndarray,
+    train: Iterable[Mapping],
+    groups: np.ndarray,
+    bootstrap: Bootstrap,
+) -> dict:
+    everything = [np.arange(len(counted))]
+    blind_counts = {name: counts(rows) for name, rows in without_pictures(predictions, train).items()}
+    baselines = {
+        name: next(iter(estimate(of_blind, groups, everything, MEASURES, ["accuracy"], bootstrap)))
+        for name, of_blind in blind_counts.items()
+    }
+    strongest = max(baselines, key=lambda name: baselines[name]["accuracy"]["value"] or 0.0)
+    above = compare_counts(blind_counts[strongest], counted, groups, everything, MEASURES, ["accuracy"], bootstrap)
+    found = {"baselines": baselines, "baseline_name": strongest, "baseline": baselines[strongest]}
+    return found | {"above_baseline": next(above)["accuracy"]}
 
 
 def _confidence(predictions: Sequence[Prediction], groups: np.ndarray, bootstrap: Bootstrap) -> Confidence:
@@ -153,11 +182,11 @@ def _warnings(scores: Scores, pairs: int) -> list[str]:
     if not accuracy["n"]:
         return ["there are no predictions: every number is null"]
     warnings = [few_groups_note(pairs)] if pairs < FEW_GROUPS else []
-    baseline = scores.get("baseline", {}).get("accuracy")
-    if baseline and accuracy["value"] <= baseline["value"]:
+    if "baseline" in scores and not _sure(scores["above_baseline"]):
+        value, title = scores["baseline"]["accuracy"]["value"], BLIND[scores["baseline_name"]]
         warnings.append(
-            f"accuracy {accuracy['value']:.3f} is not above the {baseline['value']:.3f} of the labels that train gives "
-            "the same statements, which needs no picture"
+            f"accuracy {accuracy['value']:.3f} is not surely above the {value:.3f} of the {title}, "
+            "which sees no picture"
         )
     if "looks" in scores and not (_sure(scores.get("needs_pictures")) and _sure(scores["needs_both"])):
         warnings.append(scores["looks"])

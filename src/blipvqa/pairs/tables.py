@@ -8,6 +8,7 @@ from blipvqa.pages.html import Html, join
 from blipvqa.pages.tables import measures_table, table, titled
 from blipvqa.pages.wording import count, interval, number
 from blipvqa.pairs.measures import MEASURES
+from blipvqa.pairs.scores import BLIND
 from blipvqa.pairs.titles import CHANGED, HEADLINE
 
 UNIT = "statements (pairs)"
@@ -22,6 +23,12 @@ def metrics_table(scores: Mapping) -> Html:
 
 def _by_title(entries: Mapping[str, Mapping]) -> dict[str, Mapping]:
     return {title: entries[name] for name, title in HEADLINE.items() if name in entries}
+
+
+def baselines_table(scores: Mapping) -> Html:
+    """The accuracy of what sees no picture."""
+    entries = {BLIND[name]: entry["accuracy"] for name, entry in scores.get("baselines", {}).items()}
+    return measures_table(entries, unit=UNIT, first="without any picture")
 
 
 def changed_table(scores: Mapping) -> Html:
@@ -64,5 +71,6 @@ def more_tables(scores: Mapping) -> Html:
         (MEASURES.title(name), MEASURES[name].meaning, number(entry), interval(entry), count(entry))
         for name, entry in scores["overall"].items()
     ]
-    parts = [titled("Every measure", table(["measure", "what it is", "value", "95 % interval", "n"], rows, left=2))]
+    parts = [titled("Without any picture", baselines_table(scores))] if "baselines" in scores else []
+    parts += [titled("Every measure", table(["measure", "what it is", "value", "95 % interval", "n"], rows, left=2))]
     return join([*parts, *(titled(f"By {column}", by_table(scores, column)) for column in scores["by"])])
