@@ -68,6 +68,30 @@ def test_letters_in_two_unicode_forms_are_one_patient():
     assert group_name("Mu\u0308ller") == group_name("M\u00fcller")
 
 
+@pytest.mark.parametrize("written", ["P\u200b1", "\ufeffP1", "P1\u00ad", "\uff301", "P1\u2060", "\tp1\n"], ids=ascii)
+def test_signs_that_show_nothing_make_no_other_patient(folder, written):
+    """Before, one patient stood in train and in test, and no note said so."""
+    jsonl(folder / "train.jsonl", [{**row, "patient": f"P{i}"} for i, row in enumerate(rows(8))])
+    jsonl(folder / "test.jsonl", [{**row, "patient": written} for row in rows(2, 10)])
+    splits = splits_of(data__group_column="patient")
+    assert any(note.startswith("1 of the 1 test groups stand in ") for note in splits.notes)
+    assert any("1 values of patient are written in several ways" in note for note in splits.notes)
+
+
+def test_spaces_within_a_name_are_one_space():
+    assert group_name("Ann\u00a0 Lee") == group_name("Ann Lee") != group_name("AnnLee")
+    assert group_name("\u200b") is group_name("\u2800") is None
+
+
+def test_zeros_that_a_spreadsheet_drops_are_told(folder):
+    jsonl(folder / "train.jsonl", [{**row, "patient": f"{i:03}"} for i, row in enumerate(rows(8))])
+    jsonl(folder / "test.jsonl", [{**row, "patient": 7} for row in rows(2, 10)])
+    notes = splits_of(data__group_column="patient").notes
+    assert any(
+        "1 values of patient differ from another in leading zeros alone" in n and "'007' and '7'" in n for n in notes
+    )
+
+
 def test_a_group_never_straddles_the_cut(folder):
     jsonl(folder / "train.jsonl", [{**row, "patient": f"p{i // 10}"} for i, row in enumerate(rows(40))])
     splits = splits_of(data__group_column="patient")

@@ -50,6 +50,22 @@ def test_a_separator_splits_cells_and_only_where_it_is_set(folder):
     assert row["answer"] == "heart; the heart ;" and "answers" not in row
 
 
+@pytest.mark.parametrize("cell", ["heart |", "| heart", " heart||", "heart"])
+def test_a_separator_around_one_answer_is_none_of_it(folder, cell):
+    """Before, "heart |" was the answer, which no "heart" is equal to."""
+    table = "image,question,answer\n" + "".join(f"images/{i}.png,what {i}?,{cell}\n" for i in range(8))
+    (folder / "train.csv").write_text(table)
+    row = splits_of(data__answer_separator="|")["train"].rows[0]
+    assert (row["answer"], row["answers"]) == ("heart", None)
+
+
+def test_separators_alone_are_no_answer(folder):
+    table = "image,question,answer\n" + "".join(f"images/{i}.png,what {i}?,{'| |' if i else 'a'}\n" for i in range(8))
+    (folder / "train.csv").write_text(table)
+    with pytest.raises(SourceError, match=r"line 3 of train\.csv: column answer: the text is empty"):
+        splits_of(data__answer_separator="|")
+
+
 @pytest.mark.parametrize("answers", [3, [3], {"a": 1}, [["a"]], "[broken", '[{"answer": "a", "answer": "b"}]'])
 def test_what_is_no_list_of_texts_is_named_by_row(folder, answers):
     jsonl(folder / "train.jsonl", [*lines(["x"]), *lines(answers)[:1]])

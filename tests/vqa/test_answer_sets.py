@@ -110,6 +110,15 @@ def test_a_right_answer_that_is_no_candidate_counts_as_not_covered():
     assert "of 20 right answers set aside 10 are no candidate" in missing["levels"]["0.9"]["reason"]
 
 
+def test_any_of_several_right_answers_is_covered():
+    """Before, only the reference counted: a candidate that is accepted everywhere else was none."""
+    rows = [{**row, "answer": "tissue", "answers": ["tissue", "Yes", "no"]} for row in predictions(60, "yes")]
+    fitted = calibrate_sets(rows, "image_id")
+    assert fitted["not_among"] == 0 and fitted["levels"]["0.9"]["threshold"] == pytest.approx(0.4)
+    scored = score_sets(rows, fitted, Bootstrap("image_id", 50))
+    assert scored["levels"]["0.9"]["coverage"]["value"] == 1 and scored["not_among"]["value"] == 0
+
+
 def test_a_set_holds_the_best_in_any_case_and_each_answer_once():
     ranked = [["yes", 0.6], ["no", 0.3], ["Fat.", 0.06], ["fat", 0.04]]
     assert answer_set(ranked, 0.1) == ["yes"]

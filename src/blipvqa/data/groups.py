@@ -3,7 +3,8 @@
 Notable:
 - Rows are of one group when they share the value of `data.group_column` (a patient, a slide) or the picture, over all
   splits, and so are rows that a chain of these connects.
-- Names that differ in letter case or outer spaces are one, and a note says so: "P1" in one table, "p1 " in the next.
+- Names that differ in letter case, spaces or signs that show nothing are one, and a note says so: "P1" in one table,
+  "p1 " in the next. "007" and "7" are two, and a note says that a spreadsheet may have made the one of the other.
 - A row whose group is unknown stands alone, by its picture.
 - Every row gets its group's name as `group_id`. Without `data.group_column`, groups are pictures, and rows need none.
 """
@@ -16,8 +17,11 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from blipvqa.data.texts import BLANK
+
 UNKNOWN = ("", "nan", "none", "null", "<na>", "na", "n/a", "#n/a", "unknown", "-", "?")  # what tables have for nothing
 WHOLE = re.compile(r"^(-?\d+)\.0+$")
+PADDED = re.compile(r"^0+(?=\d+$)")  # zeros before a number
 
 
 def group_name(value: Any) -> str | None:
@@ -27,15 +31,25 @@ def group_name(value: Any) -> str | None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    name = unicodedata.normalize("NFC", str(value)).strip()
-    name = WHOLE.sub(r"\1", name)
+    shown = unicodedata.normalize("NFKC", str(value).translate(BLANK))  # full-width digits are digits
+    shown = "".join(" " if sign.isspace() else sign for sign in shown if sign.isspace() or _shows(sign))
+    name = WHOLE.sub(r"\1", " ".join(shown.split()))
     return None if name.lower() in UNKNOWN else name
+
+
+def _shows(sign: str) -> bool:
+    """Whether a character is no control or format character, such as the zero-width space that web pages leave."""
+    return unicodedata.category(sign) not in ("Cc", "Cf")
 
 
 def same_group(value: Any) -> str | None:
     """What the cells of one group have in common; None where the group is unknown."""
     name = group_name(value)
-    return None if name is None else name.casefold()
+    return None if name is None else _folded(name)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name.casefold())
 
 
 class _Sets:
@@ -64,7 +78,7 @@ def group_ids(rows: Iterable[tuple[Any, Sequence[str]]]) -> list[str]:
     rows = [(group_name(value), image_ids) for value, image_ids in rows]
     sets = _Sets()
     for name, image_ids in rows:
-        nodes = [("image", image_id) for image_id in image_ids] + ([] if name is None else [("name", name.casefold())])
+        nodes = [("image", image_id) for image_id in image_ids] + ([] if name is None else [("name", _folded(name))])
         for node in nodes:
             sets.join(nodes[-1], node)
     first: dict = {}
@@ -85,16 +99,26 @@ def group_notes(column: str, values: dict[str, list[Any]], ids: list[str]) -> li
                 f"{split}: {unknown} of {len(cells)} rows have no {column}: each of them counts by its picture alone"
             )
     spelled: dict[str, set[str]] = {}
-    for name in {group_name(cell) for cells in values.values() for cell in cells} - {None}:
-        spelled.setdefault(name.casefold(), set()).add(name)
+    for cell in (cell for cells in values.values() for cell in cells):
+        if (name := group_name(cell)) is not None:
+            text = WHOLE.sub(r"\1", unicodedata.normalize("NFC", str(cell)).strip())
+            spelled.setdefault(_folded(name), set()).add(text)
     twice = sorted(sorted(names) for names in spelled.values() if len(names) > 1)
     if twice:
         notes.append(
-            f"{len(twice)} values of {column} are written in upper and lower case, and counted as one each, such as "
-            f"{' and '.join(map(repr, twice[0][:3]))}: if they are different ones, give them names that differ in more"
+            f"{len(twice)} values of {column} are written in several ways (upper and lower case, spaces, signs), and "
+            f"counted as one each, such as {' and '.join(map(ascii, twice[0][:3]))}: if they are different ones, give "
+            "them names that differ in more"
         )
     names = set(spelled)
-    joined = len(names) - len(names & {name.casefold() for name in ids})
+    padded = sorted(name for name in names if PADDED.match(name) and PADDED.sub("", name) in names)
+    if padded:
+        notes.append(
+            f"{len(padded)} values of {column} differ from another in leading zeros alone, and count as another one, "
+            f"such as {padded[0]!r} and {PADDED.sub('', padded[0])!r}: a spreadsheet drops such zeros. If they are the "
+            "same, write them in one way"
+        )
+    joined = len(names) - len(names & set(map(_folded, ids)))
     if joined:
         notes.append(
             f"pictures that stand under several values of {column} join them: {len(names)} of these make "

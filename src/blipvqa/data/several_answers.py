@@ -24,8 +24,8 @@ def join_answers(values: dict[str, Any], separator: str | None) -> str | None:
         answers = _listed(values.get("answers"), separator)
         if separator and isinstance(values.get("answer"), str):
             parts = _parts(values["answer"], separator)
-            if len(parts) > 1:
-                answers, values["answer"] = answers or parts, parts[0]
+            values["answer"] = parts[0] if parts else ""  # "heart |" is one answer, and the mark is none of it
+            answers = answers or (parts if len(parts) > 1 else [])
     except ValueError as error:
         return f"column answers: {error}"
     if answers and values.get("answer") in (None, ""):

@@ -23,7 +23,7 @@ from blipvqa.numbers.bootstrap import Bootstrap, Estimate, estimate_mean
 from blipvqa.numbers.conformal import conformal_threshold, fewest_groups
 from blipvqa.runs.seals import write_sealed
 from blipvqa.text import normalize
-from blipvqa.vqa.answers import Prediction
+from blipvqa.vqa.answers import Prediction, spelled_answers
 from blipvqa.vqa.calibration import refuse_broken
 from blipvqa.vqa.slices import axes
 
@@ -34,9 +34,10 @@ MOST = 50  # answers of a question that are kept; a right answer below them coun
 
 
 def misfit(prediction: Prediction) -> float:
-    """1 minus the right answer's share among the candidates; infinite where it is none of them."""
-    right = normalize(prediction["answer"])
-    return 1 - max((share for text, share in prediction["ranked"] if normalize(text) == right), default=-math.inf)
+    """1 minus the right answer's share among the candidates, of several right ones the likeliest's; infinite where none
+    of them is a candidate."""
+    right = spelled_answers(prediction)
+    return 1 - max((share for text, share in prediction["ranked"] if normalize(text) in right), default=-math.inf)
 
 
 def answer_set(ranked: Sequence[tuple[str, float]], threshold: float) -> list[str]:
@@ -86,7 +87,7 @@ def score_sets(predictions: Sequence[Prediction], calibration: Mapping, bootstra
             levels[level] = None
             continue
         sets = [answer_set(prediction["ranked"], threshold) for prediction in predictions]
-        covered = np.array([_holds(chosen, p["answer"]) for chosen, p in zip(sets, predictions, strict=True)], float)
+        covered = np.array([_holds(chosen, p) for chosen, p in zip(sets, predictions, strict=True)], float)
         sizes = np.array([len(chosen) for chosen in sets], float)
 
         def counted(rows: np.ndarray | None = None, covered=covered, sizes=sizes) -> dict[str, Estimate]:
@@ -100,8 +101,9 @@ def score_sets(predictions: Sequence[Prediction], calibration: Mapping, bootstra
     return {"calibration": dict(calibration), "not_among": missing, "levels": levels}
 
 
-def _holds(chosen: Sequence[str], answer: str) -> bool:
-    return normalize(answer) in map(normalize, chosen)
+def _holds(chosen: Sequence[str], prediction: Prediction) -> bool:
+    """Whether a set has a right answer: any of several, as everywhere."""
+    return not spelled_answers(prediction).keys().isdisjoint(map(normalize, chosen))
 
 
 def without_candidates(
