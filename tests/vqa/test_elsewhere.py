@@ -1,12 +1,13 @@
 """A run is asked about another source, and its own numbers stay as they are."""
 
 import hashlib
+import json
 import shutil
 
 import pytest
 from conftest import TINY
 
-from blipvqa import Run, evaluate_elsewhere, load_config
+from blipvqa import Run, evaluate_elsewhere, fine_tune, load_config
 from blipvqa.__main__ import main
 from blipvqa.config.knobs import ConfigError
 from blipvqa.config.plain_yaml import write_yaml
@@ -45,6 +46,37 @@ def test_rows_of_its_training_are_counted_and_said(run):
     scores = evaluate_elsewhere(run.config, other(0), "train", resamples=20, progress=False)
     assert scores["seen"] == scores["overall"]["exact_match"]["n"]  # the same drawn pictures, though fewer
     assert "the run was trained on" in scores["warnings"][0]
+
+
+def line(picture, question="what is it?", **further):
+    return {"image": f"images/{picture}.png", "question": question, "answer": f"it is {picture}", **further}
+
+
+def jsonl(path, lines):
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines))
+
+
+def test_its_pictures_under_other_questions_and_further_columns_are_counted(folder, tiny):
+    """Before, a set of the run's own pictures, and one of its rows with a column more, had a count of 0."""
+    jsonl(folder / "train.jsonl", map(line, range(8)))
+    jsonl(folder / "validation.jsonl", map(line, (10, 11)))
+    config = tiny(data__source="mine", train__epochs=1)
+    fine_tune(config)
+    place = folder.parent / "theirs"
+    shutil.copytree(folder / "images", place / "images")
+    jsonl(place / "train.jsonl", map(line, (18, 19)))
+    more = [line(0, scanner="a"), line(2, "is it new?"), line(10), line(15)]
+    jsonl(place / "test.jsonl", [*more, more[3]])
+    theirs = tiny("theirs", data__source="theirs", data__columns={})
+    scores = evaluate_elsewhere(config, theirs, resamples=20, progress=False)
+    assert (scores["seen"], scores["seen_pictures"]) == (1, {"train": 2, "validation": 1})
+    said = scores["warnings"][:4]
+    assert said[0] == "1 of these 5 rows are rows that the run was trained on"
+    assert said[1].startswith("2 of these 5 rows show pictures of the run's train: scores are flattered")
+    assert any(note.startswith("test: 1 of 5 rows stand there before") for note in scores["warnings"])
+    (folder / "train.jsonl").unlink()
+    again = evaluate_elsewhere(config, theirs, resamples=20, progress=False)
+    assert again["seen_pictures"] is None and "are not counted: its own data cannot be read" in again["warnings"][0]
 
 
 def test_captions_are_refused_before_anything_is_read(run):

@@ -3,7 +3,8 @@
 Notable:
 - What is written has names of its own, `elsewhere-<set>-<split>.json` and `.jsonl`: the run's metrics stay as they are.
 - Only `data` is the other config's. How pictures and texts are read, and how an answer is found, is the model's own.
-- Rows that the run was trained on are counted: a score with them says nothing of another source.
+- Rows that the run was trained on are counted, whatever further columns stand beside them, and rows of its pictures: a
+  score with them says nothing of another source. Where its own data cannot be read, that is said in place of a count.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from blipvqa.config.reading import with_overrides
 from blipvqa.data.dataset import Splits, VQADataset, load_splits
 from blipvqa.data.fingerprint import fingerprint, row_digest
 from blipvqa.data.images import DECODER
+from blipvqa.data.several_pictures import pictures_of
+from blipvqa.errors import UserError
 from blipvqa.models.loading import load_model
 from blipvqa.models.weights import weights_digest
 from blipvqa.numbers.bootstrap import Bootstrap
@@ -26,11 +29,17 @@ from blipvqa.runs.identity import read_rows, rows_digest
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError, refuse_other_settings
 from blipvqa.runs.seals import digest_of_file, read_sealed, write_sealed
+from blipvqa.text import normalize
 from blipvqa.training.stored import content_digest, stored
 from blipvqa.training.trained import check_weights, held_out, unknown_words
+from blipvqa.vqa.answers import same_question
 from blipvqa.vqa.predictions import candidate_texts, load_candidates, predict
 from blipvqa.vqa.scores import Scores, score
 
+COSTS = {  # what it costs that a set shows pictures of the run's own split
+    "train": "scores are flattered by what was memorized",
+    "validation": "it chose the epoch and the temperature",
+}
 MODEL_READS = ("max_question_tokens", "max_answer_tokens")  # of `data`: what the model was trained to read
 
 
@@ -60,22 +69,30 @@ def evaluate_elsewhere(
         if split not in splits:
             raise RunError(f"'{other.name}' has no split '{split}', only {', '.join(splits)}")
         ranked = config.generate.method == "rank" and config.generate.candidates == "train"
-        own = load_splits(config) if ranked else splits  # what the model chooses from is what it learnt
+        own, notes = _own_data(config, run, ranked)
         folder, name = run.folder / "answers", f"elsewhere-{other.name}-{split}"
         digest = rows_digest({split: fingerprint(splits)[split]})
         _refuse_another_set(run, name, digest)
-        predictions = answers_of(run.model_folder, asked, splits[split], folder, name, own, progress)
+        learnt = own if ranked else splits  # what the model chooses from is what it learnt
+        predictions = answers_of(run.model_folder, asked, splits[split], folder, name, learnt, progress)
         scores = score(
             predictions,
             train=splits["train"].rows,
             breakdown=splits[split].breakdown,
             bootstrap=Bootstrap(asked.data.group, resamples, config.seed),
         )
-        seen = rows_seen(run, splits[split])
-        notes = [f"{seen:,} of these {len(predictions):,} rows are rows that the run was trained on"] * bool(seen)
+        seen = rows_seen(run, own, splits[split])
+        pictures = {} if own is None else pictures_seen(own, splits[split])
+        notes += [f"{seen:,} of these {len(predictions):,} rows are rows that the run was trained on"] * bool(seen)
+        notes += [
+            f"{count:,} of these {len(predictions):,} rows show pictures of the run's {held}: {COSTS[held]}"
+            for held, count in pictures.items()
+            if count
+        ]
         notes += unknown_words(run, splits[split], asked.texts)
+        notes += [note for note in splits.notes if note.startswith(f"{split}: ")]
         scores = scores | {"set": other.name, "split": split, "seen": seen, "warnings": notes + scores["warnings"]}
-        scores["digest"] = digest
+        scores |= {"seen_pictures": pictures or None, "digest": digest}
         write_lines(run.folder / f"{name}.jsonl", predictions)
         made_by = {
             "weights": weights_digest(run.model_folder),
@@ -133,7 +150,35 @@ def answers_of(
     return stored(folder, name, made_of, ask)
 
 
-def rows_seen(run: Run, dataset: VQADataset) -> int:
-    """How many rows of a dataset the run was trained on: the same picture and texts, whatever the split is called."""
-    trained_on = set((read_rows(run.folder) or {}).get("train", {}).values())
-    return sum(row_digest(row) in trained_on for row in dataset.rows)
+def _own_data(config: Config, run: Run, needed: bool) -> tuple[Splits | None, list[str]]:
+    """The run's own data, and what to know of it; None where it cannot be read, an error where it is `needed`."""
+    try:
+        own = load_splits(config)
+    except UserError as error:
+        if needed:
+            raise
+        return None, [f"Pictures that the run was trained on are not counted: its own data cannot be read ({error})"]
+    changes = run.row_changes(fingerprint(own))
+    said = (
+        f"The run's own data is not as it was in training ({'; '.join(changes)}): what it saw is counted as it is now"
+    )
+    return own, [said] * bool(changes)
+
+
+def rows_seen(run: Run, own: Splits | None, dataset: VQADataset) -> int:
+    """How many rows of a dataset the run was trained on: the same picture and texts, whatever the split is called.
+
+    Without its own data, by the digests that the run's folder keeps, of rows with all their columns.
+    """
+    if own is None:
+        digests = set((read_rows(run.folder) or {}).get("train", {}).values())
+        return sum(row_digest(row) in digests for row in dataset.rows)
+    trained_on = {(*same_question(row), normalize(row["answer"])) for row in own["train"].rows}
+    return sum((*same_question(row), normalize(row["answer"])) in trained_on for row in dataset.rows)
+
+
+def pictures_seen(own: Splits, dataset: VQADataset) -> dict[str, int]:
+    """How many rows of a dataset show a picture of the run's train, and of its validation."""
+    shown = [set(pictures_of(row)) for row in dataset.rows]
+    held = {split: {image_id for row in own[split].rows for image_id in pictures_of(row)} for split in COSTS}
+    return {split: sum(not pictures.isdisjoint(held[split]) for pictures in shown) for split in COSTS}
