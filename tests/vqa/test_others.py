@@ -95,6 +95,23 @@ def test_predictions_about_other_questions_are_refused(data, root):
     refused(data, root / "c.json", "hold 41 answers, test has 42")
 
 
+@pytest.mark.parametrize("reference", ["heart; cardiac", ["heart", "cardiac"], "cardiac", "Heart."])
+def test_a_reference_may_be_any_of_several_right_answers_or_all_of_them(folder, tiny, reference):
+    """Other programs keep the source's cell, or the list; both were another reference, and nothing could be scored."""
+    table = "image,question,answer\n" + "".join(f"images/{i}.png,what {i}?,heart; cardiac\n" for i in range(8))
+    for split in ("train", "test"):
+        (folder / f"{split}.csv").write_text(table)
+    several = load_splits(tiny(data__source="mine", data__answer_separator=";"))["test"]
+    rows = [{"doc_id": i, "target": reference, "filtered_resps": ["a"]} for i in range(8)]
+    assert len(read_others(lines(folder / "a.jsonl", rows), several)) == 8
+    rows = [{"question": row["question"], "answer": reference, "response": "a"} for row in several.rows]
+    (folder / "b.json").write_text(json.dumps(rows))
+    assert len(read_others(folder / "b.json", several)) == 8
+    rows[2]["answer"] = "heart; lung"
+    (folder / "c.json").write_text(json.dumps(rows))
+    refused(several, folder / "c.json", "element 3: the answer is 'heart; lung'")
+
+
 def test_they_get_the_whole_page_and_no_number_that_needs_a_model(tiny, root, data, capsys):
     config = tiny("theirs")
     path = write_others(answered(data), root / "samples.jsonl", "lmms-eval")

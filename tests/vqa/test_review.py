@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from blipvqa import Run, load_splits
+from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.pages.spreadsheets import unguard
 from blipvqa.pages.verdicts import save_pictures
@@ -155,6 +156,38 @@ def test_what_is_wrong_is_named_by_its_row(tmp_path, text, changed, message):
     path = write_review(rows, tmp_path)
     path.write_text(path.read_text(encoding="utf-8-sig").replace(text, changed), encoding="utf-8-sig")
     with pytest.raises(ValueError, match=message):
+        read_review(path, rows)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "mac_roman", "latin-1"])
+def test_letters_of_a_local_encoding_do_not_refuse_a_sheet(tmp_path, encoding):
+    """Excel's plain csv: "Ödem" came back as another prediction than "Ödem"."""
+    rows = predictions(("Ödem", "Ödem links"), ("yes", "größe ß"))
+    path = write_review(rows, tmp_path)
+    judge(path, "correct", "incorrect", save={"encoding": encoding, "delimiter": ";"})
+    assert read_review(path, rows)["expert_accuracy"]["value"] == 0.5
+    write_review(rows, tmp_path)
+    assert [row["verdict"] for row in sheet(path)] == ["correct", "incorrect"]
+    rows[0]["prediction"] = "Ödem rechts"
+    judge(path, "correct", "", save={"encoding": encoding})
+    with pytest.raises(InputError, match="row 2: the verdict on 'test/0' is about"):
+        read_review(path, rows)
+
+
+@pytest.mark.parametrize("column", ["question", "answer"])
+def test_a_verdict_on_another_question_is_refused_though_the_prediction_is_the_same(tmp_path, column):
+    """Sorted without its ids, a sheet gave one row's verdict to another row with the same answer."""
+    rows = predictions(("yes", "yes"), ("no", "yes"))
+    rows[1]["question"] = "Is it fat?"
+    path = write_review(rows, tmp_path)
+    judge(path, "correct", "incorrect")
+    table = sheet(path)
+    table[0]["id"], table[1]["id"] = table[1]["id"], table[0]["id"]
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["id", "verdict", column, "prediction"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(table)
+    with pytest.raises(InputError, match=f"row 2: the verdict on 'test/1' is about .* but the {column} is "):
         read_review(path, rows)
 
 

@@ -58,7 +58,7 @@ def read_pairs(path: str | Path, texts: Sequence[Candidate], bootstrap: Bootstra
     sheet without any verdict.
     """
     by_id = {text["id"]: text for text in texts}
-    verdicts = sheet_verdicts(path, by_id, VERDICTS, "caption")
+    verdicts = sheet_verdicts(path, by_id, VERDICTS, ("caption",))
     if not verdicts:
         raise InputError(f"{path} holds no verdict yet: write one of {', '.join(VERDICTS)} into the last column")
     shares = {}

@@ -18,9 +18,10 @@ from blipvqa.data.several_pictures import pictures_of, sheet_columns
 from blipvqa.errors import InputError, UserError
 from blipvqa.pages.spreadsheets import SEPARATORS, unguard
 from blipvqa.runs.files import replacing
-from blipvqa.text import same_text
+from blipvqa.text import LOST, same_text
 
 APOSTROPHES = re.compile(f"(?:\\A|(?<=[ {SEPARATORS}]))'+")  # of the guard, or a text's own at the same place
+BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 class VerdictsError(UserError, FileExistsError):
@@ -82,7 +83,11 @@ def _carry_over(path: Path, rows: list[dict[str, str]], judged: Sequence[str]) -
 
 def _same_cell(a: str | None, b: str | None) -> bool:
     """Whether two cells hold the same text, if a spreadsheet or a reviewer left out the guards of one of them."""
-    return a is not None and b is not None and same_text(_bare(a), _bare(b))
+    if a is None or b is None:
+        return False
+    if LOST in a:  # of a sheet in a local encoding no letter beyond ASCII is known
+        a, b = BEYOND_ASCII.sub(LOST, a), BEYOND_ASCII.sub(LOST, b)
+    return same_text(_bare(a), _bare(b))
 
 
 def _bare(cell: str) -> str:
@@ -112,14 +117,17 @@ def read_sheet(path: str | Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def sheet_verdicts(
-    path: str | Path, by_id: Mapping[str, Mapping], verdicts: Mapping[str, str], said: str
+    path: str | Path, by_id: Mapping[str, Mapping], verdicts: Mapping[str, str], judged: Sequence[str]
 ) -> dict[str, str]:
-    """The verdict on each id that has one, once every row is sure to be about one of the cases `by_id`, whose column
-    `said` was judged. Raises InputError that names the sheet's row."""
+    """The verdict on each id that has one, once every row is sure to be about one of the cases `by_id`: each of their
+    columns `judged`, of which the last is what was said, stands in the sheet as there, or was removed.
+
+    Raises InputError that names the sheet's row.
+    """
     rows: dict[str, int] = {}
     verdict_of = {}
     for number, row in read_sheet(path):
-        problem = _problem(row, by_id.get(row["id"]), rows.get(row["id"]), verdicts, said)
+        problem = _problem(row, by_id.get(row["id"]), rows.get(row["id"]), verdicts, judged)
         if problem:
             raise InputError(f"{path}, row {number}: {problem}")
         rows[row["id"]] = number
@@ -129,19 +137,19 @@ def sheet_verdicts(
 
 
 def _problem(
-    row: Mapping[str, str], case: Mapping | None, before: int | None, verdicts: Mapping[str, str], said: str
+    row: Mapping[str, str], case: Mapping | None, before: int | None, verdicts: Mapping[str, str], judged: Sequence[str]
 ) -> str | None:
     if not row["id"]:
         return "no id; copy it back from the file as it was written"
     if case is None:
-        return f"no {said} has the id {row['id']!r}; is this the review of another split or run?"
+        return f"no {judged[-1]} has the id {row['id']!r}; is this the review of another split or run?"
     if before is not None:
         return f"the id {row['id']!r} stands in row {before} already; keep one of the two"
     if not row["verdict"]:
         return None
     if row["verdict"] not in verdicts:
         return f"verdict {row['verdict']!r} on {row['id']!r} is none of {', '.join(verdicts)}, or empty"
-    reviewed, answered = row.get(said), case[said]
-    if reviewed is not None and not _same_cell(reviewed, answered):
-        return f"the verdict on {row['id']!r} is about {reviewed!r}, but the {said} is {answered!r}"
+    for name in reversed(judged):
+        if row.get(name) is not None and not _same_cell(row[name], case[name]):
+            return f"the verdict on {row['id']!r} is about {row[name]!r}, but the {name} is {case[name]!r}"
     return None

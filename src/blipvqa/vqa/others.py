@@ -24,8 +24,8 @@ from blipvqa.data.text_tables import read_text_table
 from blipvqa.errors import InputError, MissingFile
 from blipvqa.pages.spreadsheets import unguard, write_sheet
 from blipvqa.runs.files import write_json, write_lines
-from blipvqa.text import same_text
-from blipvqa.vqa.answers import Prediction
+from blipvqa.text import normalize, same_text, words
+from blipvqa.vqa.answers import Prediction, spelled_answers
 
 ENDINGS = ("csv", "tsv", "json", "jsonl", "xlsx")
 FORMS = {"lmms-eval": "jsonl", "medevalkit": "json", "table": "csv"}  # ours to write, with their endings
@@ -84,7 +84,7 @@ def _by_id(path: Path, dataset: VQADataset, table: Sequence[dict], names, predic
         else:
             answers[row_id] = str(text)
             stated = row.get(reference)
-            if stated is not None and not same_text(str(stated), ids[row_id]["answer"]):
+            if stated is not None and not _is_reference(stated, ids[row_id]):
                 others.append((row_id, stated, ids[row_id]["answer"]))
     missing = [row_id for row_id in ids if row_id not in answers and row_id not in empty]
     problems = [
@@ -103,6 +103,14 @@ def _by_id(path: Path, dataset: VQADataset, table: Sequence[dict], names, predic
     if problems:
         raise InputError(f"predictions '{path.name}' do not fit {dataset.split}: {'; '.join(problems)}")
     return answers
+
+
+def _is_reference(stated: object, row: dict) -> bool:
+    """Whether a file's reference is a row's: one of its right answers, or all of them, as a list or in one cell."""
+    right = spelled_answers(row)
+    texts = list(map(str, stated)) if isinstance(stated, list) else [str(stated)]
+    every = words(" ".join(row.get("answers") or ()))  # a cell as the source has it, whatever parts its answers
+    return all(normalize(text) in right for text in texts) or (bool(every) and words(" ".join(texts)) == every)
 
 
 def _said(row: dict) -> object:
@@ -143,7 +151,8 @@ def _by_order(path: Path, dataset: VQADataset, table: Sequence[dict]) -> dict[st
     answers = {}
     for number, (row, own) in enumerate(zip(table, dataset.rows, strict=True), 1):
         for key in ("question", "answer"):
-            if not same_text(str(row.get(key)), own[key]):
+            same = _is_reference(row.get(key), own) if key == "answer" else same_text(str(row.get(key)), own[key])
+            if not same:
                 raise InputError(
                     f"predictions '{path.name}', element {number}: the {key} is {row.get(key)!r}, but row {own['id']} "
                     f"has {own[key]!r}. The file has no ids, so its order must be the split's; several chunks are not"

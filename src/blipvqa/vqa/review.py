@@ -92,8 +92,8 @@ def read_review(
     "exact_match": of the same questions, "verdicts": {verdict: number}, "pending": number of predictions without one,
     "accepted_not_exact": ids of synonyms, "exact_not_accepted": ids of doubtful references}.
 
-    Raises InputError, naming the sheet's row, where a verdict is none of VERDICTS or was passed on another answer than
-    the prediction's, where an id is missing, unknown or there twice, and where the file has no such columns.
+    Raises InputError, naming the sheet's row, where a verdict is none of VERDICTS or was passed on another question or answer
+    than there is now, where an id is missing, unknown or there twice, and where the file has no such columns.
     """
     predictions = list(predictions)
     check_predictions(predictions)
@@ -124,4 +124,5 @@ def read_review(
 
 def verdicts_of(path: str | Path, by_id: Mapping[str, Prediction]) -> dict[str, str]:
     """The verdict on each id that has one, once every row is sure to be about one of the predictions."""
-    return sheet_verdicts(path, by_id, VERDICTS, "prediction")
+    cases = {row_id: {**prediction, "answer": actual_answer(prediction)} for row_id, prediction in by_id.items()}
+    return sheet_verdicts(path, cases, VERDICTS, JUDGED)
