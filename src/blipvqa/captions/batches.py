@@ -10,7 +10,7 @@ from blipvqa.config.knobs import CaptionConfig, Config
 from blipvqa.data.batches import distinct_images
 from blipvqa.errors import InputError
 from blipvqa.models.packing import Layout, Written
-from blipvqa.models.tokenizer import ANSWER_START, encode, prepare_caption
+from blipvqa.models.tokenizer import ANSWER_START, captions_cut, encode, prepare_caption
 
 
 def prompt_ids(tokenizer, settings: CaptionConfig, knob: Literal["max_tokens", "max_length"]) -> list[int]:
@@ -54,14 +54,8 @@ class CaptionCollator:
 
     def count_cut(self, rows: list[dict]) -> dict[str, int]:
         """How many captions exceed the limits of words or tokens and are cut."""
-        ids = self.tokenizer(self._texts(rows), truncation=False, verbose=False)["input_ids"]
-        whole = (prepare_caption(row["caption"], 10**6) for row in rows)
-        return {
-            "caption": sum(
-                len(tokens) > self.settings.max_tokens or len(text.split()) > self.settings.max_words
-                for tokens, text in zip(ids, whole, strict=True)
-            )
-        }
+        limits, prompt = (self.settings.max_words, self.settings.max_tokens), self.settings.prompt.lower().strip()
+        return {"caption": captions_cut(self.tokenizer, [row["caption"] for row in rows], *limits, before=prompt)}
 
 
 def collator_for(processor, config: Config) -> CaptionCollator:

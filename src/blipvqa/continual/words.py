@@ -10,6 +10,7 @@ from blipvqa.continual.stages import Plan
 from blipvqa.data.dataset import Splits
 from blipvqa.data.several_pictures import pictures_of
 from blipvqa.models.loading import load_processor
+from blipvqa.models.tokenizer import unknown_texts
 
 MOST_UNKNOWN = 0.1  # of a stage's answers: with more, what the matrix shows is the vocabulary
 
@@ -23,8 +24,7 @@ def check_words(planned: Plan, data: list[Splits]) -> list[str]:
     notes, problems = [], []
     for stage, splits in zip(planned.stages, data, strict=True):
         answers = [row["answer"] for row in splits["train"].rows]
-        ids = tokenizer(sorted(set(answers)), add_special_tokens=False)["input_ids"]
-        unknown = {text for text, of in zip(sorted(set(answers)), ids, strict=True) if tokenizer.unk_token_id in of}
+        unknown = unknown_texts(tokenizer, answers)
         count = sum(answer in unknown for answer in answers)
         if count:
             line = (

@@ -9,6 +9,7 @@ Notable:
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +54,23 @@ def encode(
 def prepare_caption(caption: str, max_words: int = AUTHORS_WORDS) -> str:
     """Lower-case, each of `.!"()*#:;~` a space, at most `max_words` words (docs/facts.md 7.3)."""
     return " ".join(BECOMES_SPACE.sub(" ", caption.lower()).split()[:max_words])
+
+
+def captions_cut(
+    tokenizer: BertTokenizer, captions: Iterable[str], max_words: int, max_tokens: int, before: str = ""
+) -> int:
+    """How many captions exceed the limit of words, or, with what stands `before` them and special tokens, of tokens."""
+    whole = [prepare_caption(caption, 10**6).split() for caption in captions]
+    read = [f"{before} {' '.join(words[:max_words])}".strip() for words in whole]
+    ids = tokenizer(read, truncation=False, verbose=False)["input_ids"] if read else []
+    return sum(len(of) > max_tokens or len(words) > max_words for of, words in zip(ids, whole, strict=True))
+
+
+def unknown_texts(tokenizer: BertTokenizer, texts: Iterable[str]) -> set[str]:
+    """Those of the texts that hold what the vocabulary has no token for: [UNK] is read, and never written."""
+    distinct = list(dict.fromkeys(texts))
+    ids = tokenizer(distinct, add_special_tokens=False, verbose=False)["input_ids"] if distinct else []
+    return {text for text, of in zip(distinct, ids, strict=True) if tokenizer.unk_token_id in of}
 
 
 def add_start_tokens(tokenizer: BertTokenizer) -> BertTokenizer:

@@ -9,7 +9,7 @@ from blipvqa.config.knobs import Config, PairsConfig
 from blipvqa.data.batches import distinct_images
 from blipvqa.data.labels import LABELS
 from blipvqa.models.pairs import layout_of
-from blipvqa.models.tokenizer import QUESTION_START, encode, prepare_caption
+from blipvqa.models.tokenizer import QUESTION_START, captions_cut, encode, prepare_caption
 
 
 class PairsCollator:
@@ -34,16 +34,8 @@ class PairsCollator:
 
     def count_cut(self, rows: list[dict]) -> dict[str, int]:
         """How many statements exceed the limits of words or tokens and are cut."""
-        settings = self.settings
-        whole = [prepare_caption(row["sentence"], 10**6) for row in rows]
-        prepared = [" ".join(text.split()[: settings.max_words]) for text in whole]
-        ids = self.tokenizer(prepared, truncation=False, verbose=False)["input_ids"]
-        return {
-            "sentence": sum(
-                len(tokens) > settings.max_tokens or len(text.split()) > settings.max_words
-                for tokens, text in zip(ids, whole, strict=True)
-            )
-        }
+        limits = self.settings.max_words, self.settings.max_tokens
+        return {"sentence": captions_cut(self.tokenizer, [row["sentence"] for row in rows], *limits)}
 
 
 def collator_for(processor, config: Config) -> PairsCollator:

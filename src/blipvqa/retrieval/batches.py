@@ -10,7 +10,7 @@ from torch import Tensor
 from blipvqa.config.knobs import Config, RetrievalConfig
 from blipvqa.data.batches import distinct_images
 from blipvqa.models.packing import Layout, Packed, Written
-from blipvqa.models.tokenizer import TEXT_START, encode, prepare_caption
+from blipvqa.models.tokenizer import TEXT_START, captions_cut, encode, prepare_caption
 from blipvqa.text import normalize
 
 
@@ -54,16 +54,8 @@ class RetrievalCollator:
 
     def count_cut(self, rows: list[dict]) -> dict[str, int]:
         """How many captions exceed the limits of words or tokens and are cut."""
-        settings = self.settings
-        whole = [prepare_caption(row["caption"], 10**6) for row in rows]
-        prepared = [" ".join(text.split()[: settings.max_words]) for text in whole]
-        ids = self.tokenizer(prepared, truncation=False, verbose=False)["input_ids"]
-        return {
-            "caption": sum(
-                len(tokens) > settings.max_tokens or len(text.split()) > settings.max_words
-                for tokens, text in zip(ids, whole, strict=True)
-            )
-        }
+        limits = self.settings.max_words, self.settings.max_tokens
+        return {"caption": captions_cut(self.tokenizer, [row["caption"] for row in rows], *limits)}
 
 
 def collator_for(processor, config: Config) -> RetrievalCollator:

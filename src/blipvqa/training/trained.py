@@ -18,6 +18,7 @@ from blipvqa.data.dataset import Splits, VQADataset, load_splits
 from blipvqa.data.duplicates import duplicate_notes, near_duplicates
 from blipvqa.data.fingerprint import fingerprint
 from blipvqa.models.loading import load_processor
+from blipvqa.models.tokenizer import unknown_texts
 from blipvqa.models.weights import weights_digest
 from blipvqa.runs.environment import files_read
 from blipvqa.runs.files import sweep, write_lines
@@ -139,9 +140,7 @@ def unknown_words(run: Run, dataset: VQADataset, columns: Iterable[str]) -> list
     tokenizer, lines = load_processor(str(run.model_folder)).tokenizer, []
     for column in columns:
         texts = [row[column] for row in dataset.rows]
-        distinct = list(dict.fromkeys(texts))
-        ids = tokenizer(distinct, add_special_tokens=False, verbose=False).input_ids if distinct else []
-        unknown = {text for text, of_text in zip(distinct, ids, strict=True) if tokenizer.unk_token_id in of_text}
+        unknown = unknown_texts(tokenizer, texts)
         if unknown:
             first = next(text for text in texts if text in unknown)
             count = sum(text in unknown for text in texts)

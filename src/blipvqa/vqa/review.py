@@ -92,8 +92,8 @@ def read_review(
     "exact_match": of the same questions, "verdicts": {verdict: number}, "pending": number of predictions without one,
     "accepted_not_exact": ids of synonyms, "exact_not_accepted": ids of doubtful references}.
 
-    Raises InputError, naming the sheet's row, where a verdict is none of VERDICTS or was passed on another question or answer
-    than there is now, where an id is missing, unknown or there twice, and where the file has no such columns.
+    Raises InputError, naming the sheet's row, where a verdict is none of VERDICTS or is of another question, answer
+    or prediction, where an id is missing, unknown or there twice, and where the file has no such columns.
     """
     predictions = list(predictions)
     check_predictions(predictions)
