@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import write_forged
 
-from blipvqa import Run
+from blipvqa import Run, evaluate, fine_tune
 from blipvqa.__main__ import main
 from blipvqa.comparison import write_comparison
 from blipvqa.config.plain_yaml import write_yaml
@@ -46,6 +46,26 @@ def test_captions_and_searches_are_compared_by_their_own_measures(tiny):
     assert (compared["better_a"], compared["better_b"], compared["equal"]) == (["test/3"], ["test/1"], 2)
     assert PRETRAIN.comparing is RETRIEVAL.comparing and len({id(t.comparing) for t in (VQA, CAPTION, RETRIEVAL)}) == 3
     json.dumps(compared, allow_nan=False)
+
+
+def test_patients_count_whichever_run_comes_first(folder, tiny):
+    """Before, pictures were drawn where the first run had no data.group_column: two patients looked like eight."""
+    for split, first, count in (("train", 0, 16), ("validation", 8, 4), ("test", 10, 16)):
+        rows = [
+            {"image": f"images/{first + i // 2}.png", "question": f"is it {i}?", "answer": ("yes", "no")[i % 2]}
+            | {"patient": f"{split} {i // 8}"}
+            for i in range(count)
+        ]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    runs = []
+    for name, column in (("alone", None), ("grouped", "patient")):
+        config = tiny(name, data__source="mine", data__group_column=column, train__epochs=1)
+        fine_tune(config)
+        runs.append(evaluate(config, progress=False, resamples=20, grounding=False, start=False))
+    for a, b in (runs, runs[::-1]):
+        page = write_comparison(a, b).read_text(encoding="utf-8")
+        assert "with 95 % intervals, over groups in pairs" in page
+        assert ">16 (2)<" in page and ">16 (8)<" not in page
 
 
 def test_how_far_seeds_lie_apart_by_hand():

@@ -3,11 +3,12 @@ how much is looked at, what other seeds would change, both trainings, and pictur
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from blipvqa.config.reading import every_difference
 from blipvqa.data.dataset import VQADataset, load_splits
+from blipvqa.data.groups import group_ids
 from blipvqa.errors import UserError
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.numbers.measures import Measures
@@ -42,10 +43,16 @@ def write_comparison(a: Run, b: Run) -> Path:
     split = evaluated_split(a)
     before, after = a.predictions(split), b.predictions(split)
     columns = [column for column in a.metrics(split)["by"] if any(column in row for row in before)]
+    grouped = any(run.config.data.group_column for run in (a, b))
     compared = compare_predictions(
-        how, before, after, config=a.config, breakdown=columns, bootstrap=Bootstrap(a.config.data.group)
+        how,
+        _with_groups_of_both(before, after) if grouped else before,
+        after,
+        config=a.config,
+        breakdown=columns,
+        bootstrap=Bootstrap("group_id" if grouped else "image_id"),
     )
-    names, over = (a.name, b.name), "images" if a.config.data.group_column is None else "groups"
+    names, over = (a.name, b.name), "groups" if grouped else "images"
     rows = {row["id"]: row for row in before}, {row["id"]: row for row in after}
     sections = [
         _settings(a, b, split),
@@ -66,6 +73,15 @@ def write_comparison(a: Run, b: Run) -> Path:
     path = b.folder / f"compare-{a.name}.html"
     write_text(path, page)
     return path
+
+
+def _with_groups_of_both(before: Iterable[Mapping], after: Iterable[Mapping]) -> list[dict]:
+    """Run a's rows in the groups that either run's data knows of: patients are no fewer where the other run comes
+    first."""
+    before, groups_of_b = list(before), {row["id"]: row.get("group_id") for row in after}
+    of_b = [groups_of_b.get(row["id"]) or row["image_id"] for row in before]
+    ids = group_ids((row.get("group_id"), (row["image_id"], other)) for row, other in zip(before, of_b, strict=True))
+    return [{**row, "group_id": group} for row, group in zip(before, ids, strict=True)]
 
 
 def _nothing_to_compare(a: Run, b: Run, rows: tuple[Mapping, Mapping]) -> list[str]:
