@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from conftest import text_of
 
+from blipvqa import load_splits
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.numbers.gaps import adjusted_gaps, gaps
+from blipvqa.numbers.grouping import levels
+from blipvqa.tasks import CAPTION, PAIRS, RETRIEVAL, VQA
 from blipvqa.vqa.sections import subgroups_section
 from blipvqa.vqa.subgroups import score_subgroups
 
@@ -89,3 +92,30 @@ def test_equal_levels_are_rarely_called_different(by_image):
         wrong += any(gap["real"] for gap in adjusted_gaps(tests))
         covered += sum(gap["low"] <= 0 <= gap["high"] for gap in tests)
     assert wrong <= 8 and covered / 600 > 0.93
+
+
+def test_spellings_of_a_level_are_one_level_in_every_task():
+    """Before, "M" and "m " were two sexes with a gap between them, and nothing said so."""
+    values = ["M", "m ", "F", "f", "M", "  ", None, "", "None"]
+    assert {level: list(rows) for level, rows in levels(values).items()} == {
+        "(none)": [5, 6, 7],
+        "M": [0, 1, 4],
+        "F": [2, 3],
+        "None": [8],
+    }
+    rows = [{"id": str(i), "image_id": str(i), "sex": value} for i, value in enumerate(values)]
+    for task in (VQA, CAPTION, RETRIEVAL, PAIRS):
+        rows = [row | {"question": "is it?"} for row in rows]
+        assert list(task.comparing.levels(rows, ["sex"])["sex"]) == ["(none)", "M", "F", "None"]
+
+
+def test_several_spellings_are_told(folder, tiny):
+    for split in ("train", "test"):
+        rows = [
+            {"image": f"images/{i}.png", "question": "is it?", "answer": "yes", "sex": ("M", "m ", "F")[i % 3]}
+            for i in range(9)
+        ]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    notes = load_splits(tiny(data__source="mine")).notes
+    said = "test: 1 values of column sex are written in several ways, and counted as one each, such as 'M' and 'm '"
+    assert said in notes

@@ -18,7 +18,7 @@ from blipvqa.captions.predictions import Prediction
 from blipvqa.captions.terms import NO_TERMS, Terms
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.comparison import Difference, compare_counts
-from blipvqa.numbers.grouping import FEW_GROUPS, few_groups_note, rows_by
+from blipvqa.numbers.grouping import FEW_GROUPS, few_groups_note, levels
 from blipvqa.pages.wording import share
 from blipvqa.text import normalize
 
@@ -58,16 +58,13 @@ def score(
     """
     predictions = list(predictions)
     counted, groups, names = counts(predictions, terms), bootstrap.groups_of(predictions), measure_names(terms)
-    rows_of = {
-        column: _largest_first(rows_by(str(prediction.get(column)) for prediction in predictions))
-        for column in breakdown
-    }
+    rows_of = {column: levels(row.get(column) for row in predictions) for column in breakdown}
     everything = np.arange(len(predictions))
-    slices = [everything, *(np.array(rows) for levels in rows_of.values() for rows in levels.values())]
+    slices = [everything, *(rows for of_column in rows_of.values() for rows in of_column.values())]
     estimates = iter(estimate(counted, groups, slices, MEASURES, names, bootstrap))
     scores: Scores = {
         "overall": next(estimates),
-        "by": {column: {level: next(estimates) for level in levels} for column, levels in rows_of.items()},
+        "by": {column: {level: next(estimates) for level in of_column} for column, of_column in rows_of.items()},
     }
     if train is not None:
         scores["baseline_caption"] = commonest_caption(train)
@@ -105,10 +102,6 @@ def exchanged(predictions: Sequence[Prediction], seed: int) -> list[Prediction]:
     return [{**row, "prediction": predictions[other[i]]["prediction"]} for i, row in enumerate(predictions)]
 
 
-def _largest_first(levels: dict[str, list[int]]) -> dict[str, list[int]]:
-    return dict(sorted(levels.items(), key=lambda level: -len(level[1])))
-
-
 def _warnings(scores: Scores, images: int) -> list[str]:
     """What a reader of the numbers should know before believing them, a line each."""
     overall = scores["overall"]
@@ -135,9 +128,9 @@ def _warnings(scores: Scores, images: int) -> list[str]:
     distinct = overall["distinct_captions"]["value"]
     if distinct is not None and distinct < FEW_CAPTIONS:
         warnings.append(f"few captions are different ones ({share(distinct, 1)} of all): the model repeats itself")
-    for column, levels in scores["by"].items():
-        few = [f"{level} ({entry['cider_d']['n']})" for level, entry in levels.items()]
-        few = [one for one, entry in zip(few, levels.values(), strict=True) if entry["cider_d"]["n"] < FEW_PICTURES]
+    for column, of_column in scores["by"].items():
+        few = [f"{level} ({entry['cider_d']['n']})" for level, entry in of_column.items()]
+        few = [one for one, entry in zip(few, of_column.values(), strict=True) if entry["cider_d"]["n"] < FEW_PICTURES]
         if few:
             warnings.append(f"{column}: fewer than {FEW_PICTURES} pictures in {', '.join(few[:5])}: examples, no facts")
     return warnings

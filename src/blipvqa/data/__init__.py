@@ -17,8 +17,9 @@ may be removed), `picture_sources` (files, arrays and Pillow pictures as one thi
 (what decoding may hold), `medical_files` (DICOM files and slides: which part a row shows), `dicom`, `dicom_codecs` (its
 packed frames), `frames` (of films and series), `slides`, `dataset` (one split as the models get it), `own_pictures`
 (pictures that belong to no split), `fingerprint` (a digest of every row), `batches` (the order of an epoch and its
-loader), `augmentation` (light changes in training), `duplicates` (pictures that look alike), `one_colour` (pictures
-that show nothing), `corruptions` (pictures as scanners and networks spoil them), `conversion` (any source as parquet
-files), `synthetic`, `synthetic_drawing`, `synthetic_questions`, `synthetic_dialogues`, `synthetic_captions`,
-`synthetic_faults`, `synthetic_several` and `synthetic_statements` (the drawn tissue of the demos).
+loader), `augmentation` (light changes in training), `duplicates` (pictures that look alike), `spellings` (values
+written in several ways), `one_colour` (pictures that show nothing), `corruptions` (pictures as scanners and networks
+spoil them), `conversion` (any source as parquet files), `synthetic`, `synthetic_drawing`, `synthetic_questions`,
+`synthetic_dialogues`, `synthetic_captions`, `synthetic_faults`, `synthetic_several` and `synthetic_statements` (the
+drawn tissue of the demos).
 """

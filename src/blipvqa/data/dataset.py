@@ -32,6 +32,7 @@ from blipvqa.data.one_colour import one_colour_notes
 from blipvqa.data.row_table import chosen_rows, column_of, with_column
 from blipvqa.data.rows import CheckedSplit
 from blipvqa.data.several_pictures import cells_of, list_id, pictures_of, sheet
+from blipvqa.data.spellings import spelling_notes
 
 IDS = ("image_id", "image_ids")  # what a row says of which pictures it shows
 
@@ -260,4 +261,4 @@ def load_splits(config: Config) -> Splits:
     )
     checked, breakdown, notes = read_splits(config, store)
     splits = {name: VQADataset(split, name, store, breakdown) for name, split in checked.items()}
-    return Splits(splits, notes + one_colour_notes(splits) + store.notes)
+    return Splits(splits, notes + spelling_notes(splits) + one_colour_notes(splits) + store.notes)

@@ -1,7 +1,11 @@
 """Rows by what they share: an image, a patient, a kind of question."""
 
+import unicodedata
+from collections import Counter
 from collections.abc import Hashable, Iterable
 from typing import TypeVar
+
+import numpy as np
 
 Key = TypeVar("Key", bound=Hashable)
 FEW_GROUPS = 30  # with fewer images, intervals are rough
@@ -18,3 +22,23 @@ def rows_by(keys: Iterable[Key]) -> dict[Key, list[int]]:
     for i, key in enumerate(keys):
         rows.setdefault(key, []).append(i)
     return rows
+
+
+def written_level(value: object) -> str:
+    """A value of a column as text, with single spaces; None and "" are "(none)"."""
+    text = "" if value is None else " ".join(unicodedata.normalize("NFC", str(value)).split())
+    return text or "(none)"
+
+
+def levels(values: Iterable[object]) -> dict[str, np.ndarray]:
+    """The row numbers of each level of a column, the commonest first.
+
+    Values that differ in letter case or spaces are one level, called as most of its rows write it: "M" and "m " are no
+    two sexes.
+    """
+    texts = [written_level(value) for value in values]
+    named = {}
+    for rows in rows_by(text.casefold() for text in texts).values():
+        spellings = Counter(texts[row] for row in rows)
+        named[min(spellings, key=lambda text: (-spellings[text], text))] = np.array(rows)
+    return {level: named[level] for level in sorted(named, key=lambda level: (-len(named[level]), level))}

@@ -20,7 +20,7 @@ from blipvqa.numbers import blind
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.calibration import estimate_calibration_error, reliability_bins
 from blipvqa.numbers.comparison import Difference, compare_counts
-from blipvqa.numbers.grouping import FEW_GROUPS, few_groups_note, rows_by
+from blipvqa.numbers.grouping import FEW_GROUPS, few_groups_note, levels
 from blipvqa.numbers.ranking import estimate_auroc
 from blipvqa.pairs.measures import MEASURES, counts
 from blipvqa.pairs.predictions import Prediction
@@ -77,16 +77,13 @@ def score(
     predictions = list(predictions)
     counted, groups = counts(predictions), bootstrap.groups_of(predictions)
     columns = dict.fromkeys(("order", *breakdown))
-    rows_of = {
-        column: dict(sorted(rows_by(str(row.get(column)) for row in predictions).items(), key=lambda x: -len(x[1])))
-        for column in columns
-    }
+    rows_of = {column: levels(row.get(column) for row in predictions) for column in columns}
     everything = np.arange(len(predictions))
-    slices = [everything, *(np.array(rows) for levels in rows_of.values() for rows in levels.values())]
+    slices = [everything, *(rows for of_column in rows_of.values() for rows in of_column.values())]
     estimates = iter(estimate(counted, groups, slices, MEASURES, MEASURES, bootstrap))
     scores: Scores = {
         "overall": next(estimates),
-        "by": {column: {level: next(estimates) for level in levels} for column, levels in rows_of.items()},
+        "by": {column: {level: next(estimates) for level in of_column} for column, of_column in rows_of.items()},
         "confidence": _confidence(predictions, groups, bootstrap),
     }
     if train is not None:
@@ -196,9 +193,9 @@ def _warnings(scores: Scores, pairs: int) -> list[str]:
             "where the pictures alone change places, statements about the order are not surely judged better than by "
             f"chance ({follows['value']:.3f}): it may not tell the first picture from the second"
         )
-    for column, levels in scores["by"].items():
+    for column, scored in scores["by"].items():
         few = [
-            f"{level} ({e['accuracy']['groups']})" for level, e in levels.items() if e["accuracy"]["groups"] < FEW_PAIRS
+            f"{level} ({e['accuracy']['groups']})" for level, e in scored.items() if e["accuracy"]["groups"] < FEW_PAIRS
         ]
         if few:
             warnings.append(f"{column}: fewer than {FEW_PAIRS} pairs in {', '.join(few[:5])}: examples, no facts")

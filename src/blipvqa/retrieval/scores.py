@@ -13,7 +13,7 @@ import numpy as np
 from blipvqa.numbers.bootstrap import BY_IMAGE, NO_INTERVALS, Bootstrap, Estimate, estimate, estimate_mean
 from blipvqa.numbers.calibration import estimate_calibration_error, reliability_bins
 from blipvqa.numbers.comparison import Difference, compare_counts
-from blipvqa.numbers.grouping import FEW_GROUPS, few_groups_note, rows_by
+from blipvqa.numbers.grouping import FEW_GROUPS, few_groups_note, levels
 from blipvqa.numbers.ranking import estimate_auroc
 from blipvqa.numbers.ranks import chance_columns, estimate_median, median_by_chance
 from blipvqa.retrieval.gallery import Gallery
@@ -68,13 +68,8 @@ def score(
     check_predictions(predictions)
     gallery, groups = Gallery.of_rows(predictions), bootstrap.groups_of(predictions)
     counted, everything = counts(predictions), np.arange(len(predictions))
-    rows_of = {
-        column: dict(
-            sorted(rows_by(str(row.get(column)) for row in predictions).items(), key=lambda level: -len(level[1]))
-        )
-        for column in breakdown
-    }
-    slices = [everything, *(np.array(rows) for levels in rows_of.values() for rows in levels.values())]
+    rows_of = {column: levels(row.get(column) for row in predictions) for column in breakdown}
+    slices = [everything, *(rows for of_column in rows_of.values() for rows in of_column.values())]
     estimates = iter(estimate(counted, groups, slices, MEASURES, MEASURES, bootstrap))
     sizes = Sizes(
         pictures=len(gallery.picture_rows),
@@ -84,7 +79,7 @@ def score(
     scores: Scores = {
         "gallery": sizes,
         "overall": next(estimates) | _medians(predictions, groups, "rank", bootstrap),
-        "by": {column: {level: next(estimates) for level in levels} for column, levels in rows_of.items()},
+        "by": {column: {level: next(estimates) for level in of_column} for column, of_column in rows_of.items()},
         "chance": _chance(predictions, gallery, groups),
     }
     if sizes["pictures"] > 1:
@@ -184,9 +179,9 @@ def _warnings(scores: Scores, images: int) -> list[str]:
             f"matching the best (ITM) makes the order worse than the cosine alone: mean R {gain['b']:.3f} instead of "
             f"{gain['a']:.3f}"
         )
-    for column, levels in scores["by"].items():
+    for column, scored in scores["by"].items():
         few = [
-            f"{level} ({e['img_r1']['groups']})" for level, e in levels.items() if e["img_r1"]["groups"] < FEW_PICTURES
+            f"{level} ({e['img_r1']['groups']})" for level, e in scored.items() if e["img_r1"]["groups"] < FEW_PICTURES
         ]
         if few:
             warnings.append(f"{column}: fewer than {FEW_PICTURES} pictures in {', '.join(few[:5])}: examples, no facts")

@@ -17,7 +17,7 @@ from blipvqa.config.knobs import Config
 from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap
 from blipvqa.numbers.comparison import adjusted, compare_counts
-from blipvqa.numbers.grouping import rows_by
+from blipvqa.numbers.grouping import levels
 from blipvqa.numbers.measures import Measures
 
 Rows = Sequence[Mapping]
@@ -26,8 +26,7 @@ Levels = Mapping[str, Mapping[str, np.ndarray]]
 
 def levels_of(rows: Rows, columns: Sequence[str]) -> Levels:
     """The rows of every level of each column."""
-    by_column = {column: rows_by(str(row.get(column)) for row in rows) for column in columns}
-    return {column: {level: np.array(own) for level, own in of.items()} for column, of in by_column.items()}
+    return {column: levels(row.get(column) for row in rows) for column in columns}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
-from blipvqa.numbers.grouping import rows_by
+from blipvqa.numbers.grouping import levels
 from blipvqa.numbers.shrinkage import shrunk
 from blipvqa.text import normalize, words
 from blipvqa.vqa.answers import Prediction, is_yes_no, nearest_answer, question_type
@@ -86,12 +86,6 @@ def axes(predictions: Sequence[Prediction], breakdown: Iterable[str] = ()) -> di
         name = "question_type (data)" if column == "question_type" else column
         rows_of[name] = levels([prediction.get(column) for prediction in predictions])
     return rows_of
-
-
-def levels(values: Iterable[object]) -> dict[str, np.ndarray]:
-    """The positions of each distinct value as text, the commonest first; None and "" stand under "(none)"."""
-    rows = rows_by("(none)" if value in (None, "") else str(value) for value in values)
-    return {level: np.array(rows[level]) for level in sorted(rows, key=lambda level: (-len(rows[level]), level))}
 
 
 def _without_luck(rows: list[dict]) -> list[dict]:
