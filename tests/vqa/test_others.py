@@ -112,6 +112,16 @@ def test_a_reference_may_be_any_of_several_right_answers_or_all_of_them(folder, 
     refused(several, folder / "c.json", "element 3: the answer is 'heart; lung'")
 
 
+@pytest.mark.parametrize("said", [["yes"], {"text": "yes"}, True, float("nan")])
+def test_a_prediction_that_is_no_text_is_refused(data, root, said):
+    """Before, "['yes']" and "True" were answers, each of them wrong."""
+    rows = [{"question_id": row["id"], "prediction": said if i == 2 else "yes"} for i, row in enumerate(data.rows)]
+    refused(data, lines(root / "a.jsonl", rows), "1 predictions are no texts, the first is .test/2: ")
+    rows = [{"question": r["question"], "answer": r["answer"], "response": said} for r in data.rows]
+    (root / "b.json").write_text(json.dumps(rows))
+    refused(data, root / "b.json", "element 1: the response is no text")
+
+
 def test_they_get_the_whole_page_and_no_number_that_needs_a_model(tiny, root, data, capsys):
     config = tiny("theirs")
     path = write_others(answered(data), root / "samples.jsonl", "lmms-eval")

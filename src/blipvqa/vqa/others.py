@@ -70,7 +70,7 @@ def _by_id(path: Path, dataset: VQADataset, table: Sequence[dict], names, predic
     ids = {row["id"]: row for row in dataset.rows}
     by_number = _short_ids(dataset, names)
     answers: dict[str, str] = {}
-    unknown, doubled, empty, others = [], [], [], []
+    unknown, doubled, empty, no_texts, others = [], [], [], [], []
     for row in table:
         named = next((row[name] for name in names if row.get(name) is not None), None)
         row_id = str(named) if str(named) in ids else by_number.get(str(named), "")
@@ -81,18 +81,21 @@ def _by_id(path: Path, dataset: VQADataset, table: Sequence[dict], names, predic
             doubled.append(row_id)
         elif text is None:
             empty.append(row_id)
+        elif not _is_text(text):
+            no_texts.append(f"{row_id}: {text!r:.60}")
         else:
             answers[row_id] = str(text)
             stated = row.get(reference)
             if stated is not None and not _is_reference(stated, ids[row_id]):
                 others.append((row_id, stated, ids[row_id]["answer"]))
-    missing = [row_id for row_id in ids if row_id not in answers and row_id not in empty]
+    missing = [row_id for row_id in ids if row_id not in answers and row_id not in empty] if not no_texts else []
     problems = [
         f"{len(cases):,} {what}, the first is {cases[0]!r}"
         for what, cases in (
             ("ids are unknown", unknown),
             ("ids stand there twice", doubled),
             ("rows have no prediction", empty),
+            ("predictions are no texts", no_texts),
             ("questions are missing", missing),
         )
         if cases
@@ -113,14 +116,19 @@ def _is_reference(stated: object, row: dict) -> bool:
     return all(normalize(text) in right for text in texts) or (bool(every) and words(" ".join(texts)) == every)
 
 
+def _is_text(said: object) -> bool:
+    """Whether it can be compared with an answer: a list in brackets or "True" would be wrong whatever it holds."""
+    return isinstance(said, str) or (isinstance(said, int | float) and not isinstance(said, bool) and said == said)
+
+
 def _said(row: dict) -> object:
     return row.get("prediction")
 
 
-def _unguarded(row: dict) -> str | None:
+def _unguarded(row: dict) -> object:
     """Our own sheets guard what a spreadsheet would calculate: "-5" stands there as "'-5"."""
     said = row.get("prediction")
-    return None if said is None else unguard(str(said))
+    return unguard(said) if isinstance(said, str) else said
 
 
 def _short_ids(dataset: VQADataset, names: Sequence[str]) -> dict[str, str]:
@@ -159,6 +167,10 @@ def _by_order(path: Path, dataset: VQADataset, table: Sequence[dict]) -> dict[st
                 )
         if row.get("response") is None:
             raise InputError(f"predictions '{path.name}', element {number}: there is no response")
+        if not _is_text(row["response"]):
+            raise InputError(
+                f"predictions '{path.name}', element {number}: the response is no text: {row['response']!r:.60}"
+            )
         response = str(row["response"])
         inner = BOXED.search(response) or TAGGED.search(response)
         answers[own["id"]] = inner[1].strip() if inner else response
