@@ -100,3 +100,15 @@ def test_small_inputs_give_small_tables(rows):
     assert tables["worst"] == []
     assert {row["n"] for row in tables["answer_length"]} == {0}
     assert len(tables["confusion"]["answers"]) == len(rows)
+
+
+def test_an_answer_is_in_train_where_one_of_several_right_ones_is():
+    """Before, "never" held what was learnt five times, and was all right."""
+    rows = [
+        {"id": str(i), "image_id": str(i), "question": "what?", "answer": "heart", "prediction": "cardiac"}
+        | {"answers": ["heart", "cardiac"]}
+        for i in range(12)
+    ]
+    train = [{"question": "what?", "answer": "muscle", "answers": ["muscle", "Cardiac"]}] * 5
+    table = slices(rows, train=train)["answer_frequency"]
+    assert {row["slice"]: row["n"] for row in table if row["n"]} == {"2-5 times": 12}

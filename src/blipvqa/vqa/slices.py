@@ -15,7 +15,7 @@ from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.grouping import levels
 from blipvqa.numbers.shrinkage import shrunk
 from blipvqa.text import normalize, words
-from blipvqa.vqa.answers import Prediction, is_yes_no, nearest_answer, question_type
+from blipvqa.vqa.answers import Prediction, is_yes_no, nearest_answer, question_type, spelled_answers
 from blipvqa.vqa.measures import MEASURES, counts
 
 OTHER = "(other)"
@@ -49,7 +49,7 @@ def slices(
     Returns {"worst": the levels of lowest exact match, named "question_type: where", each with `shrunk`, what of it
     remains without the luck of being the worst of many (None without intervals), "looked_at": of how many,
     "answer_length": open questions by words in the reference,
-    "answer_frequency": open questions by occurrences of the reference in train; only with train,
+    "answer_frequency": open questions by occurrences of the right answer in train; only with train,
     "confusion": see `confusion`, "mistakes": see `mistakes`}.
     """
     predictions = list(predictions)
@@ -103,19 +103,20 @@ def _table_row(name: str, entry: Estimate) -> dict:
 
 
 def _by_length(predictions: Sequence[Prediction]) -> dict[str, np.ndarray]:
-    return _binned(predictions, LENGTHS, lambda answer: len(words(answer)))
+    return _binned(predictions, LENGTHS, lambda row: len(words(row["answer"])))
 
 
 def _by_frequency(predictions: Sequence[Prediction], train: Iterable[Mapping]) -> dict[str, np.ndarray]:
-    seen = Counter(normalize(row["answer"]) for row in train)
-    return _binned(predictions, FREQUENCIES, lambda answer: seen[normalize(answer)])
+    """By the right answer that train has most often: whoever learnt "cardiac" has it, where "heart" is right, too."""
+    seen = Counter(text for row in train for text in spelled_answers(row))
+    return _binned(predictions, FREQUENCIES, lambda row: max(seen[text] for text in spelled_answers(row)))
 
 
 def _binned(
-    predictions: Sequence[Prediction], bounds: Mapping[str, float], size: Callable[[str], int]
+    predictions: Sequence[Prediction], bounds: Mapping[str, float], size: Callable[[Prediction], int]
 ) -> dict[str, np.ndarray]:
     """The open questions whose answer's size is at most each bin's bound, and above the bound before."""
-    sizes = np.array([-1 if is_yes_no(p["answer"]) else size(p["answer"]) for p in predictions])
+    sizes = np.array([-1 if is_yes_no(p["answer"]) else size(p) for p in predictions])
     rows_of, above = {}, -1.0
     for name, bound in bounds.items():
         rows_of[name] = np.flatnonzero((sizes > above) & (sizes <= bound))
