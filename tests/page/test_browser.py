@@ -119,7 +119,9 @@ def test_upload_ask_ask_on_and_take_the_conversation_away(done, open_page, tmp_p
     page.wait_for_selector("#preview img")
     expected = ask(model, processor, picture, question, done.generate)
     text = answered(page, question, 1)
-    assert expected.answer in text and f"{expected.confidence:.0%}".replace("%", " %") in text
+    answer = expected.answer or "(the model said nothing)"
+    assert page.inner_text("#status") == f"{question} {answer}"
+    assert answer in text and f"{expected.confidence:.0%}".replace("%", " %") in text
     assert "Training pictures that look most alike" in text and "cosine" in text
     assert page.locator(f"{TURN} .alike img").count() == 4
     follow_up = "is there a gland?"
@@ -171,7 +173,9 @@ def test_several_pictures_are_asked_about_together_in_the_order_of_their_names(d
     assert page.locator("#preview img").count() == 2
     expected = ask(model, processor, images, question, done.generate, together=True)
     text = answered(page, question, 1)
-    assert expected.answer in text and f"{expected.confidence:.0%}".replace("%", " %") in text
+    answer = expected.answer or "(the model said nothing)"
+    assert page.inner_text("#status") == f"{question} {answer}"
+    assert answer in text and f"{expected.confidence:.0%}".replace("%", " %") in text
     assert page.get_attribute(f"{TURN} > img", "alt").startswith("the pictures, and beside each")
     shot(page, "several")
     page.set_input_files("#file", [as_file(as_png(images[0]), f"{k}.png") for k in range(65)])
@@ -195,7 +199,7 @@ def test_a_foreign_picture_is_warned_of_and_what_is_no_picture_refused(open_page
     shot(page, "huge")
     page.fill("#question", "and now?")
     page.click("#send")  # the picture before it is not asked about in its place
-    assert "Choose a picture first" in page.inner_text("#status")
+    assert "Choose a picture first. This file has 100 MB" in page.inner_text("#status")  # its name stands in the field
     page.set_input_files("#file", as_file(b"no picture", "notes.txt"))
     page.click("#send")
     page.wait_for_function("document.getElementById('status').classList.contains('wrong')")

@@ -205,3 +205,9 @@ def test_our_own_sentences_are_not_cut_where_a_text_from_data_is():
     page = write_page("page", [section("part", paragraph(said), remark(said))], subtitle=said, warnings=[said])
     assert page.count("to its end") == 4
     assert "to its end" not in table([""], [[said]])
+
+
+def test_a_head_without_text_is_no_head():
+    """Screen readers announce an empty one (axe: empty-table-header)."""
+    page = table(["", "n"], [["a", 1]])
+    assert page.count("<th ") == 1 and page.count("<td ") == 3

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from blipvqa.numbers.comparison import NO_DIFFERENCE, adjusted
 from blipvqa.training.comparison import compare_predictions
 from blipvqa.vqa.comparison import QUESTIONS
 
@@ -100,3 +101,10 @@ def test_slices_are_compared_too_and_adjusted_for_their_number():
     assert large["p_holm"] == pytest.approx(2 * 2 / 2**8)
     assert compared["question_type"]["what"]["exact_match"]["n"] == 14
     assert (large["n"], large["groups"]) == (8, 8)  # an image each
+
+
+def test_nothing_is_called_real_beside_an_interval_that_holds_zero():
+    """BLEU-3 of two seeds of the demo: the exchange test was sure, the interval on few long answers was not."""
+    unsure = NO_DIFFERENCE | {"difference": -0.029, "low": -0.058, "high": 0.001, "p": 0.0002}
+    sure = unsure | {"high": -0.001}
+    assert [each["real"] for each in adjusted([unsure, sure])] == [False, True]

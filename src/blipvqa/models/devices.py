@@ -72,6 +72,7 @@ def autocast(precision: str, device: torch.device):
 def describe_device(device: torch.device) -> str:
     """For people: the GPU's name and memory, or the CPU's threads."""
     if device.type != "cuda":
-        return f"CPU, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} thread{'s' * (threads != 1)}"
     properties = torch.cuda.get_device_properties(device)
     return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"

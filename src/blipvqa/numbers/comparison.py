@@ -7,6 +7,8 @@ Notable:
 - The interval comes from resampled groups, the same for both, so what makes a group hard for both cancels (Koehn 2004,
   with groups for sentences). Of fewer than FEW groups it is a t-interval.
 - Of many tests some seem real by chance. `holm` is the one place where that is corrected.
+- Test and interval are of different kinds and may disagree, above all on few groups. A difference is called real where
+  both say so: a page must not print "real" beside an interval that holds 0.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,7 +39,7 @@ class Difference(TypedDict):
     groups: int  # the groups (images, patients) that these rows are of
     p: float | None  # of the test, by itself; None where there is none
     p_holm: float | None  # adjusted, where it is one of many tests (`adjusted`); else the same
-    real: bool  # p_holm is below SURE
+    real: bool  # p_holm is below SURE, and the interval does not hold 0
 
 
 NO_DIFFERENCE: Difference = {
@@ -138,7 +140,7 @@ def adjusted(differences: Sequence[Difference]) -> list[Difference]:
     """The differences, each `real` only if it is so beside all the others."""
     p_values = holm([difference["p"] for difference in differences])
     return [
-        difference | {"p_holm": p, "real": p is not None and p < SURE}
+        difference | {"p_holm": p, "real": _is_real(p, difference["low"], difference["high"])}
         for difference, p in zip(differences, p_values, strict=True)
     ]
 
@@ -152,9 +154,12 @@ def _difference(
     sizes = np.unique(groups, return_counts=True)[1]
     low, high = difference_interval(b - a, samples, sizes, most)
     p = None if low is None else p
-    real = p is not None and p < SURE
     values = {"a": a, "b": b, "difference": b - a, "low": low, "high": high}
-    return {**values, "n": len(groups), "groups": len(sizes), "p": p, "p_holm": p, "real": real}
+    return {**values, "n": len(groups), "groups": len(sizes), "p": p, "p_holm": p, "real": _is_real(p, low, high)}
+
+
+def _is_real(p: float | None, low: float | None, high: float | None) -> bool:
+    return p is not None and p < SURE and not low <= 0 <= high
 
 
 def difference_interval(

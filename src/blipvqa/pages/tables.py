@@ -22,16 +22,18 @@ def table(head: Sequence[str], rows: Iterable[Sequence], left: int = 1, sortable
     if sortable:
         head = [Html('<button type="button">{}</button>').format(title) for title in head]
 
-    def row(cells: Sequence, tag: str) -> Html:
+    def row(cells: Sequence, tags: Sequence[str]) -> Html:
         styles = (CELL + (TEXT if i < left else NUMBER) for i in range(len(cells)))
         return join(
-            Html(f'<{tag} style="{style}">{{}}</{tag}>').format(cell) for cell, style in zip(cells, styles, strict=True)
+            Html(f'<{tag} style="{style}">{{}}</{tag}>').format(cell)
+            for cell, style, tag in zip(cells, styles, tags, strict=True)
         )
 
-    body = join(Html("<tr>{}</tr>").format(row(cells, "td")) for cells in rows)
+    head_tags = ["th" if title else "td" for title in head]  # a head without text is read out as one that is missing
+    body = join(Html("<tr>{}</tr>").format(row(cells, ["td"] * len(cells))) for cells in rows)
     kind = Html(' class="sortable"') if sortable else ""
     page = Html('<table{} style="{}"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>')
-    return page.format(kind, Html(TABLE), row(head, "th"), body)
+    return page.format(kind, Html(TABLE), row(head, head_tags), body)
 
 
 def split_table(splits: Mapping, unit: str) -> Html:

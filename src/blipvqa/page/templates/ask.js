@@ -3,7 +3,7 @@
 const at = id => document.getElementById(id), meta = name => document.querySelector(`meta[name=${name}]`).content;
 const largest = Number(meta('largest')), most = Number(meta('most')), talks = meta('talks') === 'yes';
 const longest = 150000;  // bytes of a conversation
-let pictures = [], asking = false, said = [];
+let pictures = [], refusal = '', asking = false, said = [];
 
 function say(text, wrong = false) {
   at('status').textContent = text;
@@ -15,14 +15,14 @@ function choose(files) {
   for (const image of at('preview').querySelectorAll('img')) URL.revokeObjectURL(image.src);
   at('preview').replaceChildren();
   pictures = [];
+  refusal = '';
   const chosen = [...files].sort((a, b) => a.name.localeCompare(b.name, 'en', {numeric: true}));
   const size = chosen.reduce((sum, file) => sum + file.size, 0);
   if (size > largest) {
     const what = chosen.length > 1 ? `These ${chosen.length} files have` : 'This file has';
-    say(`${what} ${(size / 2 ** 20).toFixed(0)} MB, at most ${largest / 2 ** 20} MB are read: scale down, or cut into tiles.`, true);
-    return;
-  }
-  if (chosen.length > most) { say(`At most ${most} pictures are asked about together.`, true); return; }
+    refusal = `${what} ${(size / 2 ** 20).toFixed(0)} MB, at most ${largest / 2 ** 20} MB are read: scale down, or cut into tiles.`;
+  } else if (chosen.length > most) refusal = `At most ${most} pictures are asked about together.`;
+  if (refusal) { say(refusal, true); return; }
   pictures = chosen;
   said = [];  // of other pictures
   at('preview').replaceChildren(...chosen.map(preview));
@@ -63,13 +63,17 @@ function percent(share) {  // what is not certain is not called so
   return whole === 100 && share < 1 ? '> 99' : whole === 0 && share > 0 ? '< 1' : whole;
 }
 
+function spoken(turn) {
+  return turn.answer || '(the model said nothing)';
+}
+
 function show(turn) {
   const item = document.createElement('li'), image = document.createElement('img');
   image.src = turn.picture;
   const what = turn.several ? 'the pictures' : 'the picture', beside = turn.several ? 'each' : 'it';
   image.alt = turn.map ? `${what}, and beside ${beside} in warm colours what moved the answer` : what;
   const sure = turn.confidence === null ? 'no confidence' : `confidence ${percent(turn.confidence)} %`;
-  item.append(image, element('p', turn.question, 'asked'), element('p', turn.answer || '(the model said nothing)', 'answer'),
+  item.append(image, element('p', turn.question, 'asked'), element('p', spoken(turn), 'answer'),
     element('p', turn.withheld ? `${sure}, too little to answer` : sure, 'sub'),
     ...turn.notes.map((note, i) => element('p', note, turn.foreign && i === 0 ? 'warn' : 'sub')));
   if (turn.nearest.length) item.append(element('p', 'Training pictures that look most alike:', 'sub'), alike(turn.nearest));
@@ -86,7 +90,7 @@ function remember(turn) {
 async function ask(event) {
   event.preventDefault();
   if (asking) return;
-  if (!pictures.length) { say('Choose a picture first.', true); at('file').focus(); return; }
+  if (!pictures.length) { say(`Choose a picture first. ${refusal}`, true); at('file').focus(); return; }
   asking = true;
   at('send').disabled = true;
   say('Asking …');
@@ -99,7 +103,7 @@ async function ask(event) {
     if (!response.ok) throw new Error(turn.problem);
     show({...turn, map: map && !turn.withheld, several: asked.length > 1});
     if (asked === pictures) remember(turn);
-    say(`${turn.question}: ${turn.answer}`);
+    say(`${turn.question} ${spoken(turn)}`);
     at('question').value = '';
   } catch (error) {
     say(error instanceof TypeError ? 'The server does not answer: is it still running?' : error.message, true);
