@@ -93,7 +93,7 @@ def test_levels_of_a_column_are_scored_over_the_whole_gallery():
 
 def test_warnings_name_small_galleries_few_images_shared_texts_and_no_predictions():
     few = " ".join(score(rows([1, 2, 3, 1]), bootstrap=FAST)["warnings"])
-    assert "4 images only" in few and "chance alone has R@10" in few
+    assert "4 pictures only" in few and "chance alone has R@10" in few
     shared = [row | {"caption": f"text {i // 2}"} for i, row in enumerate(rows([1] * 60))]
     assert any("describe several pictures" in text for text in score(shared, bootstrap=FAST)["warnings"])
     nothing = score([], bootstrap=FAST)

@@ -187,7 +187,7 @@ def test_warnings_say_what_a_reader_should_know():
     rows = [row(i, "what is it?", "cyst", "cyst" if i % 2 else "no") for i in range(80)]
     assert score(rows)["warnings"] == []
     few = score([*rows, row(80, "where is it?", "left", "left")])["warnings"]
-    assert few == ["question_type: questions on fewer than 10 images in where (1 on 1): examples, no facts"]
+    assert few == ["question_type: fewer than 10 images in where (1 on 1): examples, no facts"]
     one_image = [row(i, "why is it?", "cyst", "cyst") | {"image_id": "x"} for i in range(80, 120)]
     assert "in why (40 on 1): examples" in score([*rows, *one_image])["warnings"][0]  # forty questions, one picture
     (blind,) = score(rows, train=rows)["warnings"]

@@ -27,6 +27,7 @@ THINGS = ("terms_recalled", "terms_invented")
 class Scores(TypedDict, total=False):
     """What `score` returns; `filter` and `by_fault` are there where it is known which texts are right."""
 
+    group: str  # the column that intervals are drawn over
     kept: dict[str, Estimate]  # by origin: the share that the filter keeps
     filter: dict[str, dict[str, Estimate]]  # by origin: auroc, precision, recall, precision at a recall of RECALL
     by_fault: dict[str, dict[str, Estimate]]  # by what is wrong: auroc against the right texts, and the share kept
@@ -42,6 +43,7 @@ def score(texts: Sequence[Candidate], terms: Terms = NO_TERMS, bootstrap: Bootst
     kept = np.array([text["kept"] for text in texts], bool)
     by_origin = {origin: np.array(rows) for origin, rows in rows_by(text["origin"] for text in texts).items()}
     scores = Scores(
+        group=bootstrap.group,
         kept={origin: estimate_mean(kept, groups, bootstrap, rows) for origin, rows in by_origin.items()},
         said=_said(texts, by_origin, kept, groups, terms, bootstrap),
     )

@@ -8,7 +8,7 @@ from blipvqa.bootstrapping.candidates import SYNTHETIC, WEB
 from blipvqa.bootstrapping.scores import RECALL, Scores
 from blipvqa.pages.html import Html
 from blipvqa.pages.tables import table
-from blipvqa.pages.wording import NOTHING, count, interval, number
+from blipvqa.pages.wording import NOTHING, count, counted, interval, number
 
 ORIGINS = {WEB: "of the source (web)", SYNTHETIC: "written by a model (synthetic)", "all": "all"}
 FILTER = {
@@ -32,7 +32,7 @@ WITH_INTERVAL = ("right", "terms_recalled", "terms_invented")
 def kept_table(scores: Scores) -> Html:
     """The share of texts that the filter keeps, by where they come from."""
     rows = [(ORIGINS[origin], number(entry), interval(entry), count(entry)) for origin, entry in scores["kept"].items()]
-    return table(["texts", "share kept", "95 % interval", "texts (pictures)"], rows)
+    return table(["texts", "share kept", "95 % interval", counted(scores, "texts", "pictures")], rows)
 
 
 def filter_table(scores: Scores) -> Html:
@@ -42,7 +42,7 @@ def filter_table(scores: Scores) -> Html:
         for origin, entries in scores.get("filter", {}).items()
         for name, entry in entries.items()
     ]
-    return table(["texts", "", "value", "95 % interval", "texts (pictures)"], rows, left=2)
+    return table(["texts", "", "value", "95 % interval", counted(scores, "texts", "pictures")], rows, left=2)
 
 
 def fault_table(scores: Scores) -> Html:
@@ -58,7 +58,14 @@ def fault_table(scores: Scores) -> Html:
         )
         for fault, entries in scores.get("by_fault", {}).items()
     ]
-    head = ["what is wrong", "texts (pictures)", "share kept", "95 % interval", "AUROC", "95 % interval"]
+    head = [
+        "what is wrong",
+        counted(scores, "texts", "pictures"),
+        "share kept",
+        "95 % interval",
+        "AUROC",
+        "95 % interval",
+    ]
     return table(head, rows)
 
 
@@ -69,7 +76,7 @@ def said_table(scores: Scores) -> Html:
         (group, _texts(entries), *(_cell(name, entries.get(name)) for name in names))
         for group, entries in scores["said"].items()
     ]
-    return table(["texts", "number (pictures)", *(SAID[name] for name in names)], rows)
+    return table(["texts", counted(scores, "number", "pictures"), *(SAID[name] for name in names)], rows)
 
 
 def _texts(entries: Mapping) -> str:

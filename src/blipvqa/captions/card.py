@@ -8,7 +8,7 @@ from blipvqa.captions.titles import HEADLINE
 from blipvqa.config.knobs import CaptionConfig
 from blipvqa.pages import cards
 from blipvqa.pages.cards import Kind, limits_part, markdown_table, not_evaluated, plain, settings_part
-from blipvqa.pages.wording import count, interval, number
+from blipvqa.pages.wording import count, counted, interval, number, unit
 from blipvqa.runs.run import Run
 
 LIMITS = (
@@ -56,12 +56,13 @@ def _numbers(scores: Mapping) -> str:
         for name, title in HEADLINE.items()
         if (entry := scores["overall"].get(name)) and entry["value"] is not None
     ]
-    head = ["", "value", "95 % interval", "pictures", "commonest caption", "nearest picture's", "other pictures"]
+    unit_of_count = counted(scores, "pictures", "pictures")
+    head = ["", "value", "95 % interval", unit_of_count, "commonest caption", "nearest picture's", "other pictures"]
     return f"""## Numbers on {scores["split"]}
 
-95 % intervals are bootstrapped over images. The last three columns write nothing: the commonest caption of train for
-every picture, the caption of the training picture that looks most alike, and the model's captions each under another
-picture.
+95 % intervals are bootstrapped over {unit(scores, "pictures")}. The last three columns write nothing: the commonest
+caption of train for every picture, the caption of the training picture that looks most alike, and the model's captions
+each under another picture.
 
 {markdown_table(head, rows)}"""
 

@@ -18,21 +18,22 @@ from blipvqa.captions.predictions import Prediction
 from blipvqa.captions.terms import NO_TERMS, Terms
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.comparison import Difference, compare_counts
-from blipvqa.numbers.grouping import FEW_GROUPS, few_groups_note, levels
-from blipvqa.pages.wording import share
+from blipvqa.numbers.grouping import few_groups_notes, few_levels_notes, levels
+from blipvqa.pages.wording import share, unit
 from blipvqa.text import normalize
 
-FEW_PICTURES = 10  # a level with fewer is named in the warnings
 FEW_CAPTIONS = 0.1  # a smaller share of distinct captions is named in the warnings
 
 
 class Scores(TypedDict, total=False):
     """What `score` returns and `metrics-<split>.json` holds; `evaluate` adds what else a run measured."""
 
+    group: str  # the column that intervals are drawn over
     overall: dict[str, Estimate]  # by measure
     by: dict[str, dict[str, dict[str, Estimate]]]  # by column, level (the largest first) and measure
     baseline: dict[str, Estimate]  # the commonest caption of train, for every picture
     baseline_caption: str
+    above_baseline: Difference  # CIDEr-D, the model's captions minus that one
     nearest: dict[str, Estimate]  # the caption of train's nearest picture, for each picture
     above_nearest: Difference  # CIDEr-D, the model's captions minus those
     exchanged: dict[str, Estimate]  # every caption scored as that of another picture
@@ -63,6 +64,7 @@ def score(
     slices = [everything, *(rows for of_column in rows_of.values() for rows in of_column.values())]
     estimates = iter(estimate(counted, groups, slices, MEASURES, names, bootstrap))
     scores: Scores = {
+        "group": bootstrap.group,
         "overall": next(estimates),
         "by": {column: {level: next(estimates) for level in of_column} for column, of_column in rows_of.items()},
     }
@@ -70,6 +72,8 @@ def score(
         scores["baseline_caption"] = commonest_caption(train)
         blind = counts([{**row, "prediction": scores["baseline_caption"]} for row in predictions], terms)
         (scores["baseline"],) = estimate(blind, groups, [everything], MEASURES, names, bootstrap)
+        (compared,) = compare_counts(blind, counted, groups, [everything], MEASURES, ["cider_d"], bootstrap)
+        scores["above_baseline"] = compared["cider_d"]
     if nearest is not None and predictions:
         near = counts([{**row, "prediction": nearest[row["image_id"]]} for row in predictions], terms)
         (scores["nearest"],) = estimate(near, groups, [everything], MEASURES, names, bootstrap)
@@ -102,35 +106,35 @@ def exchanged(predictions: Sequence[Prediction], seed: int) -> list[Prediction]:
     return [{**row, "prediction": predictions[other[i]]["prediction"]} for i, row in enumerate(predictions)]
 
 
-def _warnings(scores: Scores, images: int) -> list[str]:
+def _surely_above(difference: Difference) -> bool:
+    return difference["real"] and difference["difference"] > 0
+
+
+def _warnings(scores: Scores, groups: int) -> list[str]:
     """What a reader of the numbers should know before believing them, a line each."""
     overall = scores["overall"]
     if not overall["cider_d"]["n"]:
         return ["there are no predictions: every number is null"]
-    warnings = []
-    if images < FEW_GROUPS:
-        warnings.append(few_groups_note(images))
-    if "baseline" in scores and overall["cider_d"]["value"] <= scores["baseline"]["cider_d"]["value"]:
-        warnings.append(
-            f"CIDEr-D {overall['cider_d']['value']:.3f} is not above the {scores['baseline']['cider_d']['value']:.3f} "
-            "of the commonest caption of train, which sees no picture"
-        )
-    if "nearest" in scores and overall["cider_d"]["value"] <= scores["nearest"]["cider_d"]["value"]:
-        warnings.append(
-            f"CIDEr-D {overall['cider_d']['value']:.3f} is not above the {scores['nearest']['cider_d']['value']:.3f} "
-            "of the captions of train's nearest pictures, which are found and not written"
-        )
+    warnings = few_groups_notes(groups, unit(scores, "pictures"))
+    others = {
+        "baseline": "the commonest caption of train, which sees no picture",
+        "nearest": "the captions of train's nearest pictures, which are found and not written",
+    }
+    value = overall["cider_d"]["value"]
+    warnings += [
+        f"CIDEr-D {value:.3f} is not surely above the {scores[name]['cider_d']['value']:.3f} of {what}"
+        for name, what in others.items()
+        if name in scores and not _surely_above(scores[f"above_{name}"])
+    ]
     needs = scores.get("needs_picture")
-    if needs and not (needs["real"] and needs["difference"] > 0):
+    if needs and not _surely_above(needs):
         warnings.append(
             "the captions do not fit their own pictures surely better than other pictures: the model may not look"
         )
     distinct = overall["distinct_captions"]["value"]
     if distinct is not None and distinct < FEW_CAPTIONS:
         warnings.append(f"few captions are different ones ({share(distinct, 1)} of all): the model repeats itself")
-    for column, of_column in scores["by"].items():
-        few = [f"{level} ({entry['cider_d']['n']})" for level, entry in of_column.items()]
-        few = [one for one, entry in zip(few, of_column.values(), strict=True) if entry["cider_d"]["n"] < FEW_PICTURES]
-        if few:
-            warnings.append(f"{column}: fewer than {FEW_PICTURES} pictures in {', '.join(few[:5])}: examples, no facts")
+    for column, scored in scores["by"].items():
+        of_levels = {level: entry["cider_d"] for level, entry in scored.items()}
+        warnings += few_levels_notes(column, of_levels, unit(scores, "pictures"))
     return warnings

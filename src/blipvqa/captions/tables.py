@@ -8,9 +8,7 @@ from blipvqa.captions.measures import MEASURES
 from blipvqa.captions.titles import HEADLINE
 from blipvqa.pages.html import Html, join
 from blipvqa.pages.tables import measures_table, table, titled
-from blipvqa.pages.wording import count, interval, number
-
-UNIT = "pictures"
+from blipvqa.pages.wording import count, counted, interval, number
 
 
 def metrics_table(scores: Mapping) -> Html:
@@ -22,7 +20,7 @@ def metrics_table(scores: Mapping) -> Html:
         "before training": scores.get("start"),
     }
     others = {title: _by_title(entries) for title, entries in columns.items() if entries}
-    return measures_table(_by_title(scores["overall"]), others, unit=UNIT)
+    return measures_table(_by_title(scores["overall"]), others, unit=counted(scores, "pictures", "pictures"))
 
 
 def _by_title(entries: Mapping[str, Mapping]) -> dict[str, Mapping]:
@@ -41,7 +39,8 @@ def by_table(scores: Mapping, column: str) -> Html:
         )
         for level, entries in scores["by"].get(column, {}).items()
     ]
-    return table([column, "CIDEr-D", "95 % interval", UNIT, "BLEU-4", "things recalled", "things invented"], rows)
+    named = ("BLEU-4", "things recalled", "things invented")
+    return table([column, "CIDEr-D", "95 % interval", counted(scores, "pictures", "pictures"), *named], rows)
 
 
 def more_tables(scores: Mapping) -> Html:

@@ -2,18 +2,31 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import TypeVar
 
 import numpy as np
 
 Key = TypeVar("Key", bound=Hashable)
 FEW_GROUPS = 30  # with fewer images, intervals are rough
+FEW_OF_LEVEL = 10  # a level of a column with fewer is named in the warnings
+NAMED = 5  # of such levels
 
 
-def few_groups_note(images: int) -> str:
-    """What a score on fewer than FEW_GROUPS images says first."""
-    return f"the intervals rest on {images} images only: they are rough, and rather too narrow"
+def few_groups_notes(groups: int, unit: str) -> list[str]:
+    """What a score on fewer than FEW_GROUPS images (`unit`: or whatever intervals are drawn over) says first."""
+    if groups >= FEW_GROUPS:
+        return []
+    return [f"everything rests on {groups} {unit} only: believe the intervals, not the values"]
+
+
+def few_levels_notes(column: str, levels: Mapping[str, Mapping], unit: str) -> list[str]:
+    """Which levels of a column have fewer than FEW_OF_LEVEL images (`unit`), by an estimate of each."""
+    few = [f"{level} ({e['n']} on {e['groups']})" for level, e in levels.items() if e["groups"] < FEW_OF_LEVEL]
+    if not few:
+        return []
+    shown = ", ".join(few[:NAMED]) + (f" and {len(few) - NAMED} more" if len(few) > NAMED else "")
+    return [f"{column}: fewer than {FEW_OF_LEVEL} {unit} in {shown}: examples, no facts"]
 
 
 def rows_by(keys: Iterable[Key]) -> dict[Key, list[int]]:

@@ -41,6 +41,18 @@ def count(entry: Mapping | None, key: str = "n") -> str:
     return NOTHING if value is None else f"{value:,}" if groups is None else f"{value:,} ({groups:,})"
 
 
+def unit(scores: Mapping, images: str = "images") -> str:
+    """What the intervals of `scores` are drawn over: `images`, or "groups" where `data.group_column` makes them
+    (patients, say)."""
+    return images if scores.get("group", "image_id") == "image_id" else "groups"
+
+
+def counted(scores: Mapping, rows: str = "questions", images: str = "images") -> str:
+    """The heading of a column of `count`: "questions (images)"; "pictures" where each is one row and nothing groups."""
+    over = unit(scores, images)
+    return rows if rows == over else f"{rows} ({over})"
+
+
 def share(value: float | None, digits: int = 0) -> str:
     """A share in percent, or a dash; what is not all or nothing is never 100 % or 0 %, but "> 99%" or "< 1%"."""
     if value is None:

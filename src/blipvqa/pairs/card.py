@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from blipvqa.pages import cards
 from blipvqa.pages.cards import Kind, limits_part, markdown_table, not_evaluated, settings_part
-from blipvqa.pages.wording import count, interval, number
+from blipvqa.pages.wording import count, counted, interval, number, unit
 from blipvqa.pairs.titles import CHANGED, HEADLINE
 from blipvqa.runs.run import Run
 
@@ -48,8 +48,9 @@ def _numbers(scores: Mapping) -> str:
         for name, title in HEADLINE.items()
         if (entry := scores["overall"].get(name)) and entry["value"] is not None
     ]
-    head = ["", "value", "95 % interval", "statements (pairs)", "no picture"]
-    parts = [f"## Numbers on {scores['split']}", INTERVALS, markdown_table(head, rows)]
+    head = ["", "value", "95 % interval", counted(scores, "statements", "pairs"), "no picture"]
+    intervals = f"95 % intervals are bootstrapped over {unit(scores, 'pairs')}. {NO_PICTURE}"
+    parts = [f"## Numbers on {scores['split']}", intervals, markdown_table(head, rows)]
     if "changed" in scores:
         changed = [
             (title, number(scores["changed"][name]), interval(scores["changed"][name]))
@@ -60,9 +61,9 @@ def _numbers(scores: Mapping) -> str:
     return "\n\n".join(parts)
 
 
-INTERVALS = (
-    "95 % intervals are bootstrapped over pairs. The last column sees no picture: the stronger of two that know the "
-    "statements of train, the commonest label of the same statement and a linear model of its words."
+NO_PICTURE = (
+    "The last column sees no picture: the stronger of two that know the statements of train, the commonest label of "
+    "the same statement and a linear model of its words."
 )
 USE = """## Use
 

@@ -20,13 +20,13 @@ from blipvqa.numbers import blind
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.calibration import estimate_calibration_error, reliability_bins
 from blipvqa.numbers.comparison import Difference, compare_counts
-from blipvqa.numbers.grouping import FEW_GROUPS, few_groups_note, levels
+from blipvqa.numbers.grouping import few_groups_notes, few_levels_notes, levels
 from blipvqa.numbers.ranking import estimate_auroc
+from blipvqa.pages.wording import unit
 from blipvqa.pairs.measures import MEASURES, counts
 from blipvqa.pairs.predictions import Prediction
 from blipvqa.text import normalize
 
-FEW_PAIRS = 10  # a level with fewer is named in the warnings
 BINS = 10
 BLIND = {  # what answers from words alone: its title
     "whole_statement": "commonest label by whole statement",
@@ -46,6 +46,7 @@ class Confidence(TypedDict):
 class Scores(TypedDict, total=False):
     """What `score` returns and `metrics-<split>.json` holds; `evaluate` adds what else a run measured."""
 
+    group: str  # the column that intervals are drawn over
     overall: dict[str, Estimate]  # by measure
     by: dict[str, dict[str, dict[str, Estimate]]]  # by column, level (the largest first) and measure
     baselines: dict[str, dict[str, Estimate]]  # accuracy of what sees no picture, by name (BLIND)
@@ -82,6 +83,7 @@ def score(
     slices = [everything, *(rows for of_column in rows_of.values() for rows in of_column.values())]
     estimates = iter(estimate(counted, groups, slices, MEASURES, MEASURES, bootstrap))
     scores: Scores = {
+        "group": bootstrap.group,
         "overall": next(estimates),
         "by": {column: {level: next(estimates) for level in of_column} for column, of_column in rows_of.items()},
         "confidence": _confidence(predictions, groups, bootstrap),
@@ -173,12 +175,12 @@ def verdict(scores: Mapping) -> str:
     return "It looks at both pictures: with either one alone, and with another pair's, it is surely worse."
 
 
-def _warnings(scores: Scores, pairs: int) -> list[str]:
+def _warnings(scores: Scores, groups: int) -> list[str]:
     """What a reader of the numbers should know before believing them, a line each."""
     accuracy = scores["overall"]["accuracy"]
     if not accuracy["n"]:
         return ["there are no predictions: every number is null"]
-    warnings = [few_groups_note(pairs)] if pairs < FEW_GROUPS else []
+    warnings = few_groups_notes(groups, unit(scores, "pairs"))
     if "baseline" in scores and not _sure(scores["above_baseline"]):
         value, title = scores["baseline"]["accuracy"]["value"], BLIND[scores["baseline_name"]]
         warnings.append(
@@ -194,9 +196,6 @@ def _warnings(scores: Scores, pairs: int) -> list[str]:
             f"chance ({follows['value']:.3f}): it may not tell the first picture from the second"
         )
     for column, scored in scores["by"].items():
-        few = [
-            f"{level} ({e['accuracy']['groups']})" for level, e in scored.items() if e["accuracy"]["groups"] < FEW_PAIRS
-        ]
-        if few:
-            warnings.append(f"{column}: fewer than {FEW_PAIRS} pairs in {', '.join(few[:5])}: examples, no facts")
+        of_levels = {level: entry["accuracy"] for level, entry in scored.items()}
+        warnings += few_levels_notes(column, of_levels, unit(scores, "pairs"))
     return warnings

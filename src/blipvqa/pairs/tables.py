@@ -6,19 +6,17 @@ from collections.abc import Mapping
 
 from blipvqa.pages.html import Html, join
 from blipvqa.pages.tables import measures_table, table, titled
-from blipvqa.pages.wording import count, interval, number
+from blipvqa.pages.wording import count, counted, interval, number
 from blipvqa.pairs.measures import MEASURES
 from blipvqa.pairs.scores import BLIND
 from blipvqa.pairs.titles import CHANGED, HEADLINE
-
-UNIT = "statements (pairs)"
 
 
 def metrics_table(scores: Mapping) -> Html:
     """The headline: each number with its 95 % interval and count, and beside it what sees no picture."""
     columns = {"no picture": scores.get("baseline"), "before training": scores.get("start")}
     others = {title: _by_title(entries) for title, entries in columns.items() if entries}
-    return measures_table(_by_title(scores["overall"]), others, unit=UNIT)
+    return measures_table(_by_title(scores["overall"]), others, unit=counted(scores, "statements", "pairs"))
 
 
 def _by_title(entries: Mapping[str, Mapping]) -> dict[str, Mapping]:
@@ -28,14 +26,14 @@ def _by_title(entries: Mapping[str, Mapping]) -> dict[str, Mapping]:
 def baselines_table(scores: Mapping) -> Html:
     """The accuracy of what sees no picture."""
     entries = {BLIND[name]: entry["accuracy"] for name, entry in scores.get("baselines", {}).items()}
-    return measures_table(entries, unit=UNIT, first="without any picture")
+    return measures_table(entries, unit=counted(scores, "statements", "pairs"), first="without any picture")
 
 
 def changed_table(scores: Mapping) -> Html:
     """The accuracy with other pictures than a statement's own, and what each comparison says."""
     entries = {"both pictures": scores["overall"]["accuracy"]}
     entries |= {title: scores["changed"][name] for name, title in CHANGED.items() if name in scores.get("changed", {})}
-    return measures_table(entries, unit=UNIT, first="accuracy with")
+    return measures_table(entries, unit=counted(scores, "statements", "pairs"), first="accuracy with")
 
 
 def confidence_table(scores: Mapping) -> Html:
@@ -45,7 +43,13 @@ def confidence_table(scores: Mapping) -> Html:
         ("AUROC: a true statement is likelier than a false one", confidence["auroc"], "0.500"),
         ("expected calibration error", confidence["calibration"], number(confidence["calibration"], "floor")),
     ]
-    head = ["probabilities", "value", "95 % interval", UNIT, "with no skill, or by noise alone"]
+    head = [
+        "probabilities",
+        "value",
+        "95 % interval",
+        counted(scores, "statements", "pairs"),
+        "with no skill, or by noise alone",
+    ]
     return table(head, [(name, number(e), interval(e), count(e), floor) for name, e, floor in rows])
 
 
@@ -62,7 +66,16 @@ def by_table(scores: Mapping, column: str) -> Html:
         )
         for level, entries in scores["by"].get(column, {}).items()
     ]
-    return table([column, "accuracy", "95 % interval", UNIT, *(MEASURES.title(name) for name in names)], rows)
+    return table(
+        [
+            column,
+            "accuracy",
+            "95 % interval",
+            counted(scores, "statements", "pairs"),
+            *(MEASURES.title(name) for name in names),
+        ],
+        rows,
+    )
 
 
 def more_tables(scores: Mapping) -> Html:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from blipvqa.pages import cards
 from blipvqa.pages.cards import Kind, limits_part, markdown_table, not_evaluated, settings_part
-from blipvqa.pages.wording import count, interval, number
+from blipvqa.pages.wording import count, counted, interval, number, unit
 from blipvqa.retrieval.tables import by_cosine
 from blipvqa.retrieval.titles import HEADLINE, gallery_line
 from blipvqa.runs.run import Run
@@ -63,11 +63,11 @@ def _numbers(scores: Mapping) -> str:
         for name, title in HEADLINE.items()
         if (entry := scores["overall"].get(name)) and entry["value"] is not None
     ]
-    head = ["", "value", "95 % interval", "searches (pictures)", "cosine alone", "chance"]
+    head = ["", "value", "95 % interval", counted(scores, "searches", "pictures"), "cosine alone", "chance"]
     return f"""## Numbers on {scores["split"]}
 
-Gallery: {gallery_line(scores["gallery"])}. 95 % intervals are bootstrapped over images. Equal texts are one candidate,
-and right for every picture that they describe.
+Gallery: {gallery_line(scores["gallery"])}. 95 % intervals are bootstrapped over {unit(scores, "pictures")}. Equal texts
+are one candidate, and right for every picture that they describe.
 
 {markdown_table(head, rows)}"""
 

@@ -13,14 +13,14 @@ import numpy as np
 from blipvqa.numbers.bootstrap import BY_IMAGE, NO_INTERVALS, Bootstrap, Estimate, estimate, estimate_mean
 from blipvqa.numbers.calibration import estimate_calibration_error, reliability_bins
 from blipvqa.numbers.comparison import Difference, compare_counts
-from blipvqa.numbers.grouping import FEW_GROUPS, few_groups_note, levels
+from blipvqa.numbers.grouping import few_groups_notes, few_levels_notes, levels
 from blipvqa.numbers.ranking import estimate_auroc
 from blipvqa.numbers.ranks import chance_columns, estimate_median, median_by_chance
+from blipvqa.pages.wording import unit
 from blipvqa.retrieval.gallery import Gallery
 from blipvqa.retrieval.measures import DIRECTIONS, MEASURES, check_predictions, counts
 from blipvqa.retrieval.predictions import Prediction
 
-FEW_PICTURES = 10  # a level with fewer is named in the warnings
 EASY_RECALL = 0.2  # a chance of R@10 above it is named in the warnings
 MANY_SHARED = 0.1  # a larger share of texts that describe several pictures is named in the warnings
 BINS = 10  # of the probability of a match
@@ -48,6 +48,7 @@ class Matching(TypedDict):
 class Scores(TypedDict, total=False):
     """What `score` returns and `metrics-<split>.json` holds; `evaluate` adds what else a run measured."""
 
+    group: str  # the column that intervals are drawn over
     gallery: Sizes
     overall: dict[str, Estimate]  # by measure
     by: dict[str, dict[str, dict[str, Estimate]]]  # by column, level (the largest first) and measure
@@ -77,6 +78,7 @@ def score(
         shared=sum(len(pictures) > 1 for pictures in gallery.pictures_of_text),
     )
     scores: Scores = {
+        "group": bootstrap.group,
         "gallery": sizes,
         "overall": next(estimates) | _medians(predictions, groups, "rank", bootstrap),
         "by": {column: {level: next(estimates) for level in of_column} for column, of_column in rows_of.items()},
@@ -154,13 +156,11 @@ def _matching(predictions: Sequence[Prediction], groups: np.ndarray, bootstrap: 
     )
 
 
-def _warnings(scores: Scores, images: int) -> list[str]:
+def _warnings(scores: Scores, groups: int) -> list[str]:
     """What a reader of the numbers should know before believing them, a line each."""
     if not scores["overall"]["img_r1"]["n"]:
         return ["there are no predictions: every number is null"]
-    warnings, sizes = [], scores["gallery"]
-    if images < FEW_GROUPS:
-        warnings.append(few_groups_note(images))
+    warnings, sizes = few_groups_notes(groups, unit(scores, "pictures")), scores["gallery"]
     if scores["chance"]["img_r10"]["value"] > EASY_RECALL:
         warnings.append(
             f"the gallery holds {sizes['pictures']} pictures only: chance alone has R@10 "
@@ -180,9 +180,6 @@ def _warnings(scores: Scores, images: int) -> list[str]:
             f"{gain['a']:.3f}"
         )
     for column, scored in scores["by"].items():
-        few = [
-            f"{level} ({e['img_r1']['groups']})" for level, e in scored.items() if e["img_r1"]["groups"] < FEW_PICTURES
-        ]
-        if few:
-            warnings.append(f"{column}: fewer than {FEW_PICTURES} pictures in {', '.join(few[:5])}: examples, no facts")
+        of_levels = {level: entry["img_r1"] for level, entry in scored.items()}
+        warnings += few_levels_notes(column, of_levels, unit(scores, "pictures"))
     return warnings

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 from blipvqa.pages.html import Html, join
 from blipvqa.pages.tables import measures_table, table, titled
-from blipvqa.pages.wording import count, interval, number
+from blipvqa.pages.wording import count, counted, interval, number
 from blipvqa.retrieval.measures import MEASURES, title
 from blipvqa.retrieval.titles import HEADLINE, gallery_line
 
-UNIT = "searches (pictures)"
 MEDIAN = "the place of the first right one that half of the searches reach"
 
 
@@ -25,7 +24,10 @@ def metrics_table(scores: Mapping) -> Html:
     }
     others = {name: _by_title(entries) for name, entries in columns.items() if entries}
     return measures_table(
-        _by_title(scores["overall"]), others, unit=UNIT, first=f"gallery: {gallery_line(scores['gallery'])}"
+        _by_title(scores["overall"]),
+        others,
+        unit=counted(scores, "searches", "pictures"),
+        first=f"gallery: {gallery_line(scores['gallery'])}",
     )
 
 
@@ -48,7 +50,13 @@ def matching_table(scores: Mapping) -> Html:
         ("right at a probability of one half", matching["accuracy"], "0.500"),
         ("expected calibration error", matching["calibration"], number(matching["calibration"], "floor")),
     ]
-    head = ["matching (ITM)", "value", "95 % interval", "pairs (pictures)", "with no skill, or by noise alone"]
+    head = [
+        "matching (ITM)",
+        "value",
+        "95 % interval",
+        counted(scores, "pairs", "pictures"),
+        "with no skill, or by noise alone",
+    ]
     return table(head, [(name, number(e), interval(e), count(e), floor) for name, e, floor in rows])
 
 
@@ -59,7 +67,12 @@ def by_table(scores: Mapping, column: str) -> Html:
         (level, *(number(entries[name]) for name in names), interval(entries["img_r1"]), count(entries["img_r1"]))
         for level, entries in scores["by"].get(column, {}).items()
     ]
-    head = [column, *(title(name) for name in names), f"95 % interval of {title('img_r1')}", UNIT]
+    head = [
+        column,
+        *(title(name) for name in names),
+        f"95 % interval of {title('img_r1')}",
+        counted(scores, "searches", "pictures"),
+    ]
     return table(head, rows)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from blipvqa.pages import cards
 from blipvqa.pages.cards import Kind, limits_part, markdown_table, not_evaluated, plain, settings_part
-from blipvqa.pages.wording import count, interval, last_part, number
+from blipvqa.pages.wording import count, counted, interval, last_part, number, unit
 from blipvqa.runs.run import Run
 from blipvqa.vqa.baselines import TITLES
 from blipvqa.vqa.grounding import verdict_line
 from blipvqa.vqa.notes import stored_notes
 from blipvqa.vqa.sections import answering_lines
 from blipvqa.vqa.tables import GROUNDING_HEAD, grounding_rows
-from blipvqa.vqa.titles import HEADLINE, counted
+from blipvqa.vqa.titles import HEADLINE
 
 KIND = Kind(
     task="visual-question-answering",
@@ -69,8 +69,8 @@ def _numbers(scores: Mapping) -> str:
     lines = [
         f"## Numbers on {scores['split']}",
         "",
-        "95 % intervals are bootstrapped over images. The ceiling is what repeated questions with several answers "
-        f"allow; the baseline is {_baseline(scores)}, which sees no picture.",
+        f"95 % intervals are bootstrapped over {unit(scores)}. The ceiling is what repeated questions with several "
+        f"answers allow; the baseline is {_baseline(scores)}, which sees no picture.",
         "",
         markdown_table(["", "value", "95 % interval", counted(scores), "ceiling", "baseline"], rows),
         "",

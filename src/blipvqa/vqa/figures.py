@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from blipvqa.errors import InputError
 from blipvqa.pages import plots
 from blipvqa.pages.figures import GREEN, GREY, ORANGE, RED, YELLOW, bars, empty, label, new_figure
+from blipvqa.pages.wording import unit
 from blipvqa.text import normalize
 from blipvqa.vqa.answers import is_yes_no, question_type
-from blipvqa.vqa.titles import HEADLINE, spoken, unit
+from blipvqa.vqa.titles import HEADLINE, spoken
 
 # ------------------------------------------------------------------------------------------------ the data
 

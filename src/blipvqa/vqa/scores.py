@@ -11,17 +11,14 @@ import numpy as np
 
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.comparison import Difference, compare_counts
-from blipvqa.pages.wording import share
+from blipvqa.numbers.grouping import few_groups_notes, few_levels_notes
+from blipvqa.pages.wording import share, unit
 from blipvqa.text import normalize
 from blipvqa.vqa.answers import Prediction, is_yes_no, spelled_answers
 from blipvqa.vqa.baselines import TITLES, blind_predictions
 from blipvqa.vqa.measures import MEASURES, counts, measure_names
 from blipvqa.vqa.slices import axes
-from blipvqa.vqa.titles import unit
 from blipvqa.vqa.turns import conversation
-
-FEW_IMAGES = 10  # a level on fewer images (or patients) is named in the warnings
-FEW_GROUPS = 30  # with fewer in all, every number is
 
 
 class Scores(TypedDict, total=False):
@@ -113,9 +110,7 @@ def _warnings(scores: Scores, groups: int) -> list[str]:
     overall, best = scores["overall"]["exact_match"], scores["ceiling"]["exact_match"]["value"]
     if not overall["n"]:
         return ["there are no predictions: every number is null"]
-    warnings = []
-    if groups < FEW_GROUPS:
-        warnings.append(f"everything rests on {groups} {unit(scores)} only: believe the intervals, not the values")
+    warnings = few_groups_notes(groups, unit(scores))
     if best < 1:
         warnings.append(
             f"some questions are asked of the same image with different answers: no model that answers "
@@ -124,13 +119,8 @@ def _warnings(scores: Scores, groups: int) -> list[str]:
     if "baseline" in scores:
         warnings += _blind_warning(scores)
     for axis, levels in scores["by"].items():
-        entries = {level: entry["exact_match"] for level, entry in levels.items()}
-        few = [f"{level} ({e['n']} on {e['groups']})" for level, e in entries.items() if e["groups"] < FEW_IMAGES]
-        if few:
-            shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
-            warnings.append(
-                f"{axis}: questions on fewer than {FEW_IMAGES} {unit(scores)} in {shown}: examples, no facts"
-            )
+        of_levels = {level: entry["exact_match"] for level, entry in levels.items()}
+        warnings += few_levels_notes(axis, of_levels, unit(scores))
     return warnings
 
 

@@ -9,11 +9,11 @@ from blipvqa.pages.gallery import grid
 from blipvqa.pages.html import Html, join
 from blipvqa.pages.page import Section, paragraph, remark, section, wide
 from blipvqa.pages.tables import table, titled
-from blipvqa.pages.wording import count, interval, number, p_value, share
+from blipvqa.pages.wording import count, counted, interval, number, p_value, share, unit
 from blipvqa.vqa.operating import operating_line
 from blipvqa.vqa.pictures import prediction_card
 from blipvqa.vqa.tables import pointing_table, with_interval
-from blipvqa.vqa.titles import counted, spoken, unit
+from blipvqa.vqa.titles import spoken
 
 MOST_GAPS = 20
 
@@ -147,7 +147,8 @@ def subgroups_table(scores: Mapping) -> Html:
             )
             for gap in entries["gaps"][:MOST_GAPS]
         ]
-        head = [spoken(column), "first", "second", "gap", "95 % interval", counted(scores), "p, adjusted", "real?"]
+        counts = counted(scores)
+        head = [spoken(column), "first", "second", "gap", "95 % interval", counts, "p, adjusted", "real?"]
         lines = [table(head, rows)] if rows else [paragraph("No two levels are large enough to be compared.")]
         if len(entries["gaps"]) > MOST_GAPS:
             lines.append(remark(f"The surest {MOST_GAPS} of {len(entries['gaps'])}; all stand in the metrics."))
@@ -213,7 +214,7 @@ def consistency_table(scores: Mapping) -> Html:
         "self_consistency": "self-consistency: an open answer, confirmed when asked for",
     }
     rows += [(title, consistency[name]["rate"], consistency[name]["text_only"]) for name, title in again.items()]
-    unit_of_count = counted(scores).replace("questions", "pairs")
+    unit_of_count = counted(scores, "pairs")
     return table(
         ["", "value", "95 % interval", unit_of_count, "questions alone", "95 % interval"],
         [(title, number(own), interval(own), count(own), number(alone), interval(alone)) for title, own, alone in rows],

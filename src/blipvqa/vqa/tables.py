@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from blipvqa.pages.html import Html, join
 from blipvqa.pages.tables import measures_table, table, titled
-from blipvqa.pages.wording import count, interval, number, share
+from blipvqa.pages.wording import count, counted, interval, number, share
 from blipvqa.vqa.baselines import TITLES
 from blipvqa.vqa.candidate_ranks import RANKS
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.published import MACRO_F1, MACRO_F1_MEANING, PUBLISHED
-from blipvqa.vqa.titles import CONTROLS, HEADLINE, counted, spoken
+from blipvqa.vqa.titles import CONTROLS, HEADLINE, spoken
 
 
 def metrics_table(scores: Mapping) -> Html:
