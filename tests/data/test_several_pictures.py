@@ -113,7 +113,7 @@ def test_a_bad_picture_of_a_list_is_named_or_its_row_skipped(folder, name):
 
 def test_captions_take_one_picture(folder):
     jsonl(folder / "train.jsonl", [{"image": ["images/0.png", "images/1.png"], "caption": "two"}])
-    with pytest.raises(SourceError, match="a list of 2 pictures, only tasks vqa and pairs take several"):
+    with pytest.raises(SourceError, match="a list of 2 pictures, only tasks vqa, retrieval and pairs take several"):
         splits_of(task="caption")
 
 

@@ -10,11 +10,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from blipvqa import load_model
+from blipvqa.config.task_knobs import RetrievalConfig
 from blipvqa.data.frames import frame_numbers
 from blipvqa.errors import InputError
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.models.several_pictures import clip_features
 from blipvqa.retrieval.clips import clip_searches, search_clips
+from blipvqa.retrieval.encoding import EncodedPictures
 from blipvqa.retrieval.gallery import Gallery
 from blipvqa.retrieval.searches import combined
 
@@ -37,7 +39,7 @@ def encoded():
 @torch.no_grad()
 def scores(model, states, clips, ids, mask):
     """Cosines [C,T], and the authors' scores of every clip with every text."""
-    cosines = clip_features(model.vision_proj, states, clips) @ model.text_features(ids, mask).T
+    cosines = clip_features(model.vision_proj(states[:, 0]), clips) @ model.text_features(ids, mask).T
     each, text = (x.ravel() for x in np.mgrid[: len(clips), : len(ids)])
     logits = model.match_logits(states, ids[text], mask[text], clips[each])
     return cosines, combined(logits.view(len(clips), len(ids), 2).numpy(), cosines.numpy())
@@ -56,10 +58,12 @@ def test_scores_of_clips_equal_the_authors(encoded):
 
 @pytest.mark.parametrize("k", [2, 4, 128])
 def test_searches_of_clips_rank_as_the_authors_do(encoded, k):
-    model, states, clips, ids, mask = encoded
+    model, _, clips, ids, mask = encoded
     gallery = Gallery.of_rows([{"image_id": str(i), "caption": str(i)} for i in range(4)])
     tokens = {"input_ids": ids, "attention_mask": mask}
-    found = clip_searches(model, [states[clip] for clip in clips], tokens, gallery, k)
+    pixels = load_file(FOLDER / "images.safetensors")["pixel_values"]
+    encoded = EncodedPictures(model, lambda numbers: pixels[numbers], len(pixels), 3, clips=clips.tolist())
+    found = clip_searches(model, encoded, tokens, gallery, RetrievalConfig(rerank=k))
     for searches, name in zip(found, ("scores_t2v", "scores_v2t"), strict=True):
         expected = np.array(VIDEO[f"k{min(k, 4)}"][name])
         order = np.argsort(-expected, axis=1, kind="stable")[:, : min(k, 4)]
@@ -97,7 +101,7 @@ def test_the_order_of_frames_counts_little_and_a_shorter_clip_is_masked(encoded)
         np.testing.assert_allclose(cosines[row], of_one[0], atol=1e-6)
         np.testing.assert_allclose(padded[row], alone[0], atol=2e-6)
     torch.testing.assert_close(
-        clip_features(model.vision_proj, states, short[1:2]), model.picture_features(states)[3:4]
+        clip_features(model.vision_proj(states[:, 0]), short[1:2]), model.picture_features(states)[3:4]
     )
 
 

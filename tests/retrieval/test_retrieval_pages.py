@@ -217,7 +217,7 @@ def test_pictures_of_another_size_are_searched_at_the_model_s_own(run):
     )
     index = make_index(run, larger["test"], progress=False)
     own = make_index(run, "test", progress=False)
-    assert larger["test"].pixels(0).shape[-1] == 48 and index.pixels([0]).shape[-1] == 32
+    assert larger["test"].pixels(0).shape[-1] == 48 and index.encoded([0]).pixels([0]).shape[-1] == 32
     assert torch.equal(index.pictures, own.pictures)
 
 

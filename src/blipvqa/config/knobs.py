@@ -52,6 +52,13 @@ TEXTS = {  # the columns that each task's rows need
     "pretrain": ("caption",),
     "pairs": ("sentence", "label"),
 }
+PICTURES = {  # how few and how many pictures a row of each task shows
+    "vqa": (1, MOST_PICTURES),
+    "caption": (1, 1),
+    "retrieval": (1, MOST_PICTURES),
+    "pretrain": (1, 1),
+    "pairs": (2, 2),
+}
 
 
 class ConfigError(UserError, ValueError):
@@ -250,9 +257,9 @@ class Config(_Section):
             problems.append("model.picture_places is of task: vqa, without lora.rank: adapters do not hold it")
         if self.task == "pairs" and self.model.lora.rank:
             problems.append("model.lora is not of task: pairs, whose new head would stay as drawn: see model.freeze")
-        expected = {"vqa": self.data.frames, "pairs": 2}.get(self.task, 1)
-        if self.data.frames not in (None, expected):
-            problems.append(f"data.frames: a row of task: {self.task} shows {expected}, found {self.data.frames}")
+        fewest, most = self.pictures
+        if self.data.frames is not None and not fewest <= self.data.frames <= most:
+            problems.append(f"data.frames: a row of task: {self.task} shows {most}, found {self.data.frames}")
         if self.bootstrap.clean and self.task != "pretrain":
             problems.append(f"bootstrap.clean needs task: pretrain, found {self.task}")
         if self.continual.stages and self.task != "vqa":
@@ -265,6 +272,11 @@ class Config(_Section):
     def texts(self) -> tuple[str, ...]:
         """The columns of texts that the task's rows need."""
         return TEXTS[self.task]
+
+    @property
+    def pictures(self) -> tuple[int, int]:
+        """How few and how many pictures a row of the task shows."""
+        return PICTURES[self.task]
 
     @property
     def token_limits(self) -> dict[str, int]:

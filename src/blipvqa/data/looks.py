@@ -22,7 +22,10 @@ Outcome = list[str] | ImageError  # the ids of a cell's pictures, one where it i
 
 
 class Looks:
-    """Cells of column `image` to image ids, each picture looked at once, `TOGETHER` of them in memory."""
+    """Cells of column `image` to image ids, each picture looked at once, `TOGETHER` of them in memory.
+
+    `number` says how few and how many pictures a row shows.
+    """
 
     def __init__(
         self,
@@ -30,11 +33,11 @@ class Looks:
         folder: PictureFolder,
         views: dict[int, View],
         files: dict[str, str],
-        texts: tuple[str, ...],
+        number: tuple[int, int],
         frames: Frames | None = None,
     ):
         self.store, self.folder, self.views, self.files = store, folder, views, files
-        self.texts, self.frames = texts, frames
+        self.number, self.frames = number, frames
         self.by_path: dict[Asked, Outcome] = {}
         self.by_id: dict[str, ImageError | None] = {}
 
@@ -45,7 +48,7 @@ class Looks:
             for row, cell in rows:
                 cells, view = cells_of(cell), self.views.get(row, View())
                 frames = self.frames if len(cells) == 1 else None
-                if not frames and (problem := wrong_number(len(cells), self.texts)):
+                if not frames and (problem := wrong_number(len(cells), *self.number)):
                     yield row, 0, SourceError(f"column image: {problem}")
                     continue
                 for place, one in enumerate(cells):
@@ -71,7 +74,7 @@ class Looks:
     def _of_row(self, row: int, place: int, outcome: Outcome, frames: Frames | None) -> Iterator[tuple]:
         if isinstance(outcome, ImageError):
             yield row, place, outcome
-        elif frames and (problem := wrong_number(len(outcome), self.texts)):
+        elif frames and (problem := wrong_number(len(outcome), *self.number)):
             yield row, place, SourceError(f"column image: {problem}")
         else:
             yield from ((row, place + k, image_id) for k, image_id in enumerate(outcome))

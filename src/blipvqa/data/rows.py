@@ -63,19 +63,29 @@ class CheckedSplit:
 
 
 def check_split(
-    raw: RawSplit, split: str, data: DataConfig, store: ImageStore, texts: tuple[str, ...]
+    raw: RawSplit, split: str, data: DataConfig, store: ImageStore, texts: tuple[str, ...], pictures: tuple[int, int]
 ) -> tuple[CheckedSplit, list[str]]:
     """The rows of a split that can be used, and notes on the others. Fills `store`.
 
+    A row has all `texts` and from `pictures[0]` to `pictures[1]` pictures.
     Raises SourceError or ImageError that name the row; with `data.on_error: skip` such rows are left out and counted.
     """
-    return _Check(raw, split, data, store, texts).result()
+    return _Check(raw, split, data, store, texts, pictures).result()
 
 
 class _Check:
     """One split on its way: `problems` are what is wrong, by row of the source."""
 
-    def __init__(self, raw: RawSplit, split: str, data: DataConfig, store: ImageStore, texts: tuple[str, ...]):
+    def __init__(
+        self,
+        raw: RawSplit,
+        split: str,
+        data: DataConfig,
+        store: ImageStore,
+        texts: tuple[str, ...],
+        pictures: tuple[int, int],
+    ):
+        self.pictures = pictures
         self.texts, self.raw, self.split, self.data, self.store = texts, raw, split, data, store
         self.frames = Frames(data.frames, data.frames_by) if data.frames else None
         self.problems: dict[int, str] = {}
@@ -271,7 +281,7 @@ class _Check:
         known = (seen.ids[rows] > 0) & self.store.holds(seen.ids[rows])
         known &= ~np.isin(rows, list(self.views))
         image_ids.first[rows[known]] = seen.ids[rows[known]]
-        looks = Looks(self.store, self.raw.folder, self.views, self.files, self.texts, self.frames)
+        looks = Looks(self.store, self.raw.folder, self.views, self.files, self.pictures, self.frames)
         rest = rows[~known].tolist()
         with progress_bar(
             total=len(rest), desc=f"read images of {self.split}", unit="row", leave=False, delay=2

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from blipvqa.config.kinds import MOST_PICTURES
 from blipvqa.data.medical_files import image_digest
 from blipvqa.data.row_table import RowTable, numbers_of
 
@@ -24,14 +23,17 @@ GAP = 0.02  # between the pictures of a sheet, of a picture's side
 BAND = 0.12  # above each picture, for its number
 
 
-def wrong_number(pictures: int, texts: Sequence[str]) -> str | None:
-    """What is wrong with a row of so many pictures, in a task with these texts; None where nothing is."""
-    if "sentence" in texts:
-        listed = "one picture" if pictures == 1 else f"a list of {pictures} pictures"
-        return None if pictures == 2 else f"{listed}, a row of task: pairs shows two"
-    if "question" in texts:
-        return f"a list of {pictures} pictures, at most {MOST_PICTURES} are read" if pictures > MOST_PICTURES else None
-    return f"a list of {pictures} pictures, only tasks vqa and pairs take several" if pictures > 1 else None
+def wrong_number(pictures: int, fewest: int, most: int) -> str | None:
+    """What is wrong with a row of so many pictures, where a task's rows show from `fewest` to `most`; None where
+    nothing is."""
+    if fewest <= pictures <= most:
+        return None
+    listed = "one picture" if pictures == 1 else f"a list of {pictures} pictures"
+    if fewest == 2:
+        return f"{listed}, a row of task: pairs shows two"
+    return f"{listed}, " + (
+        f"at most {most} are read" if most > 1 else "only tasks vqa, retrieval and pairs take several"
+    )
 
 
 def cells_of(cell: Any) -> list[Any]:

@@ -235,6 +235,6 @@ class Layout(Together):
     read: Packed | None = None
     written: Written | None = None
     mask: np.ndarray | None = None  # [Q,L] of the texts that are read
-    image_index: np.ndarray | None = None  # [Q]
+    image_index: np.ndarray | None = None  # [Q], or [Q,F] of clips
     first: Side | None = None  # of pairs of pictures
     second: Side | None = None

@@ -38,7 +38,7 @@ from blipvqa.models.looks import Look
 from blipvqa.models.packing import Layout, Packed, sent
 from blipvqa.models.pictures import SeesPictures
 from blipvqa.models.processes import gathered, own_rows, sizes_of_all
-from blipvqa.models.several_pictures import memory_of
+from blipvqa.models.several_pictures import clip_features, memory_of
 from blipvqa.models.towers import normalized, text_states
 
 TEMPERATURE = 0.07  # before training
@@ -65,9 +65,10 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
     """BLIP for retrieval; see the module's head for what differs from its parent.
 
     Keywords everywhere. Shapes: `input_ids`, `attention_mask` `[Q,L]`, which begin with [CLS]; `pixel_values
-    [I,3,H,W]` (uint8, or float already normalized); `image_index [Q]` (None: text q belongs to image q); `image_ids
-    [Q]` and `text_ids [Q]` whole numbers that are equal where two rows show one picture, or say the same, in this batch
-    or in an earlier one; without `text_ids` no two pictures have an equal text.
+    [I,3,H,W]` (uint8, or float already normalized); `image_index [Q]` (None: text q belongs to image q), or of clips
+    `[Q,F]` (-1: fewer frames than F); `image_ids [Q]` and `text_ids [Q]` whole numbers that are equal where two rows
+    show one picture or clip, or say the same, in this batch or in an earlier one; without `text_ids` no two pictures
+    have an equal text.
     """
 
     task, architecture, purpose = "retrieval", "BlipForImageTextRetrieval", "retrieval"
@@ -197,14 +198,15 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
             layout = Layout(sent(Packed.of(mask), states.device), mask=mask.numpy(), image_index=on_cpu)
         image_ids = index if image_ids is None else image_ids
         ids = torch.stack([image_ids, image_ids if text_ids is None else text_ids], dim=1)
-        images, rows, widths = sizes_of_all(len(states), len(input_ids), input_ids.shape[1], device=states.device)
+        sizes = len(states), len(input_ids), input_ids.shape[1], index[0].numel()
+        images, rows, widths, frames = sizes_of_all(*sizes, device=states.device)
 
         all_ids = gathered(ids, rows)
         images_of, texts_of = torch.cat([all_ids, contrast.queue.ids]).T
         # the texts of batch and queue that are right for each row's picture, and the pictures for its text: [Q,B+K]
         right = belong_together(ids[:, 0], images_of, texts_of), belong_together(ids[:, 1], texts_of, images_of)
         own, excluded = own_rows(rows), [of_query[:, : len(all_ids)] for of_query in reversed(right)]
-        mine = Features(self.picture_features(states)[index], self.text_features(input_ids, read=layout.read))
+        mine = Features(_row_features(states, self.vision_proj, index), self.text_features(input_ids, read=layout.read))
         if not self.exchanged_by_followers:
             partners = Look(*self._exchanged(mine, mine.of_all(rows), excluded, own, seed))
         slow = self._slow_features(index, pixel_values, input_ids, layout.read)
@@ -220,7 +222,7 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         width = max(widths)
         texts = [gathered(F.pad(x, (0, width - x.shape[1])), rows) for x in (input_ids, real.long())]
         if len(rows) > 1:  # others' texts and pictures, too
-            index = gathered(index + own_rows(images).start, rows)
+            index = gathered(_among_all(index, own_rows(images).start, max(frames)), rows)
             layout = Layout(mask=texts[1].bool().cpu().numpy(), image_index=index.cpu().numpy())
         logits = self._pair_logits(gathered(states, images), layout, texts, own, partners)
         labels = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
@@ -242,8 +244,8 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         """Those of the momentum towers."""
         slow = self.contrast.towers.copies
         states = self.encode_pixels(slow["vision_model"], normalized(pixel_values))
-        pictures = _features(states[:, 0], slow["vision_proj"])
-        return Features(pictures[index], _text_features(slow["text_encoder"], slow["text_proj"], input_ids, read))
+        pictures = _row_features(states, slow["vision_proj"], index)
+        return Features(pictures, _text_features(slow["text_encoder"], slow["text_proj"], input_ids, read))
 
     def _contrast(
         self, mine: Features, slow: Features, everyone: Features, right: tuple[Tensor, Tensor], alpha: float
@@ -274,7 +276,9 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         here = torch.arange(own.start, own.stop)
         picture_of, text_of = partners.read()  # on the CPU: the length of what was drawn decides what is computed
         image_rows, text_rows = torch.cat([here, picture_of, here]), torch.cat([here, here, text_of])
-        used, place = torch.from_numpy(layout.image_index)[image_rows].unique(return_inverse=True)
+        looked_at = torch.from_numpy(layout.image_index)[image_rows]
+        used = looked_at[looked_at >= 0].unique()
+        place = torch.searchsorted(used, looked_at).masked_fill(looked_at < 0, -1)
         read = Packed.of(torch.from_numpy(layout.mask)[text_rows], place, len(used), even=True)
         used, text_rows, read = (sent(x, states.device) for x in (used, text_rows, read))
         return self.match_logits(states[used], texts[0][text_rows], texts[1][text_rows], read=read)
@@ -282,6 +286,22 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
 
 def _real(input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
     return torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+
+
+def _row_features(states: Tensor, projection: nn.Module, index: Tensor) -> Tensor:
+    """`[Q,D]` of what each row shows: a picture, or with `index [Q,F]` a clip."""
+    if index.ndim == 1:
+        return _features(states[:, 0], projection)[index]
+    return clip_features(projection(states[:, 0]).float(), index)
+
+
+def _among_all(index: Tensor, first: int, frames: int) -> Tensor:
+    """A process's `image_index` among the pictures of all, whose longest clip has so many `frames`."""
+    index = torch.where(index < 0, index, index + first)
+    if frames == 1:
+        return index
+    index = index.view(len(index), -1)
+    return F.pad(index, (0, frames - index.shape[1]), value=-1)
 
 
 def _features(states: Tensor, projection: nn.Module) -> Tensor:

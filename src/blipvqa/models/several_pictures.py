@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from blipvqa.models.packing import Packed
 from blipvqa.models.towers import Memory
@@ -41,12 +41,12 @@ def _with_places(states: Tensor, read: Packed, places: Tensor) -> Tensor:
     return states[used // (width + 1)] + added[used % (width + 1)][:, None].to(states.dtype)
 
 
-def clip_features(projection: nn.Module, states: Tensor, frames: Tensor) -> Tensor:
-    """`[C,D]`, of length 1, of clips: the mean of what `projection` makes of their frames, before it is normalized.
+def clip_features(projected: Tensor, frames: Tensor) -> Tensor:
+    """`[C,D]`, of length 1, of clips: the mean of their frames' projections `[I,D]`, which are not normalized.
 
-    `frames [C,F]` are the frames of each clip among `states [I,N,H]`, -1 where it has fewer than F. Source:
-    salesforce/BLIP eval_retrieval_video.py, whose clips all have as many.
+    `frames [C,F]` are the frames of each clip among the I, -1 where it has fewer than F. Source: salesforce/BLIP
+    eval_retrieval_video.py, whose clips all have as many.
     """
-    projected, real = projection(states[:, 0]).float(), (frames >= 0).unsqueeze(-1)
+    real = (frames >= 0).unsqueeze(-1)
     total = (projected[frames.clamp(min=0)] * real).sum(1)
     return F.normalize(total / real.sum(1), dim=-1)

@@ -1,9 +1,6 @@
 """Clips by words and words by clips: the authors' video retrieval, with a model that was trained on pictures alone.
 
-Notable:
-- A clip's features are the mean of its frames' projections, taken before these are normalized; ITM sees the tokens of
-  all frames one after the other. Frames have no order to either (docs/facts.md 14.1).
-- Clips may differ in their number of frames: masks are true.
+For clips at hand; a run whose rows name films (`data.frames`) is evaluated as any other.
 """
 
 from __future__ import annotations
@@ -20,13 +17,12 @@ from blipvqa.data.images import resize_image
 from blipvqa.errors import InputError
 from blipvqa.models.folders import check_task
 from blipvqa.models.retriever import BlipForRetrieval
-from blipvqa.models.several_pictures import clip_features
 from blipvqa.retrieval.batches import text_tokens
-from blipvqa.retrieval.encoding import encode_texts
+from blipvqa.retrieval.encoding import EncodedPictures, encode_texts, match
 from blipvqa.retrieval.gallery import Gallery
 from blipvqa.retrieval.searches import Searches, search_both_ways
 
-PAIRS = 32  # matched at a time: each looks at all frames of a clip
+TOGETHER = 16  # frames, or texts, encoded at a time
 
 
 def search_clips(
@@ -49,45 +45,34 @@ def search_clips(
     settings, side = settings or RetrievalConfig(), processor.image_processor.size["height"]
     gallery = Gallery.of_rows([{"image_id": str(i), "caption": text} for i, text in enumerate(texts)])
     tokens = text_tokens(processor.tokenizer, [texts[row] for row in gallery.text_rows], settings)
+    frames = [frame for clip in clips for frame in clip]
+    ends = np.cumsum([len(clip) for clip in clips]).tolist()
+    numbers = [range(end - len(clip), end) for clip, end in zip(clips, ends, strict=True)]
+
+    def pixels(of: list[int]) -> Tensor:
+        return torch.stack([torch.from_numpy(resize_image(frames[number], side)) for number in of])
+
     model.eval()
-    states = []
-    with torch.no_grad():
-        for clip in clips:
-            pixels = torch.stack([torch.from_numpy(resize_image(frame, side)) for frame in clip])
-            states.append(model.picture_states(pixels.to(model.device)))
-    return clip_searches(model, states, tokens, gallery, settings.rerank)
+    encoded = EncodedPictures(model, pixels, len(frames), TOGETHER, clips=numbers)
+    return clip_searches(model, encoded, tokens, gallery, settings)
 
 
-@torch.no_grad()
 def clip_searches(
-    model: BlipForRetrieval, clips: Sequence[Tensor], tokens: dict[str, Tensor], gallery: Gallery, k: int
+    model: BlipForRetrieval,
+    clips: EncodedPictures,
+    tokens: dict[str, Tensor],
+    gallery: Gallery,
+    settings: RetrievalConfig,
 ) -> tuple[Searches, Searches]:
-    """As `search_clips`, from the frames' states `[F,N,H]` of each clip and tokens `[T,L]` of each distinct text."""
-    features = torch.cat([clip_features(model.vision_proj, states, _frames([states])) for states in clips])
-    texts = encode_texts(model, tokens, len(clips))
-
-    def match(pairs: np.ndarray) -> np.ndarray:
-        logits = []
-        for start in range(0, len(pairs), PAIRS):
-            part = pairs[start : start + PAIRS]
-            used, place = np.unique(part[:, 0], return_inverse=True)
-            joined = [clips[number] for number in used]
-            text = torch.from_numpy(part[:, 1])
-            ids, mask = (tokens[name][text].to(model.device) for name in ("input_ids", "attention_mask"))
-            index = _frames(joined)[torch.from_numpy(place).to(model.device)]
-            logits.append(model.match_logits(torch.cat(joined), ids, mask, index).float().cpu().numpy())
-        return np.concatenate(logits)
-
-    other = np.roll(np.arange(len(clips)), 1)
-    by_text, by_clip, _ = search_both_ways(features.cpu(), texts.cpu(), gallery, other, k, match)
+    """As `search_clips`, from encoded clips and tokens `[T,L]` of each distinct text."""
+    texts, other = encode_texts(model, tokens, TOGETHER), np.roll(np.arange(len(clips.features)), 1)
+    by_text, by_clip, _ = search_both_ways(
+        clips.features.cpu(),
+        texts.cpu(),
+        gallery,
+        other,
+        settings.rerank,
+        lambda pairs: match(model, clips, tokens, pairs),
+        model.temp.item() if settings.rerank_by == "likelihood" else None,
+    )
     return by_text, by_clip
-
-
-def _frames(clips: Sequence[Tensor]) -> Tensor:
-    """`[C,F]`: where the frames of each clip stand in all of them one after the other, -1 for none."""
-    most = max(map(len, clips))
-    numbers, first = torch.full((len(clips), most), -1, device=clips[0].device), 0
-    for row, states in enumerate(clips):
-        numbers[row, : len(states)] = torch.arange(first, first + len(states))
-        first += len(states)
-    return numbers

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -31,7 +30,7 @@ from blipvqa.models.weights import weights_digest
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.numbers.nearest import Cells
 from blipvqa.retrieval.batches import text_tokens
-from blipvqa.retrieval.encoding import encode_texts
+from blipvqa.retrieval.encoding import EncodedPictures, encode_texts, encoded_rows
 from blipvqa.retrieval.feature_files import features_of, refuse_other_weights
 from blipvqa.runs.files import remove, sweep, write_lines
 from blipvqa.runs.lock import lock
@@ -78,9 +77,10 @@ class Index:
         """The rows whose caption a text is; none where the texts were given."""
         return [self.dataset.rows[row] for row in self.text_rows.get(normalize(self.texts[text]), [])]
 
-    def pixels(self, pictures: Sequence[int]) -> Tensor:
-        """uint8 `[n,3,S,S]`, as the model gets them."""
-        return torch.stack([self.dataset.pixels(self.picture_rows[picture][0]) for picture in pictures])
+    def encoded(self, pictures: Sequence[int]) -> EncodedPictures:
+        """Pictures, or clips, as texts are matched with them."""
+        rows = [self.picture_rows[picture][0] for picture in pictures]
+        return encoded_rows(self.model, self.dataset, rows, self.run.config.generate.batch_size)
 
 
 def make_index(
@@ -184,14 +184,9 @@ def _index(
     texts = list({normalize(text): text for text in texts}.values())
     picture_rows = list(by_picture.values())
 
-    @torch.no_grad()
     def of_pictures(positions: list[int]) -> Tensor:
-        parts = []
-        for start in range(0, len(positions), size):
-            rows = [picture_rows[position][0] for position in positions[start : start + size]]
-            pixels = torch.stack([dataset.pixels(row) for row in rows]).to(device)
-            parts.append(model.picture_features(model.picture_states(pixels)))
-        return torch.cat(parts)
+        rows = [picture_rows[position][0] for position in positions]
+        return encoded_rows(model, dataset, rows, size, kept_bytes=0).features
 
     def of_texts(positions: list[int]) -> Tensor:
         chosen = [texts[position] for position in positions]

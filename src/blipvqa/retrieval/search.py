@@ -98,12 +98,8 @@ class _Words:
 
     def match(self, pictures: np.ndarray) -> np.ndarray:
         """ITM's logits `[n,2]` with these pictures of the index."""
-        index = self.index
-        encoded = EncodedPictures(
-            index.model, lambda places: index.pixels(pictures[places].tolist()), len(pictures), _size(index)
-        )
         pairs = np.stack([np.arange(len(pictures)), np.zeros(len(pictures), np.int64)], axis=1)
-        return match(index.model, encoded, self.tokens, pairs)
+        return match(self.index.model, self.index.encoded(pictures.tolist()), self.tokens, pairs)
 
 
 class _Picture:
@@ -125,10 +121,6 @@ class _Picture:
 
 def _tokens(index: Index, texts: list[str]) -> dict[str, Tensor]:
     return text_tokens(index.processor.tokenizer, texts, index.run.config.retrieval)
-
-
-def _size(index: Index) -> int:
-    return index.run.config.generate.batch_size
 
 
 def _nearest(index: Index, of: str, query: Tensor, gallery: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
