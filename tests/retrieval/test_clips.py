@@ -14,7 +14,7 @@ from blipvqa.config.task_knobs import RetrievalConfig
 from blipvqa.data.frames import frame_numbers
 from blipvqa.errors import InputError
 from blipvqa.models.retriever import BlipForRetrieval
-from blipvqa.models.several_pictures import clip_features
+from blipvqa.models.several_pictures import shown_features
 from blipvqa.retrieval.clips import clip_searches, search_clips
 from blipvqa.retrieval.encoding import EncodedPictures
 from blipvqa.retrieval.gallery import Gallery
@@ -39,7 +39,7 @@ def encoded():
 @torch.no_grad()
 def scores(model, states, clips, ids, mask):
     """Cosines [C,T], and the authors' scores of every clip with every text."""
-    cosines = clip_features(model.vision_proj(states[:, 0]), clips) @ model.text_features(ids, mask).T
+    cosines = shown_features(model.vision_proj(states[:, 0]), clips) @ model.text_features(ids, mask).T
     each, text = (x.ravel() for x in np.mgrid[: len(clips), : len(ids)])
     logits = model.match_logits(states, ids[text], mask[text], clips[each])
     return cosines, combined(logits.view(len(clips), len(ids), 2).numpy(), cosines.numpy())
@@ -101,7 +101,7 @@ def test_the_order_of_frames_counts_little_and_a_shorter_clip_is_masked(encoded)
         np.testing.assert_allclose(cosines[row], of_one[0], atol=1e-6)
         np.testing.assert_allclose(padded[row], alone[0], atol=2e-6)
     torch.testing.assert_close(
-        clip_features(model.vision_proj(states[:, 0]), short[1:2]), model.picture_features(states)[3:4]
+        shown_features(model.vision_proj(states[:, 0]), short[1:2]), model.picture_features(states)[3:4]
     )
 
 

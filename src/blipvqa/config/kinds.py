@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 MOST_PICTURES = 64  # of a row
+PICTURES = {  # how few and how many pictures a row of each task shows
+    "vqa": (1, MOST_PICTURES),
+    "caption": (1, 1),
+    "retrieval": (1, MOST_PICTURES),
+    "pretrain": (1, 1),
+    "pairs": (2, 2),
+}
+
+
+class Needs(NamedTuple):
+    """What each row of a task has."""
+
+    texts: tuple[str, ...]  # by their columns
+    fewest: int = 1  # pictures
+    most: int = 1
+
 
 # of a section of knobs: an unknown key is an error
 CLOSED = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False)

@@ -16,11 +16,13 @@ from pydantic import BaseModel, Field, model_validator
 from blipvqa.config.kinds import (
     CLOSED,
     MOST_PICTURES,
+    PICTURES,
     Comparable,
     Dir,
     Flag,
     Many,
     Name,
+    Needs,
     Number,
     Positive,
     Revision,
@@ -51,13 +53,6 @@ TEXTS = {  # the columns that each task's rows need
     "retrieval": ("caption",),
     "pretrain": ("caption",),
     "pairs": ("sentence", "label"),
-}
-PICTURES = {  # how few and how many pictures a row of each task shows
-    "vqa": (1, MOST_PICTURES),
-    "caption": (1, 1),
-    "retrieval": (1, MOST_PICTURES),
-    "pretrain": (1, 1),
-    "pairs": (2, 2),
 }
 
 
@@ -257,7 +252,7 @@ class Config(_Section):
             problems.append("model.picture_places is of task: vqa, without lora.rank: adapters do not hold it")
         if self.task == "pairs" and self.model.lora.rank:
             problems.append("model.lora is not of task: pairs, whose new head would stay as drawn: see model.freeze")
-        fewest, most = self.pictures
+        fewest, most = PICTURES[self.task]
         if self.data.frames is not None and not fewest <= self.data.frames <= most:
             problems.append(f"data.frames: a row of task: {self.task} shows {most}, found {self.data.frames}")
         if self.bootstrap.clean and self.task != "pretrain":
@@ -274,9 +269,9 @@ class Config(_Section):
         return TEXTS[self.task]
 
     @property
-    def pictures(self) -> tuple[int, int]:
-        """How few and how many pictures a row of the task shows."""
-        return PICTURES[self.task]
+    def needs(self) -> Needs:
+        """What the task's rows have."""
+        return Needs(TEXTS[self.task], *PICTURES[self.task])
 
     @property
     def token_limits(self) -> dict[str, int]:

@@ -42,7 +42,7 @@ def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSpl
     breakdown = _breakdown(raw_splits, config)
     tables: Tables = {}
     for split, raw in raw_splits.items():
-        tables[split], more = check_split(raw, split, data, store, config.texts, config.pictures)
+        tables[split], more = check_split(raw, split, data, store, config.needs)
         notes += more
     notes += told_split_notes(tables) + _add_group_ids(tables, group_columns, data)
     if data.split == "regroup":

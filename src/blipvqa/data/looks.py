@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from blipvqa.config.kinds import Needs
 from blipvqa.data.frames import Frames, frames_of, is_film, is_video, shown_frames
 from blipvqa.data.image_files import PictureFolder
 from blipvqa.data.images import ImageError, ImageStore
@@ -22,10 +23,7 @@ Outcome = list[str] | ImageError  # the ids of a cell's pictures, one where it i
 
 
 class Looks:
-    """Cells of column `image` to image ids, each picture looked at once, `TOGETHER` of them in memory.
-
-    `number` says how few and how many pictures a row shows.
-    """
+    """Cells of column `image` to image ids, each picture looked at once, `TOGETHER` of them in memory."""
 
     def __init__(
         self,
@@ -33,11 +31,11 @@ class Looks:
         folder: PictureFolder,
         views: dict[int, View],
         files: dict[str, str],
-        number: tuple[int, int],
+        needs: Needs,
         frames: Frames | None = None,
     ):
         self.store, self.folder, self.views, self.files = store, folder, views, files
-        self.number, self.frames = number, frames
+        self.needs, self.frames = needs, frames
         self.by_path: dict[Asked, Outcome] = {}
         self.by_id: dict[str, ImageError | None] = {}
 
@@ -48,7 +46,7 @@ class Looks:
             for row, cell in rows:
                 cells, view = cells_of(cell), self.views.get(row, View())
                 frames = self.frames if len(cells) == 1 else None
-                if not frames and (problem := wrong_number(len(cells), *self.number)):
+                if not frames and (problem := wrong_number(len(cells), self.needs)):
                     yield row, 0, SourceError(f"column image: {problem}")
                     continue
                 for place, one in enumerate(cells):
@@ -74,7 +72,7 @@ class Looks:
     def _of_row(self, row: int, place: int, outcome: Outcome, frames: Frames | None) -> Iterator[tuple]:
         if isinstance(outcome, ImageError):
             yield row, place, outcome
-        elif frames and (problem := wrong_number(len(outcome), *self.number)):
+        elif frames and (problem := wrong_number(len(outcome), self.needs)):
             yield row, place, SourceError(f"column image: {problem}")
         else:
             yield from ((row, place + k, image_id) for k, image_id in enumerate(outcome))

@@ -60,7 +60,8 @@ def own_dataset(
     raw.folder = PictureFolder(folder, data.image_suffix)
     plain = {"on_error": "skip", "where": {}, "group_column": None, "breakdown": None}
     store = ImageStore(project_path(data.cache_dir) / "images", config.model.image_size, data.cache_gigabytes)
-    checked, notes = check_split(raw, "own", data.model_copy(update=plain), store, tuple(texts), config.pictures)
+    needs = config.needs._replace(texts=tuple(texts))
+    checked, notes = check_split(raw, "own", data.model_copy(update=plain), store, needs)
     dataset = VQADataset(checked, "own", store, [])
     notes = [note for note in notes if " rows left out: " not in note]  # they are named one by one
     return dataset, checked.left_out, notes + one_colour_notes({"own": dataset}) + store.notes

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from blipvqa.bars import progress_bar
+from blipvqa.config.kinds import Needs
 from blipvqa.config.knobs import DataConfig
 from blipvqa.data.candidates import join_candidates
 from blipvqa.data.columns import ColumnNames
@@ -63,30 +64,21 @@ class CheckedSplit:
 
 
 def check_split(
-    raw: RawSplit, split: str, data: DataConfig, store: ImageStore, texts: tuple[str, ...], pictures: tuple[int, int]
+    raw: RawSplit, split: str, data: DataConfig, store: ImageStore, needs: Needs
 ) -> tuple[CheckedSplit, list[str]]:
     """The rows of a split that can be used, and notes on the others. Fills `store`.
 
-    A row has all `texts` and from `pictures[0]` to `pictures[1]` pictures.
     Raises SourceError or ImageError that name the row; with `data.on_error: skip` such rows are left out and counted.
     """
-    return _Check(raw, split, data, store, texts, pictures).result()
+    return _Check(raw, split, data, store, needs).result()
 
 
 class _Check:
     """One split on its way: `problems` are what is wrong, by row of the source."""
 
-    def __init__(
-        self,
-        raw: RawSplit,
-        split: str,
-        data: DataConfig,
-        store: ImageStore,
-        texts: tuple[str, ...],
-        pictures: tuple[int, int],
-    ):
-        self.pictures = pictures
-        self.texts, self.raw, self.split, self.data, self.store = texts, raw, split, data, store
+    def __init__(self, raw: RawSplit, split: str, data: DataConfig, store: ImageStore, needs: Needs):
+        self.needs, self.texts = needs, needs.texts
+        self.raw, self.split, self.data, self.store = raw, split, data, store
         self.frames = Frames(data.frames, data.frames_by) if data.frames else None
         self.problems: dict[int, str] = {}
         self.nonfinite: Counter = Counter()
@@ -281,7 +273,7 @@ class _Check:
         known = (seen.ids[rows] > 0) & self.store.holds(seen.ids[rows])
         known &= ~np.isin(rows, list(self.views))
         image_ids.first[rows[known]] = seen.ids[rows[known]]
-        looks = Looks(self.store, self.raw.folder, self.views, self.files, self.pictures, self.frames)
+        looks = Looks(self.store, self.raw.folder, self.views, self.files, self.needs, self.frames)
         rest = rows[~known].tolist()
         with progress_bar(
             total=len(rest), desc=f"read images of {self.split}", unit="row", leave=False, delay=2

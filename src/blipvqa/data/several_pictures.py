@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from blipvqa.config.kinds import Needs
 from blipvqa.data.medical_files import image_digest
 from blipvqa.data.row_table import RowTable, numbers_of
 
@@ -23,17 +24,16 @@ GAP = 0.02  # between the pictures of a sheet, of a picture's side
 BAND = 0.12  # above each picture, for its number
 
 
-def wrong_number(pictures: int, fewest: int, most: int) -> str | None:
-    """What is wrong with a row of so many pictures, where a task's rows show from `fewest` to `most`; None where
-    nothing is."""
-    if fewest <= pictures <= most:
+def wrong_number(pictures: int, needs: Needs) -> str | None:
+    """What is wrong with a row of so many pictures; None where nothing is."""
+    if needs.fewest <= pictures <= needs.most:
         return None
     listed = "one picture" if pictures == 1 else f"a list of {pictures} pictures"
-    if fewest == 2:
+    if needs.fewest == 2:
         return f"{listed}, a row of task: pairs shows two"
-    return f"{listed}, " + (
-        f"at most {most} are read" if most > 1 else "only tasks vqa, retrieval and pairs take several"
-    )
+    if needs.most == 1:
+        return f"{listed}, only tasks vqa, retrieval and pairs take several"
+    return f"{listed}, at most {needs.most} are read"
 
 
 def cells_of(cell: Any) -> list[Any]:

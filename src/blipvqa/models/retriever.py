@@ -38,7 +38,7 @@ from blipvqa.models.looks import Look
 from blipvqa.models.packing import Layout, Packed, sent
 from blipvqa.models.pictures import SeesPictures
 from blipvqa.models.processes import gathered, own_rows, sizes_of_all
-from blipvqa.models.several_pictures import clip_features, memory_of
+from blipvqa.models.several_pictures import among_all, memory_of, shown_features
 from blipvqa.models.towers import normalized, text_states
 
 TEMPERATURE = 0.07  # before training
@@ -206,7 +206,9 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         # the texts of batch and queue that are right for each row's picture, and the pictures for its text: [Q,B+K]
         right = belong_together(ids[:, 0], images_of, texts_of), belong_together(ids[:, 1], texts_of, images_of)
         own, excluded = own_rows(rows), [of_query[:, : len(all_ids)] for of_query in reversed(right)]
-        mine = Features(_row_features(states, self.vision_proj, index), self.text_features(input_ids, read=layout.read))
+        mine = Features(
+            shown_features(self.vision_proj(states[:, 0]), index), self.text_features(input_ids, read=layout.read)
+        )
         if not self.exchanged_by_followers:
             partners = Look(*self._exchanged(mine, mine.of_all(rows), excluded, own, seed))
         slow = self._slow_features(index, pixel_values, input_ids, layout.read)
@@ -222,7 +224,7 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         width = max(widths)
         texts = [gathered(F.pad(x, (0, width - x.shape[1])), rows) for x in (input_ids, real.long())]
         if len(rows) > 1:  # others' texts and pictures, too
-            index = gathered(_among_all(index, own_rows(images).start, max(frames)), rows)
+            index = gathered(among_all(index, own_rows(images).start, max(frames)), rows)
             layout = Layout(mask=texts[1].bool().cpu().numpy(), image_index=index.cpu().numpy())
         logits = self._pair_logits(gathered(states, images), layout, texts, own, partners)
         labels = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
@@ -244,7 +246,7 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
         """Those of the momentum towers."""
         slow = self.contrast.towers.copies
         states = self.encode_pixels(slow["vision_model"], normalized(pixel_values))
-        pictures = _row_features(states, slow["vision_proj"], index)
+        pictures = shown_features(slow["vision_proj"](states[:, 0]), index)
         return Features(pictures, _text_features(slow["text_encoder"], slow["text_proj"], input_ids, read))
 
     def _contrast(
@@ -286,22 +288,6 @@ class BlipForRetrieval(SeesPictures, BlipForImageTextRetrieval):
 
 def _real(input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
     return torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
-
-
-def _row_features(states: Tensor, projection: nn.Module, index: Tensor) -> Tensor:
-    """`[Q,D]` of what each row shows: a picture, or with `index [Q,F]` a clip."""
-    if index.ndim == 1:
-        return _features(states[:, 0], projection)[index]
-    return clip_features(projection(states[:, 0]).float(), index)
-
-
-def _among_all(index: Tensor, first: int, frames: int) -> Tensor:
-    """A process's `image_index` among the pictures of all, whose longest clip has so many `frames`."""
-    index = torch.where(index < 0, index, index + first)
-    if frames == 1:
-        return index
-    index = index.view(len(index), -1)
-    return F.pad(index, (0, frames - index.shape[1]), value=-1)
 
 
 def _features(states: Tensor, projection: nn.Module) -> Tensor:

@@ -41,12 +41,25 @@ def _with_places(states: Tensor, read: Packed, places: Tensor) -> Tensor:
     return states[used // (width + 1)] + added[used % (width + 1)][:, None].to(states.dtype)
 
 
-def clip_features(projected: Tensor, frames: Tensor) -> Tensor:
-    """`[C,D]`, of length 1, of clips: the mean of their frames' projections `[I,D]`, which are not normalized.
+def shown_features(projected: Tensor, shown: Tensor) -> Tensor:
+    """`[Q,D]`, of length 1, of what is shown: a picture each by `shown [Q]`, or clips by `[Q,F]`, -1 where one has
+    fewer than F frames, among pictures whose projections `[I,D]` are not normalized.
 
-    `frames [C,F]` are the frames of each clip among the I, -1 where it has fewer than F. Source: salesforce/BLIP
-    eval_retrieval_video.py, whose clips all have as many.
+    A clip has the mean of its frames' projections. Source: salesforce/BLIP eval_retrieval_video.py, whose clips all
+    have as many frames.
     """
-    real = (frames >= 0).unsqueeze(-1)
-    total = (projected[frames.clamp(min=0)] * real).sum(1)
+    projected = projected.float()
+    if shown.ndim == 1:
+        return F.normalize(projected, dim=-1)[shown]
+    real = (shown >= 0).unsqueeze(-1)
+    total = (projected[shown.clamp(min=0)] * real).sum(1)
     return F.normalize(total / real.sum(1), dim=-1)
+
+
+def among_all(index: Tensor, first: int, frames: int) -> Tensor:
+    """A process's `image_index` among the pictures of all, whose longest clip has so many `frames`."""
+    index = torch.where(index < 0, index, index + first)
+    if frames == 1:
+        return index
+    index = index.view(len(index), -1)
+    return F.pad(index, (0, frames - index.shape[1]), value=-1)

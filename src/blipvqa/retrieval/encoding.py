@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from blipvqa.bars import progress_bar
@@ -24,7 +23,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.data.several_pictures import pictures_of
 from blipvqa.models.packing import Packed, sent
 from blipvqa.models.retriever import BlipForRetrieval
-from blipvqa.models.several_pictures import clip_features
+from blipvqa.models.several_pictures import shown_features
 from blipvqa.retrieval.batches import text_tokens
 from blipvqa.retrieval.gallery import Gallery
 from blipvqa.training.shares import is_first, portable, shared
@@ -73,18 +72,14 @@ class EncodedPictures:
         spans = _spans(count, size)
         parts = shared(spans, [rows.stop - rows.start for rows in spans], lambda mine: self._projected(mine, progress))
         projected = torch.cat(parts) if parts else torch.empty(0, model.config.image_text_hidden_size)
-        frames = torch.from_numpy(self.frames)
-        is_alone = frames.shape[1] == 1
-        features = F.normalize(projected[frames[:, 0]], dim=-1) if is_alone else clip_features(projected, frames)
-        self.features = features.to(model.device)
+        self.features = shown_features(projected, _flat(self.frames).to(projected.device)).to(model.device)
 
     def looked_at(self, candidates: np.ndarray) -> tuple[list[int], Tensor]:
         """The pictures that some candidates show, and where among them those of each stand: `[P]`, or of clips `[P,F]`,
         -1 for none."""
         shown = self.frames[candidates]
         pictures = np.unique(shown[shown >= 0])
-        index = torch.from_numpy(np.where(shown < 0, -1, np.searchsorted(pictures, shown)))
-        return pictures.tolist(), index[:, 0] if index.shape[1] == 1 else index
+        return pictures.tolist(), _flat(np.where(shown < 0, -1, np.searchsorted(pictures, shown)))
 
     def _projected(self, spans: Sequence[slice], progress: str | None) -> Iterator[Tensor]:
         quiet = progress is None or not is_first()
@@ -189,6 +184,11 @@ def _padded(clips: Sequence[Sequence[int]]) -> np.ndarray:
     for row, clip in zip(frames, clips, strict=True):
         row[: len(clip)] = clip
     return frames
+
+
+def _flat(frames: np.ndarray) -> Tensor:
+    """`[C]` of `[C,1]`, pictures that are no clips; `[C,F]` as it is."""
+    return torch.from_numpy(frames[:, 0] if frames.shape[1] == 1 else frames)
 
 
 def _spans(count: int, size: int) -> list[slice]:
