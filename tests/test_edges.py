@@ -92,6 +92,14 @@ def test_zero_has_no_sign(root):
     assert recipe(one) == recipe(two)
 
 
+def test_answers_in_the_precision_of_training_are_one_recipe_however_it_is_said(root):
+    said, unsaid, other = (
+        load_config(None, {"train.precision": "fp32", "generate.precision": precision})
+        for precision in ("fp32", None, "bf16")
+    )
+    assert recipe(said) == recipe(unsaid) != recipe(other)
+
+
 @pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin1"])
 def test_a_config_in_another_coding_is_named_as_such(root, coding):
     (root / "mine.yaml").write_bytes("data: {source: über}\n".encode(coding))

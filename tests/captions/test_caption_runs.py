@@ -12,6 +12,7 @@ from blipvqa import answer_all, ask, describe, evaluate, fine_tune, load_config,
 from blipvqa.captions.batches import CaptionCollator
 from blipvqa.captions.predictions import predict, replace_prompt
 from blipvqa.config.knobs import ConfigError
+from blipvqa.config.reading import with_overrides
 from blipvqa.data.images import ImageError
 from blipvqa.errors import InputError
 from blipvqa.models.folders import ModelError
@@ -76,6 +77,13 @@ def test_evaluating_again_writes_no_caption_again(run, monkeypatch):
     before = (run.folder / "predictions-test.jsonl").read_bytes()
     evaluate(run.config, progress=False, resamples=50)
     assert (run.folder / "predictions-test.jsonl").read_bytes() == before
+
+
+def test_answers_in_another_precision_are_not_those_that_are_stored(run, monkeypatch):
+    """They were used again whatever `generate.precision` said, and the scores called them by it."""
+    monkeypatch.setattr("blipvqa.captions.evaluation.predict", lambda *_: pytest.fail("asked anew"))
+    with pytest.raises(pytest.fail.Exception, match="asked anew"):
+        evaluate(with_overrides(run.config.as_dict(), {"generate.precision": "bf16"}), progress=False, resamples=50)
 
 
 def test_a_caption_does_not_depend_on_its_batch_nor_a_drawn_one(run):

@@ -10,6 +10,7 @@ from same_run import assert_same_run, in_two_processes, losses, weights
 
 from blipvqa import ask, describe, evaluate, fine_tune, judge, load_config, load_model, load_splits
 from blipvqa.config.knobs import ConfigError
+from blipvqa.config.reading import with_overrides
 from blipvqa.data.split_names import SourceError
 from blipvqa.errors import InputError
 from blipvqa.models.folders import ModelError
@@ -86,6 +87,13 @@ def test_evaluating_again_judges_nothing_again(run, monkeypatch):
     before = (run.folder / "predictions-test.jsonl").read_bytes()
     evaluate(run.config, progress=False, resamples=50)
     assert (run.folder / "predictions-test.jsonl").read_bytes() == before
+
+
+def test_answers_in_another_precision_are_not_those_that_are_stored(run, monkeypatch):
+    """They were used again whatever `generate.precision` said, and the scores called them by it."""
+    monkeypatch.setattr("blipvqa.pairs.evaluation.predict", lambda *_: pytest.fail("asked anew"))
+    with pytest.raises(pytest.fail.Exception, match="asked anew"):
+        evaluate(with_overrides(run.config.as_dict(), {"generate.precision": "bf16"}), progress=False, resamples=50)
 
 
 def test_a_judgement_does_not_depend_on_its_batch_and_swapping_twice_is_nothing(run):

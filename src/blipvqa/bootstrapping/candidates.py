@@ -20,7 +20,7 @@ from blipvqa.captions.predictions import predict
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import VQADataset
-from blipvqa.data.images import DECODER, ImageStore
+from blipvqa.data.images import ImageStore
 from blipvqa.data.splitting import SYNTHETIC
 from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.numbers.grouping import rows_by
@@ -59,12 +59,7 @@ class Member:
 
     def made_by(self, dataset: VQADataset) -> dict:
         """What its words depend on, the settings of writing or judging aside."""
-        return {
-            "weights": self.models.digest(),
-            "image_size": self.config.model.image_size,
-            "pictures": DECODER,
-            "image_ids": content_digest([row["image_id"] for row in dataset.rows]),
-        }
+        return self.models.made_by() | {"image_ids": content_digest([row["image_id"] for row in dataset.rows])}
 
 
 def parts_of(dataset: VQADataset) -> Iterator[VQADataset]:

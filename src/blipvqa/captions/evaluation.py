@@ -13,7 +13,6 @@ from blipvqa.captions.predictions import Prediction, predict
 from blipvqa.captions.scores import score
 from blipvqa.captions.terms import load_terms
 from blipvqa.config.knobs import Config
-from blipvqa.data.images import DECODER
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.run import Run
 from blipvqa.training.shares import is_first
@@ -68,12 +67,9 @@ def _captions(
     config: Config, trained: Trained, models: ModelsOfRun, progress: bool, start: bool = False
 ) -> list[Prediction]:
     dataset = trained.splits[trained.split]
-    written_by = {
-        "weights": models.digest(start),
+    written_by = models.made_by(start) | {
         "caption": config.caption.model_dump(mode="json", exclude={"terms", "max_words", "max_tokens"}),
         "seed": config.seed if config.caption.sample else None,
-        "image_size": config.model.image_size,
-        "pictures": DECODER,
         "rows": content_digest(list(dataset.rows)),
     }
     name = f"{trained.split}-start" if start else trained.split

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from blipvqa.config.knobs import TEXTS, Config
+from blipvqa.config.knobs import TEXTS, Config, GenerateConfig
 from blipvqa.config.reading import flatten
 
 # Knobs that change neither weights nor scores: runs that differ in these alone are one run.
@@ -36,10 +36,11 @@ def result_settings(config: Config) -> dict[str, Any]:
     unread += ["continual."] * (config.continual.methods != ["distil"])  # a stage's loss has it; `stages` are runs
     unread += ["data.synthetic.caption_noise" if config.task == "vqa" else "data.synthetic.dialogues"]
     if "answer" not in config.texts:
-        unread.append("generate.")
+        unread += [f"generate.{knob}" for knob in GenerateConfig.model_fields if knob != "precision"]
     elif config.generate.method != "rank":
         unread += ["generate.candidates", "generate.closed_yes_no", "generate.shortlist"]
     settings = flatten(config.as_dict())
+    settings["generate.precision"] = config.generate.precision or config.train.precision
     return {k: v for k, v in settings.items() if k not in WITHOUT_RESULT and not k.startswith(tuple(unread))}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
-from blipvqa.data.images import DECODER
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.pairs.card import write_card
 from blipvqa.pairs.changes import CHANGES, changed, of_order, swapped, turned
@@ -81,11 +80,8 @@ class _Judging:
     def of(self, name: str, dataset: VQADataset, start: bool = False) -> list[Prediction]:
         """Of the rows of `dataset`, which files call `name`; with `start`, by the weights training began with."""
         config = self.config
-        made_by = {
-            "weights": self.models.digest(start),
+        made_by = self.models.made_by(start) | {
             "pairs": config.pairs.model_dump(mode="json"),
-            "image_size": config.model.image_size,
-            "pictures": DECODER,
             "rows": content_digest(list(dataset.rows)),
         }
 

@@ -7,7 +7,6 @@ once and stored; all numbers are computed from them.
 from __future__ import annotations
 
 from blipvqa.config.knobs import Config
-from blipvqa.data.images import DECODER
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.retrieval.card import write_card
 from blipvqa.retrieval.predictions import Prediction, predict
@@ -54,14 +53,11 @@ def _searches(
     config: Config, trained: Trained, models: ModelsOfRun, progress: bool, start: bool = False
 ) -> list[Prediction]:
     dataset = trained.splits[trained.split]
-    made_by = {
-        "weights": models.digest(start),
+    made_by = models.made_by(start) | {
         "retrieval": config.retrieval.model_dump(
             mode="json", include={"rerank", "rerank_by", "max_words", "max_tokens"}
         ),
         "seed": config.seed,
-        "image_size": config.model.image_size,
-        "pictures": DECODER,
         "rows": content_digest(list(dataset.rows)),
     }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from blipvqa.config.kinds import Towers
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import Splits
+from blipvqa.data.images import DECODER
 from blipvqa.errors import DamagedFile
 from blipvqa.models.devices import pick_device
 from blipvqa.models.loading import load_model
@@ -56,6 +57,16 @@ class ModelsOfRun:
         if start not in self.digests:
             self.digests[start] = weights_digest(self._source(start), self.config, self.texts)
         return self.digests[start]
+
+    def made_by(self, start: bool = False) -> dict:
+        """What anything that these weights say depends on, whatever they are asked."""
+        config = self.config
+        return {
+            "weights": self.digest(start),
+            "precision": config.generate.precision or config.train.precision,
+            "image_size": config.model.image_size,
+            "pictures": DECODER,
+        }
 
     def say_kept(self) -> None:
         """What the states that were kept took of the disk, for people."""

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from blipvqa.config.knobs import APPLIED_AFTER, Config
 from blipvqa.data.dataset import Splits
-from blipvqa.data.images import DECODER
 from blipvqa.runs.run import Run
 from blipvqa.training.stored import ModelsOfRun, content_digest, stored
 from blipvqa.vqa.conformal import MOST, without_candidates
@@ -115,13 +114,11 @@ class StoredAnswers:
         return (
             exchange
             | sets
+            | self.models.made_by(start=variant == "start")
             | {
-                "weights": self.models.digest(start=variant == "start"),
                 "generate": {key: value for key, value in settings["generate"].items() if key not in ignored},
                 "candidates": content_digest(candidate_texts(config, self.splits)),
                 "data": {key: settings["data"][key] for key in ("max_question_tokens", "max_answer_tokens")},
-                "image_size": config.model.image_size,
-                "pictures": DECODER,
                 "rows": content_digest(list(rows)),
             }
         )
