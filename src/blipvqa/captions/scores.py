@@ -17,7 +17,7 @@ from blipvqa.captions.measures import MEASURES, counts, measure_names
 from blipvqa.captions.predictions import Prediction
 from blipvqa.captions.terms import NO_TERMS, Terms
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
-from blipvqa.numbers.comparison import Difference, compare_counts
+from blipvqa.numbers.comparison import Difference, compare_counts, surely_above
 from blipvqa.numbers.grouping import few_groups_notes, few_levels_notes, levels
 from blipvqa.pages.wording import share, unit
 from blipvqa.text import normalize
@@ -106,10 +106,6 @@ def exchanged(predictions: Sequence[Prediction], seed: int) -> list[Prediction]:
     return [{**row, "prediction": predictions[other[i]]["prediction"]} for i, row in enumerate(predictions)]
 
 
-def _surely_above(difference: Difference) -> bool:
-    return difference["real"] and difference["difference"] > 0
-
-
 def _warnings(scores: Scores, groups: int) -> list[str]:
     """What a reader of the numbers should know before believing them, a line each."""
     overall = scores["overall"]
@@ -124,10 +120,10 @@ def _warnings(scores: Scores, groups: int) -> list[str]:
     warnings += [
         f"CIDEr-D {value:.3f} is not surely above the {scores[name]['cider_d']['value']:.3f} of {what}"
         for name, what in others.items()
-        if name in scores and not _surely_above(scores[f"above_{name}"])
+        if name in scores and not surely_above(scores[f"above_{name}"])
     ]
     needs = scores.get("needs_picture")
-    if needs and not _surely_above(needs):
+    if needs and not surely_above(needs):
         warnings.append(
             "the captions do not fit their own pictures surely better than other pictures: the model may not look"
         )

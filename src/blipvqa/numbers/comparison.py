@@ -158,6 +158,11 @@ def _difference(
     return {**values, "n": len(groups), "groups": len(sizes), "p": p, "p_holm": p, "real": _is_real(p, low, high)}
 
 
+def surely_above(difference: Difference | None) -> bool:
+    """Whether there is a difference that is real, and for the better."""
+    return bool(difference and difference["real"] and difference["difference"] > 0)
+
+
 def _is_real(p: float | None, low: float | None, high: float | None) -> bool:
     return p is not None and p < SURE and not low <= 0 <= high
 

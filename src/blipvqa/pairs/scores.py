@@ -19,7 +19,7 @@ from blipvqa.data.labels import LABELS
 from blipvqa.numbers import blind
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.calibration import estimate_calibration_error, reliability_bins
-from blipvqa.numbers.comparison import Difference, compare_counts
+from blipvqa.numbers.comparison import Difference, compare_counts, surely_above
 from blipvqa.numbers.grouping import few_groups_notes, few_levels_notes, levels
 from blipvqa.numbers.ranking import estimate_auroc
 from blipvqa.pages.wording import unit
@@ -162,15 +162,11 @@ def _changed(counted: np.ndarray, changed: Mapping[str, np.ndarray], groups: np.
     return {"changed": accuracy} | {key: difference["accuracy"] for key, difference in compared.items()}
 
 
-def _sure(difference: Mapping | None) -> bool:
-    return bool(difference and difference["real"] and difference["difference"] > 0)
-
-
 def verdict(scores: Mapping) -> str:
     """Whether it looks, in a sentence."""
-    if "needs_pictures" in scores and not _sure(scores["needs_pictures"]):
+    if "needs_pictures" in scores and not surely_above(scores["needs_pictures"]):
         return "It judges another pair's pictures about as well as its own: nothing shows that it looks."
-    if not _sure(scores["needs_both"]):
+    if not surely_above(scores["needs_both"]):
         return "It judges about as well from one of the two pictures: nothing shows that it needs both."
     return "It looks at both pictures: with either one alone, and with another pair's, it is surely worse."
 
@@ -181,13 +177,13 @@ def _warnings(scores: Scores, groups: int) -> list[str]:
     if not accuracy["n"]:
         return ["there are no predictions: every number is null"]
     warnings = few_groups_notes(groups, unit(scores, "pairs"))
-    if "baseline" in scores and not _sure(scores["above_baseline"]):
+    if "baseline" in scores and not surely_above(scores["above_baseline"]):
         value, title = scores["baseline"]["accuracy"]["value"], BLIND[scores["baseline_name"]]
         warnings.append(
             f"accuracy {accuracy['value']:.3f} is not surely above the {value:.3f} of the {title}, "
             "which sees no picture"
         )
-    if "looks" in scores and not (_sure(scores.get("needs_pictures")) and _sure(scores["needs_both"])):
+    if "looks" in scores and not (surely_above(scores.get("needs_pictures")) and surely_above(scores["needs_both"])):
         warnings.append(scores["looks"])
     follows = scores["overall"]["follows_order"]
     if follows["value"] is not None and (follows["low"] is None or follows["low"] <= 0.5):

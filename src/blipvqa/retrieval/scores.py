@@ -12,7 +12,7 @@ import numpy as np
 
 from blipvqa.numbers.bootstrap import BY_IMAGE, NO_INTERVALS, Bootstrap, Estimate, estimate, estimate_mean
 from blipvqa.numbers.calibration import estimate_calibration_error, reliability_bins
-from blipvqa.numbers.comparison import Difference, compare_counts
+from blipvqa.numbers.comparison import Difference, compare_counts, surely_above
 from blipvqa.numbers.grouping import few_groups_notes, few_levels_notes, levels
 from blipvqa.numbers.ranking import estimate_auroc
 from blipvqa.numbers.ranks import chance_columns, estimate_median, median_by_chance
@@ -171,7 +171,7 @@ def _warnings(scores: Scores, groups: int) -> list[str]:
             f"{sizes['shared']:,} of {sizes['texts']:,} texts describe several pictures, each of which counts as right"
         )
     needs = scores.get("needs_picture")
-    if needs and not (needs["real"] and needs["difference"] > 0):
+    if needs and not surely_above(needs):
         warnings.append("own pictures are not surely ranked better than exchanged ones: the model may not look")
     gain = scores["matched_gain"]
     if gain["real"] and gain["difference"] < 0:
