@@ -32,6 +32,13 @@ def files_of(folder) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
+LEAVES = """
+import atexit
+from torch import distributed
+atexit.register(lambda: print(f"still in the group at the end: {distributed.is_initialized()}", flush=True))
+"""
+
+
 def same_files(root, config, processes: int) -> None:
     """`evaluate` by one process and by several leaves the same run folder."""
     run = fine_tune(config)
@@ -40,8 +47,9 @@ def same_files(root, config, processes: int) -> None:
     one = files_of(run.folder)
     shutil.rmtree(run.folder)
     shutil.move(root / "trained", run.folder)
-    done = launched(root, processes, ["evaluate", "--name", run.name])
+    done = launched(root, processes, ["evaluate", "--name", run.name], LEAVES)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("still in the group at the end: False") == processes
     several = files_of(run.folder)
     assert one.keys() == several.keys()
     assert [name for name in one if one[name] != several[name]] == []

@@ -10,6 +10,7 @@ Notable:
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -43,8 +44,16 @@ def join_processes() -> None:
         return
     if not distributed.is_initialized():
         PartialState(cpu=pick_device().type == "cpu", timeout=WAIT)
+        atexit.register(_leave_processes)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _ended)  # as a launcher does when another process died
+
+
+def _leave_processes() -> None:
+    # the group's threads may still want the interpreter: once it is gone, that aborts a process whose work is done and
+    # the launcher stops the others in the middle of theirs
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _ended(*_) -> None:
