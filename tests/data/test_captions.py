@@ -54,6 +54,17 @@ def test_drawn_pictures_have_two_captions_that_name_the_same_things(tiny):
             assert named[0] == named[1] and len(named[0]) == 2 + int(one["things"])
 
 
+def test_a_description_is_a_question_which_either_caption_answers(tiny):
+    described, captions = load_splits(tiny(data__synthetic__descriptions=True)), load_splits(tiny(task="caption"))
+    for split, data in described.items():
+        pairs = [row["caption"] for row in captions[split].rows]
+        assert [row["answers"] for row in data.rows] == list(map(list, zip(pairs[::2], pairs[1::2], strict=True)))
+        assert {row["question"] for row in data.rows} == {"what does the picture show?"}
+        assert [row["image_id"] for row in data.rows] == [row["image_id"] for row in captions[split].rows[::2]]
+    with pytest.raises(ConfigError, match="descriptions is of single pictures"):
+        tiny(data__synthetic={"descriptions": True, "dialogues": True})
+
+
 def terms_of(text):
     return {term for term in TERMS if re.search(rf"\b{term}\b", text)}
 

@@ -34,7 +34,8 @@ def result_settings(config: Config) -> dict[str, Any]:
     unread += ["model.lora.alpha", "model.lora.dropout", "model.lora.towers"] * (config.model.lora.rank == 0)
     unread += ["bootstrap."] * (not config.bootstrap.clean)
     unread += ["continual."] * (config.continual.methods != ["distil"])  # a stage's loss has it; `stages` are runs
-    unread += ["data.synthetic.caption_noise" if config.task == "vqa" else "data.synthetic.dialogues"]
+    of_questions = ["data.synthetic.dialogues", "data.synthetic.descriptions"]
+    unread += ["data.synthetic.caption_noise"] if config.task == "vqa" else of_questions
     if "answer" not in config.texts:
         unread += [f"generate.{knob}" for knob in GenerateConfig.model_fields if knob != "precision"]
     elif config.generate.method != "rank":

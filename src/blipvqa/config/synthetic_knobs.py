@@ -24,6 +24,7 @@ class SyntheticData(BaseModel):
     pictures: Literal["one", "pairs", "series"] = "one"  # a row; of pairs and series `images` counts the rows' lists
     caption_noise: Share = 0.0  # of train's captions: another picture's, or with one fact exchanged (column `fault`)
     dialogues: Flag = False  # conversations whose later questions speak of "it" (column `history`)
+    descriptions: Flag = False  # one question a picture, what it shows; its captions are the right answers
 
     stains: Annotated[list[Stain], Field(min_length=1)] | None = None  # that tissue is drawn in; None: all four
 
@@ -33,6 +34,8 @@ class SyntheticData(BaseModel):
             raise ValueError("data.synthetic.images has no train")
         if self.dialogues and self.pictures != "one":
             raise ValueError("data.synthetic: dialogues are about one picture: leave out pictures, or dialogues")
+        if self.descriptions and (self.pictures != "one" or self.dialogues):
+            raise ValueError("data.synthetic.descriptions is of single pictures: leave out pictures and dialogues")
         if self.stains and (self.pictures != "one" or self.dialogues):
             raise ValueError("data.synthetic.stains is of single pictures: leave out pictures and dialogues")
         return self

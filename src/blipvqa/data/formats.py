@@ -92,8 +92,9 @@ def _synthetic(config: Config, cache: Path) -> Path:
     settings |= {} if config.task == "vqa" else {"texts": list(config.texts)}
     if config.task == "vqa" or not settings["caption_noise"]:
         del settings["caption_noise"]  # what it does not change is drawn once
-    if config.task != "vqa" or not settings["dialogues"]:
-        del settings["dialogues"]
+    for of_questions in ("dialogues", "descriptions"):
+        if config.task != "vqa" or not settings[of_questions]:
+            del settings[of_questions]
     if settings["stains"] is None:
         del settings["stains"]
     drawn_for = {"vqa": ("one", "pairs", "series"), "pairs": ("pairs",)}.get(config.task, ("one",))

@@ -25,7 +25,7 @@ from datasets import Features, Image, List, Value
 from PIL.Image import Image as PillowImage
 
 from blipvqa.config.synthetic_knobs import STAINS, SYNTHETIC_SIDES
-from blipvqa.data.synthetic_captions import captions_of
+from blipvqa.data.synthetic_captions import captions_of, description
 from blipvqa.data.synthetic_dialogues import dialogue_scene, dialogues_about
 from blipvqa.data.synthetic_drawing import draw_scene
 from blipvqa.data.synthetic_faults import spoil
@@ -36,6 +36,7 @@ from blipvqa.runs.files import flush_tree
 
 TEXT = Value("string")
 QUESTIONS = Features({"image": Image(), "question": TEXT, "answer": TEXT, "topic": TEXT, "box": List(Value("float64"))})
+DESCRIPTIONS = Features({"image": Image(), "question": TEXT, "answers": List(TEXT), "stain": TEXT, "things": TEXT})
 TURNS = List({"question": TEXT, "answer": TEXT})
 DIALOGUES = Features({**QUESTIONS, "turn": TEXT, "history": TURNS})
 SEVERAL = Features({"image": List(Image()), "question": TEXT, "answer": TEXT, "topic": TEXT})
@@ -61,6 +62,7 @@ def write_synthetic(
     texts: Sequence[str] = ("question", "answer"),
     caption_noise: float = 0.0,
     dialogues: bool = False,
+    descriptions: bool = False,
     pictures: Literal["one", "pairs", "series"] = "one",
     stains: Sequence[str] | None = None,
 ) -> None:
@@ -77,7 +79,8 @@ def write_synthetic(
     `caption_noise` is the share of train's captions that are made wrong (`synthetic_faults`): `fault` says in what,
     and `truth` is the caption as it was. They are further columns, of which no model is given any.
     With `dialogues` a row is a turn of one of a picture's two conversations (`synthetic_dialogues`), with `turn` and
-    `history`, the turns before it.
+    `history`, the turns before it. With `descriptions` a row is a picture and the question what it shows; its two
+    captions are the right `answers`.
 
     With `pictures` "pairs" or "series" a row has two pictures or four slices, `images` counts the pairs or series, and
     there is no `box`. With `texts` ("sentence", "label") a row is a statement about a pair: `image`, both texts,
@@ -98,7 +101,7 @@ def write_synthetic(
         for split, number in images.items():
             features = QUESTIONS if "caption" not in texts else NOISY_CAPTIONS if caption_noise else CAPTIONS
             features = SEVERAL if pictures != "one" else DIALOGUES if dialogues else features
-            features = STATEMENTS if "sentence" in texts else features
+            features = STATEMENTS if "sentence" in texts else DESCRIPTIONS if descriptions else features
             rows = [
                 row for index in range(number) for row in _rows(split, index, seed, size, features, pictures, stains)
             ]
@@ -166,6 +169,8 @@ def _rows(
     image = _png(picture, f"{split}-{index:05d}.png")
     if features is DIALOGUES:
         rows = dialogues_about(scene, boxes, rng)
+    elif features is DESCRIPTIONS:
+        rows = [description(scene, rng)]
     else:
         rows = questions_about(scene, boxes, rng) if features is QUESTIONS else captions_of(scene, rng)
     for row in rows:

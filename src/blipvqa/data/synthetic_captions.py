@@ -26,6 +26,9 @@ TERMS = {
 }
 
 
+ASKED = "what does the picture show?"
+
+
 class Caption(TypedDict):
     """One row of the data, but for its image."""
 
@@ -43,6 +46,13 @@ def captions_of(scene: Scene, rng: np.random.Generator) -> list[Caption]:
         Caption(caption=told(scene, wording), stain=scene.stain, things=things, scene=scene, wording=wording)
         for wording in rng.permutation(len(WORDINGS))[:2].tolist()
     ]
+
+
+def description(scene: Scene, rng: np.random.Generator) -> dict:
+    """A row of the question what the picture shows, which either caption answers."""
+    one, other = captions_of(scene, rng)
+    answers = [one["caption"], other["caption"]]
+    return {"question": ASKED, "answers": answers, "stain": one["stain"], "things": one["things"]}
 
 
 def told(scene: Scene, wording: int) -> str:
