@@ -70,6 +70,8 @@ def test_the_folder_is_a_source_like_any_other_that_says_where_each_text_is_from
     card = (result.folder / "README.md").read_text()
     assert f"{synthetic:,} of the {len(rows):,} texts" in card and "written by a model" in card
     assert str(done[0]) not in card
+    card = (result.run.model_folder / "README.md").read_text()  # of the model that learnt them, which travels, too
+    assert f"train: {synthetic:,} of {len(rows):,} texts were written by a model (origin: synthetic)" in card
 
 
 def test_no_truth_is_given_away_and_every_text_is_judged(result):
@@ -102,6 +104,10 @@ def test_again_nothing_is_trained_written_or_judged(result, done, monkeypatch):
 def test_other_settings_are_not_shown_as_these(result, done):
     with pytest.raises(ConfigError, match=r"bootstrap\.threshold: 0\.0 -> 0\.5"):
         load_bootstrapped(small(bootstrap__threshold=0.5))
+    for said in ({"caption__top_p": 0.5}, {"generate__precision": "fp32"}):  # a run may go on with these
+        with pytest.raises(ConfigError, match="was made with other settings"):
+            load_bootstrapped(small(**said))
+    load_bootstrapped(small(generate__batch_size=3))
     with pytest.raises(RunError, match="run notebook 08"):
         load_bootstrapped(small("none"))
 

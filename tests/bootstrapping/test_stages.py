@@ -10,9 +10,10 @@ from PIL.PngImagePlugin import PngInfo
 from test_capfilt import IMAGES, small
 
 from blipvqa import Run, fine_tune, load_splits
-from blipvqa.bootstrapping import candidates
+from blipvqa.bootstrapping import candidates, rounds
+from blipvqa.bootstrapping.folder import Groups
 from blipvqa.bootstrapping.report import NO_TRUTH, write_report
-from blipvqa.bootstrapping.rounds import bootstrap
+from blipvqa.bootstrapping.rounds import bootstrap, load_bootstrapped
 from blipvqa.bootstrapping.stages import plan
 from blipvqa.runs.run import RunError
 
@@ -134,6 +135,69 @@ def test_a_stranger_s_data_goes_without_names_and_without_what_is_held_out(own, 
     assert not any("doe" in row["group"] for row in rows)
     assert result.run.config.data.group_column == "group"
     assert "filter" not in result.rounds[0]["scores"] and NO_TRUTH in write_report(result).read_text()
+
+
+def test_what_was_bootstrapped_is_not_shown_with_other_data(own, start):
+    """Its pictures would be missing, or stand at texts that they no longer have."""
+    clean = {"source": "clean", "group_column": "patient"}
+    settings = {"data__source": "noisy", "data__group_column": "patient", "train__batch_size": 4}
+    config = quick(start, **settings, bootstrap__clean=clean)
+    before = run(config)
+    write_report(load_bootstrapped(config))
+    table, picture = own / "noisy" / "train.jsonl", own / "noisy" / "DOE_JANE_7.png"
+    text, pixels = table.read_text(), picture.read_bytes()
+    table.write_text(text.replace("tissue", "tumour", 1))
+    with pytest.raises(RunError, match=r"made with other data than there is now \(data\.source\)"):
+        load_bootstrapped(config)
+    table.write_text(text)
+    Image.open(picture).transpose(Image.Transpose.ROTATE_90).save(picture)
+    with pytest.raises(RunError, match="made with other data"):
+        load_bootstrapped(config)
+    with pytest.raises(RunError, match="since settings, models or data changed"):
+        run(config)
+    picture.write_bytes(pixels)
+    assert run(config).texts == before.texts
+
+
+def test_a_folder_of_kept_texts_that_somebody_edited_is_not_learnt(root, start):
+    """As a kill before the pre-training leaves it, and then an editor."""
+    result = run(quick(start))
+    shutil.rmtree(result.run.folder)
+    table, picture = result.folder / "train.jsonl", next((result.folder / "images").iterdir())
+    text, pixels = table.read_text(), picture.read_bytes()
+    table.write_text(text.replace("tissue", "tumour", 1))
+    with pytest.raises(RunError, match="'tiny/bootstrapped' is not what was written there"):
+        run(quick(start))
+    table.write_text(text)
+    Image.new("RGB", (48, 48), "red").save(picture)
+    with pytest.raises(RunError, match="is not what was written there"):
+        run(quick(start))
+    picture.write_bytes(pixels)
+    (result.folder / ".DS_Store").write_text("a system's own")
+    assert run(quick(start)).run.finished
+
+
+def test_a_page_of_some_rounds_says_that_others_are_to_come(root, start, monkeypatch):
+    config = quick(start, bootstrap__rounds=2)
+    real = rounds.run_stage
+
+    def killed(stage):
+        if stage.name == "tiny-round2-captioner":
+            raise KeyboardInterrupt
+        return real(stage)
+
+    monkeypatch.setattr(rounds, "run_stage", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    assert "Round 1 of 2: the others are not done yet" in write_report(load_bootstrapped(config)).read_text()
+
+
+def test_a_patient_has_one_number_however_it_is_spelled_and_nobody_has_none():
+    groups = Groups()
+    one = [groups.of({"image_id": str(i), "p": name}, "p") for i, name in enumerate(("P1", "p1 ", 7.0, "7"))]
+    assert one[0] == one[1] != one[2] == one[3]
+    unknown = [groups.of({"image_id": image_id, "p": "unknown"}, "p")["group"] for image_id in ("a", "b", "a")]
+    assert unknown[0] == unknown[2] != unknown[1]
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """Learning on with a tiny model, end to end: what each method trains on, what resumes, what is refused."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -150,8 +152,47 @@ def test_what_a_stage_was_trained_on_is_compared(root):
     run(small())
     with pytest.raises(ConfigError, match=r"run 'tiny-1-he' exists with other settings"):
         run(small(train__learning_rate=2e-3))
-    with pytest.raises(ConfigError, match="learnt with other settings"):
-        load_learnt(small(train__learning_rate=2e-3))
+    for other in ({"train__learning_rate": 2e-3}, {"generate__num_beams": 2}):
+        with pytest.raises(ConfigError, match="made with other settings"):
+            load_learnt(small(**other))
+
+
+def own_pictures(root, name, answers, first=0):
+    """A source of a person's own: a question to each of ten pictures, four of them held out."""
+    (root / name).mkdir(exist_ok=True)
+    for split, numbers in (("train", range(6)), ("validation", (6, 7)), ("test", (8, 9))):
+        rows = []
+        for i in numbers:
+            noise = np.random.default_rng(first + i).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(root / name / f"{i}.png")
+            rows.append({"image": f"{i}.png", "question": "what is it?", "answer": answers[i % len(answers)]})
+        (root / name / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return {"name": name, "data": {"source": name}}
+
+
+def test_what_was_learnt_is_not_shown_with_other_pictures(root):
+    """A forgotten question is found by its place: it would stand under the picture that is there now."""
+    stages = [own_pictures(root, "a", ("fat", "bone")), own_pictures(root, "b", ("skin",), 20)]
+    config = small(stages=stages)
+    before = run(config)
+    assert load_learnt(config).forgotten == before.forgotten
+    table = root / "a" / "test.jsonl"
+    text = table.read_text()
+    table.write_text("\n".join(text.splitlines()[::-1]))
+    with pytest.raises(RunError, match=r"'tiny' was made with other data than there is now \(a\)"):
+        load_learnt(config)
+    table.write_text(text)
+    load_learnt(config)
+
+
+def test_mixed_rows_that_somebody_edited_are_not_learnt(root):
+    config = small(methods=("replay",))
+    run(config)
+    shutil.rmtree(root / "outputs" / "tiny-replay-2-silver")
+    table = config.folder / "rows" / "replay-2-silver" / "train.jsonl"
+    table.write_text(table.read_text().replace("silver", "golden"))
+    with pytest.raises(RunError, match="'rows/replay-2-silver' is not what was written there"):
+        run(config)
 
 
 def test_the_divergence_from_the_teacher_is_none_where_both_agree():

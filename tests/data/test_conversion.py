@@ -111,6 +111,29 @@ def test_a_file_replaced_with_its_size_and_time_is_other_data(source, root):
         write_shards(config, "again", workers=1)
 
 
+def test_a_picture_replaced_before_a_conversion_goes_on_is_other_data(source, root, monkeypatch):
+    """Rows of one picture that lie in two of the new files would show two; it keeps its size and its time."""
+    write, written = conversion._write, []
+
+    def killed(piece):
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(write(piece))
+        return written[-1]
+
+    monkeypatch.setattr(conversion, "_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(config_of(), "shards", workers=1)
+    monkeypatch.setattr(conversion, "_write", write)
+    picture = source / "images" / "2.png"
+    content, times = bytearray(picture.read_bytes()), picture.stat()
+    content[-20] ^= 1
+    picture.write_bytes(content)
+    os.utime(picture, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(SourceError, match="'shards' holds something else, or was made of other data"):
+        write_shards(config_of(), "shards", workers=1)
+
+
 def test_a_row_without_its_picture_is_named_or_left_out(source):
     lines = [json.loads(line) for line in (source / "train.jsonl").read_text().splitlines()]
     lines[5]["image"] = "images/none.png"

@@ -3,7 +3,8 @@
 Notable:
 - A picture is written anew from its pixels, named by its digest: nothing that a file says beside them (a patient's
   name, a date, a path) goes along. Nor do further columns of the source; groups of patients get numbers.
-- The folder appears whole or not at all, and is left alone where it would be the same.
+- The folder appears whole or not at all, and is left alone where it would be the same; one that somebody edited is
+  refused.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from blipvqa.bootstrapping.candidates import HUMAN, SYNTHETIC, Candidate
 from blipvqa.bootstrapping.stages import GROUP
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
+from blipvqa.data.groups import same_group
 from blipvqa.pages.cards import markdown_table, plain
 from blipvqa.pages.wording import last_part
-from blipvqa.runs.files import read_json, remove, replacing_folder, write_json, write_lines, write_text
+from blipvqa.runs.files import write_lines, write_text
 from blipvqa.runs.run import Run, RunError
-from blipvqa.training.stored import content_digest
+from blipvqa.training.stored import content_digest, stored_folder
 
 
 class Groups:
@@ -33,7 +35,7 @@ class Groups:
         """The column of a row's group; none where the source has none."""
         if column is None:
             return {}
-        name = str(row["image_id"] if row.get(column) is None else row[column])
+        name = same_group(row.get(column)) or row["image_id"]  # however it is spelled, and nobody's where unknown
         return {GROUP: f"group {self.numbers.setdefault(name, len(self.numbers) + 1)}"}
 
 
@@ -67,16 +69,15 @@ def write_folder(
         for text in texts
         if text["kept"]
     ]
-    made_of, beside = {"lines": content_digest([*map(_written, lines.values())]), "card": card}, folder.name + ".json"
-    if folder.is_dir() and _read(folder.with_name(beside)) == made_of:
-        return
-    if folder.is_dir() and trained is not None and trained.started and not config.fresh:
-        raise RunError(
-            f"other texts are kept now than run '{trained.name}' was pre-trained on, since settings or models changed: "
-            "give another name, or fresh: true, which moves that run aside and pre-trains anew."
-        )
-    remove(folder.with_name(beside))
-    with replacing_folder(folder) as place:
+
+    def may_replace() -> None:
+        if trained is not None and trained.started and not config.fresh:
+            raise RunError(
+                f"other texts are kept now than run '{trained.name}' was pre-trained on, since settings, models or "
+                "data changed: give another name, or fresh: true, which moves that run aside and pre-trains anew."
+            )
+
+    def write(place: Path) -> None:
         (place / "images").mkdir()
         for of_split in lines.values():
             for line in of_split:
@@ -84,7 +85,9 @@ def write_folder(
         for split, of_split in lines.items():
             write_lines(place / f"{split}.jsonl", _written(of_split))
         write_text(place / "README.md", card)
-    write_json(folder.with_name(beside), made_of)
+
+    made_of = {"lines": content_digest([*map(_written, lines.values())]), "card": card}
+    stored_folder(folder, made_of, write, may_replace)
 
 
 def _line(row: Mapping, data: VQADataset, number: int, columns: dict) -> dict:
@@ -93,10 +96,6 @@ def _line(row: Mapping, data: VQADataset, number: int, columns: dict) -> dict:
 
 def _written(lines: Sequence[dict]) -> list[dict]:
     return [{key: value for key, value in line.items() if key != "pixels"} for line in lines]
-
-
-def _read(path: Path) -> dict | None:
-    return read_json(path) if path.exists() else None
 
 
 def _write_picture(path: Path, data: VQADataset, number: int) -> None:

@@ -8,7 +8,6 @@ from blipvqa.bootstrapping import figures, tables
 from blipvqa.bootstrapping.candidates import SYNTHETIC
 from blipvqa.bootstrapping.pictures import MARK, pictures_of
 from blipvqa.bootstrapping.rounds import Bootstrapped
-from blipvqa.data.dataset import load_splits
 from blipvqa.pages.html import drawing
 from blipvqa.pages.page import folded, paragraph, remark, search_gallery, section, wide, write_page
 from blipvqa.pages.tables import settings_table
@@ -25,8 +24,7 @@ NO_TRUTH = (
 def write_report(result: Bootstrapped) -> Path:
     """Write `outputs/<name>/report.html` from what the bootstrap left."""
     config, last = result.config, result.rounds[-1]
-    scores, noisy = last["scores"], load_splits(config)["train"]
-    cards = pictures_of(noisy, result.texts)
+    scores, cards = last["scores"], pictures_of(result.data["train"], result.texts)
     sections = [
         section(
             "What was kept",
@@ -57,11 +55,20 @@ def write_report(result: Bootstrapped) -> Path:
         heading=config.name,
         subtitle=f"{last_part(config.data.source)} · {len(result.texts):,} texts of {len(cards):,} pictures · kept "
         f"from a probability of {last['threshold']:.3g} on. No medical device: for research on methods only.",
-        warnings=[f"{written:,} texts on this page were written by a model, no person; each is marked “{MARK}”."],
+        warnings=[
+            f"{written:,} texts on this page were written by a model, no person; each is marked “{MARK}”.",
+            *_unfinished(result),
+        ],
     )
     path = config.folder / "report.html"
     write_text(path, page)
     return path
+
+
+def _unfinished(result: Bootstrapped) -> list[str]:
+    """A line where rounds are still to come."""
+    done, planned = len(result.rounds), result.config.bootstrap.rounds
+    return [f"Round {done} of {planned}: the others are not done yet."] if done < planned else []
 
 
 def _earlier(result: Bootstrapped) -> list:

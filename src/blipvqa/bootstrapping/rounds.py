@@ -18,18 +18,19 @@ from blipvqa.bootstrapping.stages import Round, clean_config, plan, run_stage
 from blipvqa.bootstrapping.thresholds import threshold_of
 from blipvqa.bootstrapping.truth import knows_truth, mark_truth
 from blipvqa.captions.terms import load_terms
-from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
-from blipvqa.config.reading import settings_difference
 from blipvqa.data.dataset import Splits, VQADataset, load_splits
 from blipvqa.data.groups import same_group
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import damaged, read_lines, sweep, write_lines
-from blipvqa.runs.run import Run, RunError, indented
+from blipvqa.runs.run import Run, RunError
 from blipvqa.runs.seals import EDITED, digest_of_file, read_sealed, write_sealed
 from blipvqa.training.shares import join_processes, locked, of_first
+from blipvqa.training.trained import refuse_other_summary, rows_of
 
 SUMMARY = "bootstrap.json"
+SOURCE = "data.source"  # whose rows the summary knows
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Bootstrapped:
     """What `outputs/<name>` holds of a bootstrap: the last round's texts, and what was measured of every round."""
 
     config: Config
+    data: Splits  # those in doubt, whose pictures the texts are of
     texts: list[Candidate]
     rounds: list[dict]  # of each round: threshold, scores, the run that was pre-trained anew
 
@@ -59,32 +61,33 @@ def bootstrap(config: Config, *, resamples: int = 1000, progress: bool = True) -
     """
     join_processes()
     planned = plan(config)
-    noisy = load_splits(config)["train"]
-    clean = load_splits(clean_config(config))
-    noisy = _without_held_out(noisy, clean, config.data.group_column, clean_config(config).data.group_column)
+    data, clean = load_splits(config), load_splits(clean_config(config))
+    noisy = _without_held_out(data["train"], clean, config.data.group_column, clean_config(config).data.group_column)
     with locked(config.folder):
         of_first(lambda: sweep(config.folder))
         rounds = []
         for one in planned:
             rounds.append(_round(one, config, noisy, clean, resamples, progress))
-            of_first(lambda: write_sealed(config.folder / SUMMARY, {"config": config.as_dict(), "rounds": rounds}))
-    return load_bootstrapped(config)
+            summary = {"config": config.as_dict(), "rows": rows_of({SOURCE: data}), "rounds": rounds}
+            of_first(lambda: write_sealed(config.folder / SUMMARY, summary))  # noqa: B023
+    return load_bootstrapped(config, data)
 
 
-def load_bootstrapped(config: Config) -> Bootstrapped:
-    """What a bootstrap left in `outputs/<name>`, to look at it. Raises RunError where there is nothing yet."""
+def load_bootstrapped(config: Config, data: Splits | None = None) -> Bootstrapped:
+    """What a bootstrap left in `outputs/<name>`, to look at it; `data` is the config's, where it was read already.
+
+    Raises RunError where there is nothing yet, or other data than there is now; ConfigError where the settings differ.
+    """
     file = config.folder / SUMMARY
     if not file.exists():
         raise RunError(f"'{config.name}' has no bootstrapped captions yet: run notebook 08_bootstrap_captions")
     summary = read_sealed(file, ("config", "rounds"))
-    changed = settings_difference(summary["config"], config.as_dict())
-    if changed:
-        lines = [f"{key}: {old!r} -> {new!r}" for key, (old, new) in changed.items()]
-        raise ConfigError(f"'{config.name}' was bootstrapped with other settings:\n{indented(lines)}")
+    data = data or load_splits(config)
+    refuse_other_summary(config.name, summary, config, {SOURCE: data})
     texts = _texts_file(config, len(summary["rounds"]))
     if summary["rounds"] and digest_of_file(texts) != summary["rounds"][-1].get("texts", digest_of_file(texts)):
         raise damaged(texts, EDITED)
-    return Bootstrapped(config, read_lines(texts), summary["rounds"])
+    return Bootstrapped(config, data, read_lines(texts), summary["rounds"])
 
 
 def _round(one: Round, config: Config, noisy: VQADataset, clean: Splits, resamples: int, progress: bool) -> dict:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from blipvqa.captions.titles import HEADLINE
 from blipvqa.config.knobs import CaptionConfig
 from blipvqa.pages import cards
-from blipvqa.pages.cards import Kind, limits_part, markdown_table, not_evaluated, plain, settings_part
+from blipvqa.pages.cards import Kind, limits_part, markdown_table, not_evaluated, plain, settings_part, warnings_of
 from blipvqa.pages.wording import count, counted, interval, number, unit
 from blipvqa.runs.run import Run
 
@@ -38,7 +38,7 @@ def write_card(run: Run) -> None:
             settings_part(run, "captions", own),
             _numbers(scores) if scores else not_evaluated(run),
             _use(caption),
-            limits_part(LIMITS, scores["warnings"] if scores else []),
+            limits_part(LIMITS, warnings_of(run, scores)),
         ]
 
     cards.write_card(run, KIND, parts)

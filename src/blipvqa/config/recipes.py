@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from blipvqa.config.knobs import TEXTS, Config, GenerateConfig
-from blipvqa.config.reading import flatten
+from blipvqa.config.knobs import APPLIED_AFTER, TEXTS, Config, GenerateConfig
+from blipvqa.config.reading import every_difference, flatten, settings_difference
 
 # Knobs that change neither weights nor scores: runs that differ in these alone are one run.
 WITHOUT_RESULT = (
@@ -43,6 +43,17 @@ def result_settings(config: Config) -> dict[str, Any]:
     settings = flatten(config.as_dict())
     settings["generate.precision"] = config.generate.precision or config.train.precision
     return {k: v for k, v in settings.items() if k not in WITHOUT_RESULT and not k.startswith(tuple(unread))}
+
+
+def result_difference(old: dict, new: dict) -> dict[str, tuple]:
+    """As `settings_difference` of two `Config.as_dict()` trees, with what may be changed while a run goes on, and which
+    changes what a model says: texts that were kept are of the old one."""
+    without = (*WITHOUT_RESULT, *(f"generate.{knob}" for knob in APPLIED_AFTER))
+    return settings_difference(old, new) | {
+        key: values
+        for key, values in every_difference(old, new).items()
+        if key.startswith(("generate.", "caption.", "train.epochs", "train.patience")) and key not in without
+    }
 
 
 def recipe(config: Config) -> str:

@@ -5,19 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from blipvqa.config.knobs import Config
-from blipvqa.continual.stages import plan
-from blipvqa.data.dataset import Splits, load_splits
+from blipvqa.data.dataset import Splits
 from blipvqa.pages.gallery import RIGHT, WRONG, card, grid, line
 from blipvqa.pages.html import Html, escape
 from blipvqa.training.trained import held_out
 from blipvqa.vqa.answers import actual_answer
 from blipvqa.vqa.turns import conversation
-
-
-def load_stages(config: Config) -> dict[str, Splits]:
-    """The data of every stage, by its name."""
-    return {stage.name: load_splits(stage.config) for stage in plan(config).stages}
 
 
 def forgotten(

@@ -32,7 +32,7 @@ QUESTIONS = (
 def write_report(learnt: Learnt) -> Path:
     """Write `outputs/<name>/report.html` from what the sequence left."""
     config, scores = learnt.config, learnt.scores
-    methods, data = scores["methods"], pictures.load_stages(config)
+    methods = scores["methods"]
     names = [stage["name"] for stage in scores["stages"]]
     page = write_page(
         f"{config.name}: learnt one after the other",
@@ -41,7 +41,7 @@ def write_report(learnt: Learnt) -> Path:
             section("The first data set, stage by stage", drawing(figures.plot_first(scores), "scores after stages")),
             section("The matrices", join(_matrix(scores, method) for method in methods)),
             section("Answers of one stage alone", *_own(scores)),
-            section("What was forgotten", wide(tables.forgotten_table(scores)), join(_forgotten(learnt, data))),
+            section("What was forgotten", wide(tables.forgotten_table(scores)), join(_forgotten(learnt))),
             section("The data sets", wide(tables.stages_table(scores)), paragraph(_disjoint(scores))),
             *_mixes(scores),
             section("Settings", folded("every setting", wide(settings_table(config.as_dict())))),
@@ -93,10 +93,13 @@ def _disjoint(scores: dict) -> str:
     return f"Answers in common: {', '.join(pairs)}. This sequence is not one with disjoint answers."
 
 
-def _forgotten(learnt: Learnt, data: dict) -> list[Html]:
+def _forgotten(learnt: Learnt) -> list[Html]:
     return [
         join(
-            [Html("<h3>{}</h3>").format(tables.TITLES[method]), pictures.forgotten(rows, data, seed=learnt.config.seed)]
+            [
+                Html("<h3>{}</h3>").format(tables.TITLES[method]),
+                pictures.forgotten(rows, learnt.data, seed=learnt.config.seed),
+            ]
         )
         for method, rows in learnt.forgotten.items()
     ]

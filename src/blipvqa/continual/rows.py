@@ -19,9 +19,9 @@ from blipvqa.continual.stages import GROUP
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.data.groups import same_group
 from blipvqa.data.several_pictures import pictures_of
-from blipvqa.runs.files import read_json, remove, replacing_folder, write_json, write_lines
+from blipvqa.runs.files import write_lines
 from blipvqa.text import normalize
-from blipvqa.training.stored import content_digest
+from blipvqa.training.stored import content_digest, stored_folder
 
 OWN, REPLAYED, QUESTION = "own", "replay", "question"  # of a row: `origin`
 TEXTS = ("question", "answer", "answers", "history")
@@ -104,7 +104,8 @@ def answered(dataset: VQADataset, predictions: Sequence[Mapping]) -> VQADataset:
 
 
 def write_rows(folder: Path, splits: Mapping[str, Sequence[dict]]) -> None:
-    """Write `lines_of` the splits as a source; it is left alone where it would be the same."""
+    """Write `lines_of` the splits as a source; it is left alone where it would be the same. Raises RunError where
+    somebody edited it."""
     groups: dict[str, int] = {}
     written = {
         split: [
@@ -114,18 +115,16 @@ def write_rows(folder: Path, splits: Mapping[str, Sequence[dict]]) -> None:
         ]
         for split, lines in splits.items()
     }
-    beside, made_of = folder.with_name(f"{folder.name}.json"), {"lines": content_digest(list(written.items()))}
-    if folder.is_dir() and beside.exists() and read_json(beside) == made_of:
-        return
-    remove(beside)
-    with replacing_folder(folder) as place:
+
+    def write(place: Path) -> None:
         (place / "images").mkdir()
         for lines in splits.values():
             for line in lines:
                 _write_pictures(place, *line["pixels"])
         for split, lines in written.items():
             write_lines(place / f"{split}.jsonl", lines)
-    write_json(beside, made_of)
+
+    stored_folder(folder, {"lines": content_digest(list(written.items()))}, write)
 
 
 def _write_pictures(place: Path, dataset: VQADataset, number: int) -> None:

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
-from blipvqa.config.reading import settings_difference
 from blipvqa.continual.distillation import Distilled
 from blipvqa.continual.mixing import mix_models
 from blipvqa.continual.rows import (
@@ -37,11 +36,11 @@ from blipvqa.models.weights import weights_digest
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import read_json, read_lines, replacing_folder, sweep, write_json, write_lines
 from blipvqa.runs.lock import lock
-from blipvqa.runs.run import RunError, indented
+from blipvqa.runs.run import RunError
 from blipvqa.runs.seals import read_sealed, write_sealed
 from blipvqa.tasks import task_of
 from blipvqa.training.stages import run_stage
-from blipvqa.training.trained import held_out
+from blipvqa.training.trained import held_out, refuse_other_summary, rows_of
 from blipvqa.vqa.elsewhere import answers_of
 
 SUMMARY = "continual.json"
@@ -52,6 +51,7 @@ class Learnt:
     """What `outputs/<name>` holds of a sequence: what was measured, and what each method forgot."""
 
     config: Config
+    data: dict[str, Splits]  # of every stage, by its name
     scores: dict  # see `scores.score_sequence`
     forgotten: dict[str, list[dict]]  # by method: questions right after their stage and wrong at the end
 
@@ -85,23 +85,25 @@ def learn_on(config: Config, *, resamples: int = 1000, progress: bool = True) ->
         }
         for method, rows in forgotten.items():
             write_lines(config.folder / f"forgotten-{method}.jsonl", rows)
+        by_name = {stage.name: splits for stage, splits in zip(planned.stages, data, strict=True)}
         scores |= {"config": config.as_dict(), "mixes": mixes, "warnings": warnings + scores["warnings"]}
-        write_sealed(config.folder / SUMMARY, scores)
-    return load_learnt(config)
+        write_sealed(config.folder / SUMMARY, scores | {"rows": rows_of(by_name)})
+    return load_learnt(config, by_name)
 
 
-def load_learnt(config: Config) -> Learnt:
-    """What a sequence left in `outputs/<name>`, to look at it. Raises RunError where there is nothing yet."""
+def load_learnt(config: Config, data: dict[str, Splits] | None = None) -> Learnt:
+    """What a sequence left in `outputs/<name>`, to look at it; `data` is that of its stages, where it was read already.
+
+    Raises RunError where there is nothing yet, or other data than there is now; ConfigError where the settings differ.
+    """
     file = config.folder / SUMMARY
     if not file.exists():
         raise RunError(f"'{config.name}' was not learnt yet: run notebook 09_continue, or blipvqa learn-on")
     scores = read_sealed(file)
-    changed = settings_difference(scores["config"], config.as_dict())
-    if changed:
-        lines = [f"{key}: {old!r} -> {new!r}" for key, (old, new) in changed.items()]
-        raise ConfigError(f"'{config.name}' was learnt with other settings:\n{indented(lines)}")
+    data = data or {stage.name: load_splits(stage.config) for stage in plan(config).stages}
+    refuse_other_summary(config.name, scores, config, data)
     methods = [method for method in scores["methods"] if method in SEQUENCES]
-    return Learnt(config, scores, {m: read_lines(config.folder / f"forgotten-{m}.jsonl") for m in methods})
+    return Learnt(config, data, scores, {m: read_lines(config.folder / f"forgotten-{m}.jsonl") for m in methods})
 
 
 def _questions_to(method: str, steps: list[Step], sets: int) -> list[Asked]:

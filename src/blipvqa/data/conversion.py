@@ -80,21 +80,26 @@ def write_shards(config: Config, folder: str | Path, workers: int | None = None)
 
 def _made_of(config: Config, splits: dict[str, RawSplit]) -> str:
     """What makes the files, by the source's own files where it has any, with the time that only the system sets."""
-    spans = {split: _files(raw.pictures) for split, raw in splits.items()}
+    spans = {split: _files(raw) for split, raw in splits.items()}
     counts = {split: [len(raw.rows), raw.columns] for split, raw in splits.items()}
     texts = {split: [_digest(column) for column in raw.rows.columns.values()] for split, raw in splits.items()}
     return json.dumps([config.data.source, config.data.on_error, ROWS, counts, texts, spans])
 
 
-def _files(pictures: Pictures) -> list:
+def _files(raw: RawSplit) -> list | str:
+    """Each of a few large files; of pictures in files of their own, where some of them may be replaced, a digest."""
+    pictures = raw.pictures
+    if isinstance(pictures, ListedPictures):
+        named = (one for cell in pictures.values for one in cells_of(cell) if isinstance(one, str))
+        return _digest(raw.folder and raw.folder.state(one) for one in named)
     files = [span.path for span in pictures.spans()] if isinstance(pictures, InFiles) else []
     states = [(path.name, path.stat()) for path in files]
     return [[name, state.st_size, state.st_mtime_ns, state.st_ctime_ns] for name, state in states]
 
 
-def _digest(column: Column) -> str:
+def _digest(values: Iterable) -> str:
     digest = hashlib.sha256()
-    for value in column:
+    for value in values:
         digest.update(repr(value).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 

@@ -147,6 +147,15 @@ class PictureFolder:
         file = safe_path(self.root, self.find(name))
         return file if is_slide(file) else None
 
+    def state(self, name: str) -> tuple[int, int, int] | None:
+        """What tells the file that a row calls `name` from one that takes its place: its size, and both times, of which
+        the system sets one; of the zip file where it lies in one. None where there is none."""
+        try:
+            state = os.stat(self.root if self.zip else safe_path(self.root, self.find(name)))
+        except (ValueError, OSError):
+            return None
+        return state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
     def read(self, name: str) -> bytes:
         """The bytes of the file that a row calls `name`. Raises ValueError that names it."""
         path = self.find(name)

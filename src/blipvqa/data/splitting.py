@@ -106,14 +106,18 @@ def told_split_notes(tables: Tables) -> list[str]:
 
 
 def written_notes(tables: Tables) -> list[str]:
-    """A line for each split of which scores are computed whose texts are a model's: no person said what is right."""
+    """A line for each split with texts of a model: no person said what is right."""
     notes = []
-    for split in [split for split in ("validation", "test") if split in tables and "origin" in tables[split].columns]:
+    for split in [split for split in tables if "origin" in tables[split].columns]:
         rows = tables[split].rows
         if count := list(rows.columns["origin"]).count(SYNTHETIC):
+            so = (
+                "what is learnt of them may name what is not there"
+                if split == "train"
+                else f"scores on {split} say how well they are repeated, not what is right"
+            )
             notes.append(
-                f"{split}: {count:,} of {len(rows):,} texts were written by a model (origin: {SYNTHETIC}): scores on "
-                f"{split} say how well they are repeated, not what is right"
+                f"{split}: {count:,} of {len(rows):,} texts were written by a model (origin: {SYNTHETIC}): {so}"
             )
     return notes
 

@@ -95,9 +95,14 @@ def not_evaluated(run: Run) -> str:
     return f"## Numbers\n\n{so_far}Not evaluated on a held-out split yet."
 
 
+def warnings_of(run: Run, scores: Mapping | None) -> Sequence[str]:
+    """What the evaluation warned of; before it what is known of the data, such as that a model wrote its texts."""
+    return scores["warnings"] if scores else run.environment.get("notes", [])
+
+
 def limits_part(lines: Sequence[str], warnings: Sequence[str]) -> str:
-    """What the model cannot do, and what its evaluation warned of."""
-    warned = ["", "What the evaluation warns of:", "", *(f"- {plain(text)}" for text in warnings)] if warnings else []
+    """What the model cannot do, and what its data or its evaluation warn of."""
+    warned = ["", "Warnings:", "", *(f"- {plain(text)}" for text in warnings)] if warnings else []
     return "\n".join(["## Limits", "", *(f"- {line}" for line in lines), *warned])
 
 

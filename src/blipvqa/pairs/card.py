@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from blipvqa.pages import cards
-from blipvqa.pages.cards import Kind, limits_part, markdown_table, not_evaluated, settings_part
+from blipvqa.pages.cards import Kind, limits_part, markdown_table, not_evaluated, settings_part, warnings_of
 from blipvqa.pages.wording import count, counted, interval, number, unit
 from blipvqa.pairs.titles import CHANGED, HEADLINE
 from blipvqa.runs.run import Run
@@ -36,7 +36,7 @@ def write_card(run: Run) -> None:
             settings_part(run, "statements", own),
             _numbers(scores) if scores else not_evaluated(run),
             USE,
-            limits_part(LIMITS, scores["warnings"] if scores else []),
+            limits_part(LIMITS, warnings_of(run, scores)),
         ],
     )
 

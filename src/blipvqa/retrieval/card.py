@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from blipvqa.pages import cards
-from blipvqa.pages.cards import Kind, limits_part, markdown_table, not_evaluated, settings_part
+from blipvqa.pages.cards import Kind, limits_part, markdown_table, not_evaluated, settings_part, warnings_of
 from blipvqa.pages.wording import count, counted, interval, number, unit
 from blipvqa.retrieval.tables import by_cosine
 from blipvqa.retrieval.titles import HEADLINE, gallery_line
@@ -44,7 +44,7 @@ def write_card(run: Run) -> None:
             settings_part(run, "pairs", own),
             _numbers(scores) if scores else not_evaluated(run),
             USE,
-            limits_part(LIMITS, scores["warnings"] if scores else []),
+            limits_part(LIMITS, warnings_of(run, scores)),
         ],
     )
 

@@ -63,5 +63,11 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_of_folder(folder: Path) -> str:
+    """sha256, in hex, of the names and contents of all files below a folder, but for hidden ones, which systems add."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("[!.]*") if path.is_file()}
+    return _digest(json.dumps([[name, digest_of_file(files[name])] for name in sorted(files)]))
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()

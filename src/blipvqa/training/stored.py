@@ -20,9 +20,17 @@ from blipvqa.models.devices import pick_device
 from blipvqa.models.loading import load_model
 from blipvqa.models.pictures import KeptStates
 from blipvqa.models.weights import weights_digest
-from blipvqa.runs.files import flush_folder, read_json, read_lines, remove, write_json, write_lines
-from blipvqa.runs.run import Run
-from blipvqa.runs.seals import digest_of_file
+from blipvqa.runs.files import (
+    flush_folder,
+    read_json,
+    read_lines,
+    remove,
+    replacing_folder,
+    write_json,
+    write_lines,
+)
+from blipvqa.runs.run import Run, RunError
+from blipvqa.runs.seals import digest_of_file, digest_of_folder
 from blipvqa.training.shares import is_first, of_first
 
 CONTENT = "content"  # the digest of the rows: what was edited is made again
@@ -100,6 +108,32 @@ def _read(file: Path, made_by: Path, made_of: Mapping) -> list[dict] | None:
         remove(made_by)
         flush_folder(made_by.parent)  # else a power cut brings it back, beside rows that it did not make
     return None
+
+
+def stored_folder(
+    folder: Path, made_of: Mapping, write: Callable[[Path], None], may_replace: Callable[[], None] = lambda: None
+) -> None:
+    """`folder` as `write` fills it, left alone where it was made of `made_of`, which `folder.json` beside it says.
+
+    `may_replace` raises where a folder that was made of something else must stay. Raises RunError where somebody edited
+    what was written: it would be learnt as ours, or lost.
+    """
+    beside = folder.with_name(f"{folder.name}.json")
+    if folder.is_dir() and beside.exists():
+        before = read_json(beside)
+        if {key: value for key, value in before.items() if key != CONTENT} == made_of:
+            if CONTENT in before and before[CONTENT] != digest_of_folder(folder):  # an older version kept none
+                raise RunError(
+                    f"'{folder.parent.name}/{folder.name}' is not what was written there: a file in it was changed, "
+                    "added or removed. Put it back, or move the folder away, and it is written anew."
+                )
+            return
+    if folder.is_dir():
+        may_replace()
+    remove(beside)
+    with replacing_folder(folder) as place:
+        write(place)
+    write_json(beside, {**made_of, CONTENT: digest_of_folder(folder)})
 
 
 def content_digest(value) -> str:

@@ -7,13 +7,13 @@ Notable:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from blipvqa.config.knobs import Config
+from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.config.reading import SAFE_TO_CHANGE
-from blipvqa.config.recipes import result_settings
+from blipvqa.config.recipes import result_difference, result_settings
 from blipvqa.data.dataset import Splits, VQADataset, load_splits
 from blipvqa.data.duplicates import duplicate_notes, near_duplicates
 from blipvqa.data.fingerprint import fingerprint
@@ -202,6 +202,26 @@ def _refuse_other_files(run: Run, scores: dict, split: str) -> None:
             f"run '{run.name}' was scored on {split} with another file {', '.join(changed)} than there is now: put it "
             "back, or evaluate again"
         )
+
+
+def refuse_other_summary(name: str, summary: Mapping, config: Config, data: Mapping[str, Splits]) -> None:
+    """Raises ConfigError or RunError where what several runs led to, in `outputs/<name>`, is of other settings or other
+    data than `config` and `data` (see `rows_of`) are: pictures would stand at others' texts."""
+    changed = result_difference(summary["config"], config.as_dict())
+    if changed:
+        lines = [f"{key}: {old!r} -> {new!r}" for key, (old, new) in changed.items()]
+        raise ConfigError(f"'{name}' was made with other settings:\n{indented(lines)}")
+    before, now = summary.get("rows", {}), rows_of(data)  # an older version kept none
+    others = [which for which in now if before.get(which, now[which]) != now[which]]
+    if others:
+        raise RunError(
+            f"'{name}' was made with other data than there is now ({', '.join(others)}): put it back, or run it again."
+        )
+
+
+def rows_of(data: Mapping[str, Splits]) -> dict[str, str]:
+    """A digest of the rows of each of several sources, by its name."""
+    return {which: rows_digest(fingerprint(splits)) for which, splits in data.items()}
 
 
 def refuse_other_pictures(run: Run, scores: dict, splits: Splits) -> None:
