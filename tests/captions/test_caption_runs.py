@@ -231,6 +231,15 @@ def test_a_prompt_that_leaves_no_room_is_refused_in_words(run):
         CaptionCollator(processor, run.config.caption.model_copy(update={"prompt": "a picture of ", "max_tokens": 4}))
 
 
+def test_more_beams_than_the_vocabulary_has_tokens_for_are_refused_in_words(run):
+    model, processor = load_model(str(run.model_folder), run.config)
+    picture, most = load_splits(run.config)["test"].image(0), model.config.text_config.vocab_size // 2
+    caption = run.config.caption.model_copy(update={"num_beams": most})
+    assert describe(model, processor, picture, settings=caption).confidence > 0
+    with pytest.raises(InputError, match=f"{most + 1} beams need .* set num_beams to {most} or fewer"):
+        describe(model, processor, picture, settings=caption.model_copy(update={"num_beams": most + 1}))
+
+
 def test_a_caption_that_is_the_prompt_or_nothing_has_a_loss_of_its_end_alone(run):
     """Of a batch with captions of other lengths, one of them cut: only [SEP] is scored where nothing is left."""
     model, processor = load_model(str(run.model_folder), run.config)

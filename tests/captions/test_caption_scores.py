@@ -216,3 +216,22 @@ def test_a_picture_is_never_its_own_nearest_neighbour():
     assert nearest_others(ids, features, ids, features)[:2] == ["b", "a"]
     assert nearest_others(["new", "a"], features[[3, 0]], ids, features) == ["d", "b"]
     assert nearest_others(["a"], features[:1], ["a"], features[:1]) == [None]
+
+
+@pytest.mark.parametrize("pictures", [1, 5])
+def test_cider_is_undefined_where_all_references_are_the_same_and_no_caption_could_have_more_than_0(pictures):
+    rows = predictions([("a red gland", ["a red gland"])] * pictures)
+    scores = score(rows, train=[{"caption": "fat"}], bootstrap=Bootstrap(resamples=50))
+    assert scores["overall"]["cider_d"]["value"] is None and scores["overall"]["exact_match"]["value"] == 1
+    assert scores["above_baseline"]["difference"] is None
+    assert any("CIDEr-D is not defined" in line for line in scores["warnings"])
+    assert not any("surely" in line for line in scores["warnings"])  # nothing follows from 0 against 0
+
+
+def test_cider_of_a_level_is_undefined_where_its_references_say_what_all_say():
+    rows = predictions([("a gland", ["a gland"])] * 3 + [("fat", ["a gland", "fat"]), ("fat", ["a gland", "fat"])])
+    rows = [row | {"organ": "skin" if i < 3 else "bone"} for i, row in enumerate(rows)]
+    scores = score(rows, breakdown=["organ"], bootstrap=NO_INTERVALS)
+    assert scores["by"]["organ"]["skin"]["cider_d"]["value"] is None
+    assert scores["by"]["organ"]["bone"]["cider_d"]["value"] > 0
+    assert scores["overall"]["cider_d"]["n"] == 5  # defined: the three count with the 0 that pycocoevalcap gives them

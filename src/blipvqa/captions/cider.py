@@ -22,9 +22,7 @@ BETA = 1.2
 def cider_d(predictions: Sequence[Words], references: Sequence[Sequence[Words]]) -> list[float]:
     """The CIDEr-D of each prediction against the references of its picture, 0 to 10."""
     counted = [[_ngrams(words) for words in texts] for texts in references]
-    frequency: Counter = Counter()  # of how many pictures' references an n-gram is part
-    for texts in counted:
-        frequency.update(set().union(*texts))
+    frequency = _frequency(counted)
     pictures = math.log(max(len(references), 1))
     scores = []
     for words, texts in zip(predictions, counted, strict=True):
@@ -32,6 +30,24 @@ def cider_d(predictions: Sequence[Words], references: Sequence[Sequence[Words]])
         sims = [_similarity(prediction, _Weighted(text, frequency, pictures)) for text in texts]
         scores.append(SCALE * sum(sims) / len(sims))
     return scores
+
+
+def can_be_right(references: Sequence[Sequence[Words]]) -> list[bool]:
+    """Whether a picture's references hold an n-gram that not every picture's references hold.
+
+    Only such ones weigh: without any, CIDEr-D is 0 whatever is said, of a single picture always.
+    """
+    counted = [[_ngrams(words) for words in texts] for texts in references]
+    frequency = _frequency(counted)
+    return [any(frequency[ngram] < len(counted) for text in texts for ngram in text) for texts in counted]
+
+
+def _frequency(counted: Sequence[Sequence[Counter]]) -> Counter:
+    """Of how many pictures' references each n-gram is part."""
+    frequency: Counter = Counter()
+    for texts in counted:
+        frequency.update(set().union(*texts))
+    return frequency
 
 
 def _ngrams(words: Words) -> Counter:

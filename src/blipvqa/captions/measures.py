@@ -11,20 +11,26 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from blipvqa.captions.cider import cider_d, rouge_l
+from blipvqa.captions.cider import can_be_right, cider_d, rouge_l
 from blipvqa.captions.predictions import Prediction
 from blipvqa.captions.terms import Finder, Terms, side
 from blipvqa.errors import InputError
 from blipvqa.numbers.bleu import BLEU_ORDERS, bleu, count_ngrams
-from blipvqa.numbers.measures import Measures, ratio
+from blipvqa.numbers.measures import Measure, Measures, divide, ratio
 from blipvqa.text import normalize, words
 
 NEEDED = ("id", "image_id", "references", "prediction")
 
 MEASURES = Measures(
     {
-        "cider_d": ratio(
-            "cider_d", "all", "mean CIDEr-D, 0 to 10, by word (Vedantam et al. 2015, as pycocoevalcap)", "CIDEr-D", 10.0
+        "cider_d": Measure(
+            # NaN where no picture can have more than 0: that says nothing of the captions
+            lambda cider, pictures, can_be_right: divide(cider, np.where(can_be_right, pictures, 0)),
+            ("cider_d", "all", "cider_can_be_right"),
+            "all",
+            "mean CIDEr-D, 0 to 10, by word (Vedantam et al. 2015, as pycocoevalcap)",
+            "CIDEr-D",
+            10.0,
         ),
         **{
             f"bleu_{order}": bleu(
@@ -92,11 +98,13 @@ def counts(predictions: Sequence[Prediction], terms: Terms) -> np.ndarray:
     predicted = [words(prediction["prediction"]) for prediction in predictions]
     references = [[words(text) for text in prediction["references"]] for prediction in predictions]
     finder, repeated = Finder(terms), _Repeated(predicted)
+    ciders = [
+        {"cider_d": cider, "cider_can_be_right": possible}
+        for cider, possible in zip(cider_d(predicted, references), can_be_right(references), strict=True)
+    ]
     rows = [
-        _count(prediction, text, texts, finder) | {"cider_d": cider} | repeated.shares(text)
-        for prediction, text, texts, cider in zip(
-            predictions, predicted, references, cider_d(predicted, references), strict=True
-        )
+        _count(prediction, text, texts, finder) | cider | repeated.shares(text)
+        for prediction, text, texts, cider in zip(predictions, predicted, references, ciders, strict=True)
     ]
     return MEASURES.matrix(rows)
 

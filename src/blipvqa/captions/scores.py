@@ -109,21 +109,26 @@ def exchanged(predictions: Sequence[Prediction], seed: int) -> list[Prediction]:
 def _warnings(scores: Scores, groups: int) -> list[str]:
     """What a reader of the numbers should know before believing them, a line each."""
     overall = scores["overall"]
-    if not overall["cider_d"]["n"]:
+    if not overall["words"]["n"]:
         return ["there are no predictions: every number is null"]
     warnings = few_groups_notes(groups, unit(scores, "pictures"))
+    value = overall["cider_d"]["value"]
+    if value is None:
+        warnings.append(
+            "CIDEr-D is not defined: it weighs words by how few pictures' references hold them, and here all pictures' "
+            "hold the same"
+        )
     others = {
         "baseline": "the commonest caption of train, which sees no picture",
         "nearest": "the captions of train's nearest pictures, which are found and not written",
     }
-    value = overall["cider_d"]["value"]
     warnings += [
         f"CIDEr-D {value:.3f} is not surely above the {scores[name]['cider_d']['value']:.3f} of {what}"
         for name, what in others.items()
-        if name in scores and not surely_above(scores[f"above_{name}"])
+        if value is not None and name in scores and not surely_above(scores[f"above_{name}"])
     ]
     needs = scores.get("needs_picture")
-    if needs and not surely_above(needs):
+    if value is not None and needs and not surely_above(needs):
         warnings.append(
             "the captions do not fit their own pictures surely better than other pictures: the model may not look"
         )
@@ -131,6 +136,6 @@ def _warnings(scores: Scores, groups: int) -> list[str]:
     if distinct is not None and distinct < FEW_CAPTIONS:
         warnings.append(f"few captions are different ones ({share(distinct, 1)} of all): the model repeats itself")
     for column, scored in scores["by"].items():
-        of_levels = {level: entry["cider_d"] for level, entry in scored.items()}
+        of_levels = {level: entry["words"] for level, entry in scored.items()}
         warnings += few_levels_notes(column, of_levels, unit(scores, "pictures"))
     return warnings

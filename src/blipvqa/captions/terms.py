@@ -14,14 +14,17 @@ from blipvqa.text import says_something, words
 Terms = Mapping[str, Sequence[str]]  # a term: its synonyms
 NO_TERMS: Terms = MappingProxyType({})
 SIDES = frozenset({"left", "right"})
+SEPARATORS = frozenset(
+    ",;:\t|，；：、"
+)  # in a name they would be dropped, and "fibre; fiber" be looked for as two words
 
 
 def load_terms(config: Config) -> dict[str, list[str]]:
     """The terms of the file `caption.terms`; the drawn data brings its own. Empty where there are none.
 
     A line is `term`, or `term: synonym, synonym`; lines that begin with # are comments. Raises ConfigError for a file
-    that cannot be read or names nothing, and for a line without a term or with a name that stands there already: one
-    name cannot mean two things.
+    that cannot be read or names nothing, and for a line without a term, with other separators, or with a name that
+    stands there already: one name cannot mean two things.
     """
     if config.caption.terms is None:
         return {term: list(synonyms) for term, synonyms in DRAWN.items()} if config.data.source == "synthetic" else {}
@@ -51,6 +54,11 @@ def load_terms(config: Config) -> dict[str, list[str]]:
 def _check_name(name: str, number: int, line_of: dict[str, int], file: str) -> None:
     if not says_something(name):
         raise ConfigError(f"{file}, line {number}: found {name!r} for a term or synonym, expected a word")
+    if SEPARATORS & set(name):
+        raise ConfigError(
+            f"{file}, line {number}: found {name!r} for a term or synonym; "
+            "a line is `term`, or `term: synonym, synonym`"
+        )
     before = line_of.setdefault(" ".join(words(name)), number)
     if before < number:
         raise ConfigError(

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from transformers.models.blip.modeling_blip import BlipTextLMHeadModel
 
+from blipvqa.errors import InputError
 from blipvqa.models.attention import attend
 from blipvqa.models.looks import Looks
 from blipvqa.models.packing import sent
@@ -269,8 +270,13 @@ def beam_search(writer: Writer, start: Tensor, beams: int, rules: Rules) -> list
 
 def _continuations(scores: Tensor, sums: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """The best continuations of M memories by `scores [R,V]` of tokens after texts of `sums [M,texts of each]`: their
-    sums, the texts they continue, and by which token, `[M,count]` each."""
+    sums, the texts they continue, and by which token, `[M,count]` each. Raises InputError where there are fewer."""
     (memories, texts), vocabulary = sums.shape, scores.shape[1]
+    if count > texts * vocabulary:  # of the first token there are no more than the vocabulary's
+        raise InputError(
+            f"{count // 2} beams need {count} tokens to choose from, and the vocabulary has {vocabulary}: "
+            f"set num_beams to {vocabulary // 2} or fewer"
+        )
     best, place = (scores + sums.view(-1, 1)).view(memories, -1).topk(count, dim=1)
     first = texts * torch.arange(memories, device=scores.device)[:, None]
     return best, place // vocabulary + first, place % vocabulary
