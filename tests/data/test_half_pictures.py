@@ -1,4 +1,4 @@
-"""Half a JPEG that says it ends: its decoder fills the rest with grey and tells nobody."""
+"""Files cut short whose decoders would fill the rest: a JPEG that says it ends with grey, a deep TIFF with what follows."""
 
 import io
 
@@ -35,6 +35,18 @@ def test_half_a_jpeg_with_an_end_marker_is_refused_through_every_door(tmp_path, 
             for door in (half, tmp_path / "half.jpg", opened):
                 with pytest.raises(ImageError, match=r"the file ends before its picture does|truncated"):
                     open_picture(door)
+
+
+def test_a_deep_tiff_that_lacks_its_last_bytes_is_refused():
+    """Before, up to the length of the tag table that is put behind the file was read as the last pixels."""
+    values = np.random.default_rng(0).integers(0, 60_000, (40, 50), dtype=np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "TIFF")  # its pixels stand last
+    whole = buffer.getvalue()
+    assert open_picture(whole).size == (50, 40)
+    for cut in (1, 2, 40, 140, 400):
+        with pytest.raises(ImageError, match="truncated"):
+            open_picture(whole[:-cut])
 
 
 def test_real_jpegs_are_whole():
