@@ -260,6 +260,8 @@ class _Bands:
             )
         if len(places) < count or len(sizes) < count:
             raise ValueError("its table of strips or tiles is too short")
+        if max(map(sum, zip(places, sizes, strict=False))) > len(self.data):  # else the table put there would be pixels
+            raise ValueError("image file is truncated")
         return places, sizes
 
 
