@@ -100,7 +100,7 @@ def test_a_film_that_is_too_short_broken_or_among_others_is_named_by_row(films, 
     with pytest.raises(ImageError, match=r"(several pictures|holds 3 frames)"):
         load_splits(films(["images/0.png", "short"]))
     with pytest.raises(
-        ImageError, match=r"several pictures|holds 3 frames: name one in a column frame, from 1, or set"
+        ImageError, match=r"several pictures|holds 3 frames: give one, by a column frame \(from 1\), or set"
     ):
         load_splits(films("short", data__frames=None))
 

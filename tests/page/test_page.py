@@ -5,10 +5,12 @@ import http.client
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -174,3 +176,10 @@ def test_beyond_this_machine_only_with_a_password(done, capsys, monkeypatch):
         assert "give another --port" in capsys.readouterr().err
     finally:
         server.stop()
+
+
+def test_a_dicom_file_can_be_chosen_on_the_page_and_in_the_widget():
+    """Before, a browser's dialog greyed them out, though the server reads them."""
+    for file in ("templates/ask.html", "widget.py"):
+        text = files("blipvqa.page").joinpath(file).read_text(encoding="utf-8")
+        assert ".dcm" in re.search(r'accept="([^"]*)"', text).group(1).split(",")

@@ -11,7 +11,7 @@ from blipvqa.comparison import write_comparison
 from blipvqa.config.knobs import ConfigError
 from blipvqa.pages import certainty, html, plots
 from blipvqa.pages.page import paragraph, remark, section, write_page
-from blipvqa.pages.tables import settings_table, table
+from blipvqa.pages.tables import measures_table, settings_table, table
 from blipvqa.runs.run import RunError
 from blipvqa.runs.seals import read_sealed_text
 from blipvqa.tasks import write_report
@@ -211,3 +211,12 @@ def test_a_head_without_text_is_no_head():
     """Screen readers announce an empty one (axe: empty-table-header)."""
     page = table(["", "n"], [["a", 1]])
     assert page.count("<th ") == 1 and page.count("<td ") == 3
+
+
+def test_a_measure_that_no_row_counts_for_is_no_line():
+    """Before, BLEU-4 stood in each wing's first table with dashes and "0 (0)" where no answer has four words."""
+    nothing = {"value": None, "n": 0, "groups": 0, "low": None, "high": None}
+    one = {"value": 0.5, "n": 8, "groups": 4, "low": 0.2, "high": 0.8}
+    shown = measures_table({"BLEU-1": one, "BLEU-4": nothing, "F1": nothing}, {"chance": {"F1": one}}, unit="questions")
+    assert "BLEU-1" in shown and "BLEU-4" not in shown
+    assert "F1" in shown  # what is measured beside it alone is a line still

@@ -38,7 +38,9 @@ def part_of(content: bytes, frame: int | None, window: tuple[float, float] | Non
     header = _header(content)
     count, grey = _frames(header), _is_grey(header)
     if count > 1 and frame is None:
-        raise Refused(f"the DICOM file holds {count:,} frames: name one in a column frame, from 1, or set data.frames")
+        raise Refused(
+            f"the DICOM file holds {count:,} frames: give one, by a column frame (from 1), or set data.frames"
+        )
     if frame is not None and not 1 <= frame <= count:
         raise Refused(f"column frame: there is no frame {frame:,}, the DICOM file holds 1 to {count:,}")
     return (("frame", frame) if count > 1 else ()) + (("window", *map(float, window)) if window and grey else ())

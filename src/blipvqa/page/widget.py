@@ -49,7 +49,7 @@ class AskWidget(widgets.VBox):
         index = make_index(nearest, load_splits(run.config)["train"]) if nearest else None
         self.answers = Answers(model.to(pick_device()), processor, run.config.generate, index)
         self.history: list[tuple[str, str]] = []  # answered questions about the pictures, where the model is asked so
-        self.picture = widgets.FileUpload(accept="image/*", multiple=True, description="Picture")
+        self.picture = widgets.FileUpload(accept="image/*,application/dicom,.dcm", multiple=True, description="Picture")
         self.picture.observe(lambda _: self.history.clear(), names="value")
         self.question = widgets.Text(description="Question", continuous_update=False)
         self.send = widgets.Button(description="Ask")

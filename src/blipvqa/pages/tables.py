@@ -52,8 +52,12 @@ def measures_table(
     unit: str,
     first: str = "",
 ) -> Html:
-    """Each entry with its 95 % interval and its count; `others` are columns beside it, by the same titles."""
+    """Each entry with its 95 % interval and its count; `others` are columns beside it, by the same titles.
+
+    A measure that no row counts for, here or beside, is left out: BLEU-4 where no answer has four words.
+    """
     others = {title: column for title, column in (others or {}).items() if column}
+    columns = (entries, *others.values())
     rows = [
         (
             title,
@@ -63,6 +67,7 @@ def measures_table(
             *(number(column.get(title)) for column in others.values()),
         )
         for title, entry in entries.items()
+        if any(number(column.get(title)) != NOTHING for column in columns)
     ]
     return table([first, "value", "95 % interval", unit, *others], rows)
 

@@ -31,7 +31,7 @@ const showAllCards = tools('gallery', (words, only) => {
     card.hidden = !here;
     count += here;
   }
-  return `${count} of ${cards.length} pictures`;
+  return `${count} of ${cards.length} are shown`;  // a card may be a picture, a pair or a statement
 });
 
 const listing = document.getElementById('listing');
@@ -65,7 +65,7 @@ if (listing) {
     }));
     shown += part.length;
     more.hidden = shown >= chosen.length;
-    more.textContent = `show more (${shown} of ${chosen.length} are shown)`;
+    document.getElementById('shown').textContent = more.hidden ? '' : `${shown} of ${chosen.length} rows are shown. `;
   };
   const order = (a, b) => {
     const x = a.cells[column], y = b.cells[column];
