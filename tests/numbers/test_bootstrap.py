@@ -162,3 +162,15 @@ def test_an_undefined_statistic_is_none_and_is_left_out_of_resamples():
     assert np.isnan(calibration_error(count_bins(np.array([]), np.array([]), 15).sum(axis=0)))
     entry = estimate_mean([0.9, 0.0, 0.0], groups, rows=np.array([0]))
     assert (entry["value"], entry["n"], entry["low"]) == (0.9, 1, None)
+
+
+def test_the_same_rows_in_another_order_have_the_same_interval():
+    draw = np.random.default_rng(0)
+    rows = [{"image_id": f"image {i}", "patient": i % 40 if i % 7 else None} for i in range(120)]
+    right = draw.random(120) < 0.6
+    for bootstrap in (BY_IMAGE, Bootstrap("patient")):
+        entries = []
+        for order in (np.arange(120), draw.permutation(120)):
+            groups = bootstrap.groups_of([rows[i] for i in order])
+            entries.append(share(right[order], groups, bootstrap))
+        assert entries[0] == entries[1]

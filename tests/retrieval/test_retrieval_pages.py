@@ -153,6 +153,13 @@ def test_a_damaged_part_is_made_again_and_other_weights_are_refused(run, own):
     with pytest.raises(RunError, match="made with other weights"):
         make_index(run, own, progress=False)
     assert len(make_index(run, own, progress=False, fresh=True).pictures) == 8
+    written = json.loads(note.read_text())
+    note.write_text(json.dumps(written | {"precision": "bf16"}))
+    with pytest.raises(RunError, match="made with other precision"):
+        make_index(run, own, progress=False)
+    del written["precision"]
+    note.write_text(json.dumps(written))  # as an older version wrote it
+    assert len(make_index(run, own, progress=False).pictures) == 8
 
 
 def test_pictures_by_words_words_by_picture_and_pictures_by_picture(run):

@@ -6,7 +6,7 @@ import pytest
 from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.retrieval.measures import MEASURES
-from blipvqa.retrieval.scores import score
+from blipvqa.retrieval.scores import score, short_list_notes
 
 
 def rows(ranks, exchanged=None, itc=None, **columns):
@@ -106,3 +106,10 @@ def test_what_is_missing_or_twice_is_named():
     with pytest.raises(InputError, match="there twice"):
         score(rows([1]) * 2)
     assert np.isfinite(score(rows([1, 1]), bootstrap=FAST)["overall"]["r_mean"]["value"])
+
+
+def test_a_shortlist_that_is_shorter_than_the_recalls_ask_for_is_said():
+    sizes = {"pictures": 140, "texts": 280, "shared": 0}
+    assert "match 10 or more" in short_list_notes(sizes | {"matched": 5})[0]
+    assert short_list_notes(sizes | {"matched": 10}) == short_list_notes(sizes | {"matched": 0}) == []
+    assert short_list_notes({"pictures": 4, "texts": 4, "shared": 0, "matched": 4}) == []

@@ -117,3 +117,14 @@ def test_probabilities_are_those_of_the_pairs():
     no, yes = small.match(pair)[0]
     assert img.matches[5, 0] == pytest.approx(1 / (1 + np.exp(no - yes)), abs=1e-6)
     assert matched(pair[:, 0], pair[:, 1])[1][0] == img.matches[5, 0]
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_a_model_that_tells_nothing_apart_finds_nothing_on_a_shortlist_either(k):
+    """Which of equal candidates are matched is luck: none of them counts as found."""
+    small = Small()
+    small.pictures.features = small.pictures.features[:1].expand(4, -1).contiguous()
+    small.texts = small.texts[:1].expand(7, -1).contiguous()
+    img, txt, _ = small.search(k)
+    assert (img.ranks["rank"] == 4).all() and (img.ranks["itc_rank"] == 4).all()
+    assert txt.ranks["rank"].tolist() == [8 - len(one) for one in small.gallery.texts_of_picture]

@@ -12,10 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from blipvqa import answer_all, ask, evaluate, fine_tune, load_model, load_splits
 from blipvqa.models.folders import ModelError
-from blipvqa.numbers.outliers import distances, fit_spread
+from blipvqa.numbers.outliers import distances, fit_spread, most_by_chance, usual_rank
 from blipvqa.page.answers import Answers
 from blipvqa.tasks import write_report
-from blipvqa.vqa.foreign import store_gate, stored_gate
+from blipvqa.vqa.foreign import PASSES, foreign_warnings, store_gate, stored_gate
+from blipvqa.vqa.tables import foreign_note as foreign_note_of_all
 
 QUESTION = "is there a gland?"
 
@@ -98,3 +99,28 @@ def test_distances_go_by_the_sample_s_own_spread_and_fewer_vectors_than_dimensio
     few = draw.normal(size=(5, 40))
     assert np.isfinite(distances(few, *fit_spread(few))).all()
     assert np.isfinite(distances(few, *fit_spread(np.zeros((3, 40))))).all()
+
+
+def test_how_many_pictures_are_foreign_by_chance_is_that_of_thresholds_drawn_anew():
+    """The rule alone, for any distances: with 80 of validation 17 of 140 may be foreign, with 500 only 13."""
+    draw = np.random.default_rng(0)
+    for count, most in ((80, 17), (500, 13), (6, 65)):
+        beyond = []
+        for _ in range(4000):
+            threshold = np.sort(draw.random(count))[usual_rank(count, PASSES) - 1]
+            beyond.append((draw.random(140) > threshold).sum())
+        assert most_by_chance(140, count, PASSES) == most
+        assert (np.array(beyond) <= most).mean() == pytest.approx(0.978, abs=0.012)
+        assert np.mean(beyond) / 140 <= max(0.05, 1 / (count + 1)) + 0.003
+    assert most_by_chance(0, 80, PASSES) == 0
+    for count in range(19, 400):  # a further picture of the kind passes at least as often as it is said
+        assert usual_rank(count, PASSES) / (count + 1) >= PASSES
+
+
+def test_as_many_foreign_pictures_as_chance_leaves_to_be_expected_are_told_and_no_warning(done):
+    metrics = json.loads((done.folder / "metrics-test.json").read_text(encoding="utf-8"))
+    foreign = metrics["foreign"]
+    assert foreign["checked_on"] == 6 and 0 < foreign["by_chance"] <= foreign["of"] == 6
+    assert f"up to {foreign['by_chance']} are unlike by chance" in foreign_note_of_all(metrics)
+    told = {"images": 40, "of": 140, "by_chance": 40}
+    assert foreign_warnings(told, "test") == [] and foreign_warnings(told | {"by_chance": 39}, "test") != []

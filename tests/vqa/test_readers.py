@@ -159,3 +159,22 @@ def test_removed_rows_leave_the_rest_of_their_stratum_to_stand_for_it(tmp_path):
     assert read_review(path, rows, Bootstrap(resamples=50))["expert_accuracy"]["value"] == pytest.approx(share)
     judge(path, lambda row: "" if strata[row["id"]] == "wrong" else "correct")
     assert read_review(path, rows)["expert_accuracy"]["value"] is None  # nothing is known of the wrong ones
+
+
+def test_two_readers_of_a_stratified_sample_are_weighted_as_one_is(tmp_path):
+    """Both agree on what is right and never on what is wrong: of 200 answers 40 are wrong, of the sample a third."""
+    rows = predictions([i % 5 > 0 for i in range(200)])
+    paths = [write_review(rows, tmp_path, sample=30, stratified=True, reader=reader) for reader in (1, 2)]
+    judge(paths[0], lambda row: "correct" if row["prediction"] == row["answer"] else "incorrect")
+    judge(paths[1], lambda row: "correct" if row["prediction"] == row["answer"] else "partly")
+    found = agreement(*paths, rows, Bootstrap(resamples=50))
+    strata, weight = strata_of(rows), stratified_sample(rows, 30, 0)
+    wrong = sum(of for i, of in weight.items() if rows[i]["prediction"] != "lung") / 200
+    assert set(strata) == {"wrong", "right", "uncertain"} and wrong == pytest.approx(0.2, abs=0.05)
+    assert found["agreement"]["value"] == pytest.approx(1 - wrong)
+    expected = (1 - wrong) ** 2  # by chance: only "correct" is said by both
+    assert found["kappa"]["value"] == pytest.approx((1 - wrong - expected) / (1 - expected))
+    assert found["kappa"]["low"] < found["kappa"]["value"] < found["kappa"]["high"]
+    judge(paths[0], lambda row: row["verdict"] if row["prediction"] == row["answer"] else "")
+    found = agreement(*paths, rows, Bootstrap(resamples=50))
+    assert found["kappa"]["value"] is None and found["agreement"]["value"] is None  # nothing leads back to the wrong

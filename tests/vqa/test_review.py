@@ -129,6 +129,20 @@ def test_however_the_spreadsheet_saved_it(tmp_path, save):
     assert read_review(path, rows)["expert_accuracy"]["value"] == 0.5
 
 
+@pytest.mark.parametrize("before", ["sep=;\n", '"sep=;"\r\n', "\n", ";;;;;\n \n", "SEP=;\n\n"])
+def test_empty_lines_and_a_told_separator_may_stand_before_the_head(tmp_path, before):
+    rows = predictions(("naïve, or not, or", "naive; or not"), ("b", "x"))
+    path = write_review(rows, tmp_path)
+    judge(path, "correct", "incorrect", save={"delimiter": ";"})
+    text = before + path.read_bytes().decode("utf-8-sig")
+    path.write_bytes(text.encode("utf-8-sig"))
+    assert read_review(path, rows)["expert_accuracy"]["value"] == 0.5
+    path.write_bytes(text.replace("incorrect", "wrong").encode("utf-8-sig"))
+    row = 3 + len(before.replace("\r", "").lower().replace('"', "").replace("sep=;\n", "").splitlines())
+    with pytest.raises(InputError, match=f"row {row}: verdict 'wrong'"):  # as Excel numbers it, which hides `sep=;`
+        read_review(path, rows)
+
+
 def test_rows_may_be_sorted_and_removed(tmp_path):
     rows = predictions(("a", "a"), ("b", "x"), ("c", "c"))
     path = write_review(rows, tmp_path)

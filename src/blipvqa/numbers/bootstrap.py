@@ -37,15 +37,19 @@ class Bootstrap:
     def groups_of(self, rows: Sequence[Mapping]) -> np.ndarray:
         """Each row's group as a number from 0, `[row]`; a row without one belongs to its image.
 
-        Raises InputError where no row has the column.
+        Numbers follow the groups' names: what is drawn by number is the same in any order of the rows. Raises
+        InputError where no row has the column.
         """
         if rows and not any(row.get(self.group) is not None for row in rows):
             raise InputError(f"no row has the group column {self.group!r}; there are {', '.join(rows[0])}")
-        numbers: dict[tuple, int] = {}
-        keys = (
+        keys = [
             (self.group, r[self.group]) if r.get(self.group) is not None else ("image_id", r["image_id"]) for r in rows
-        )
-        return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+        ]
+        numbers = {
+            key: number
+            for number, key in enumerate(sorted(set(keys), key=lambda key: (key[0] != self.group, str(key))))
+        }
+        return np.array([numbers[key] for key in keys], dtype=np.int64)
 
 
 BY_IMAGE = Bootstrap()

@@ -21,6 +21,7 @@ from blipvqa.runs.files import replacing
 from blipvqa.text import LOST, same_text
 
 APOSTROPHES = re.compile(f"(?:\\A|(?<=[ {SEPARATORS}]))'+")  # of the guard, or a text's own at the same place
+TOLD_SEPARATOR = re.compile(r"\"?sep=([^\r\n\"])\"?[,;\t ]*(?:\r\n?|\n|\Z)", re.IGNORECASE)
 BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
@@ -97,19 +98,25 @@ def _bare(cell: str) -> str:
 def read_sheet(path: str | Path) -> list[tuple[int, dict[str, str]]]:
     """The rows that are not empty, each with its number in the spreadsheet; ids without guard, verdicts in lower case.
 
-    Only those two need to be intact, and both are ASCII: a file saved in a local encoding is read as well.
+    Only those two need to be intact, and both are ASCII: a file saved in a local encoding is read as well. Empty lines
+    before the head are read over, and `sep=;` in the first line says what separates, as it does to Excel, which shows
+    no row for it.
     """
     raw = Path(path).read_bytes()
     utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = raw.decode("utf-16" if utf16 else "utf-8-sig", errors="replace")
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    header, *records = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)) or [[]]
+    told = TOLD_SEPARATOR.match(text)
+    text = text[told.end() :] if told else text
+    head = next((line for line in text.splitlines() if line.strip(' ",;\t')), "")
+    delimiter = told[1] if told else max(",;\t", key=head.count)
+    lines = enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), start=1)
+    (_, header), *records = [(n, cells) for n, cells in lines if any(map(str.strip, cells))] or [(1, [])]
     columns = [name.strip().lower() for name in header]
     if missing := [name for name in ("id", "verdict") if name not in columns]:
         titles = ", ".join(header) or "nothing"
         raise InputError(f"{path}: no column {' and no column '.join(missing)}; the first row has {titles}")
     rows = []
-    for number, record in enumerate(records, start=2):
+    for number, record in records:
         row = dict.fromkeys(columns, "") | dict(zip(columns, map(str.strip, record), strict=False))
         if any(row.values()):
             rows.append((number, row | {"id": unguard(row["id"]), "verdict": row["verdict"].lower()}))

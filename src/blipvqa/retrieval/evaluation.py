@@ -10,7 +10,7 @@ from blipvqa.config.knobs import Config
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.retrieval.card import write_card
 from blipvqa.retrieval.predictions import Prediction, predict
-from blipvqa.retrieval.scores import score
+from blipvqa.retrieval.scores import score, short_list_notes
 from blipvqa.runs.run import Run
 from blipvqa.training.shares import is_first
 from blipvqa.training.stored import ModelsOfRun, content_digest, stored
@@ -41,6 +41,7 @@ def evaluate(
         bootstrap = Bootstrap(config.data.group, resamples, config.seed)
         scores = dict(score(predictions, breakdown=trained.splits[trained.split].breakdown, bootstrap=bootstrap))
         scores["gallery"]["matched"] = config.retrieval.rerank
+        scores["warnings"] += short_list_notes(scores["gallery"])
         if began is not None:
             scores["start"] = score(began, bootstrap=bootstrap)["overall"]
         write_scores(trained, scores, predictions, config, models.digest())

@@ -37,7 +37,7 @@ def refuse_other_weights(folder: Path, made_by: dict) -> None:
             remove(part)
         write_json(note, made_by)
         return
-    before = read_json(note)
+    before = {"precision": made_by["precision"]} | read_json(note)  # notes of older versions do not name it
     changed = [key for key in made_by if before.get(key) != made_by[key]]
     if changed:
         raise RunError(

@@ -109,7 +109,8 @@ def make_index(
         if fresh:
             remove(folder)
         made_by = {"weights": weights_digest(run.model_folder, config), "pictures": DECODER}
-        refuse_other_weights(folder, made_by | {"image size": config.model.image_size})
+        made_by |= {"image size": config.model.image_size}
+        refuse_other_weights(folder, made_by | {"precision": config.generate.precision or config.train.precision})
         model, processor = load_model(str(run.model_folder), config)
         index = _index(run, config, model, processor, dataset, texts, progress)
         index.left_out = left_out

@@ -15,7 +15,7 @@ from blipvqa.numbers.calibration import estimate_calibration_error, reliability_
 from blipvqa.numbers.comparison import Difference, compare_counts, surely_above
 from blipvqa.numbers.grouping import few_groups_notes, few_levels_notes, levels
 from blipvqa.numbers.ranking import estimate_auroc
-from blipvqa.numbers.ranks import chance_columns, estimate_median, median_by_chance
+from blipvqa.numbers.ranks import RECALLS, chance_columns, estimate_median, median_by_chance
 from blipvqa.pages.wording import unit
 from blipvqa.retrieval.gallery import Gallery
 from blipvqa.retrieval.measures import DIRECTIONS, MEASURES, check_predictions, counts
@@ -94,6 +94,17 @@ def score(
         scores["matched_gain"] = _gain(counted, groups, bootstrap)
         scores["matching"] = _matching(predictions, groups, bootstrap)
     return scores | {"warnings": _warnings(scores, len(np.unique(groups)))}
+
+
+def short_list_notes(sizes: Sizes) -> list[str]:
+    """A line where fewer candidates are matched than the recalls ask for: beyond them nothing can be found."""
+    matched, least = sizes.get("matched", 0), min(max(RECALLS), max(sizes["pictures"], sizes["texts"]))
+    if not 0 < matched < least:
+        return []
+    return [
+        f"retrieval.rerank: of each search {matched} are matched and the others share the last place, so R@k of a "
+        f"larger k is R@{matched}: compare ranks by cosine alone, or match {least} or more"
+    ]
 
 
 def _medians(predictions: Sequence[Prediction], groups: np.ndarray, rank: str, bootstrap: Bootstrap) -> dict:

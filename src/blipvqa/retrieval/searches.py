@@ -2,7 +2,8 @@
 
 Notable:
 - ITC orders the whole gallery by cosine. The first k of each search are matched (ITM) and stand in the order of both
-  (`combined`); all others share the last place. What both directions ask for is matched once.
+  (`combined`); all others share the last place, and with them a right one that ties with the first that is left out:
+  it is among the first k by luck. What both directions ask for is matched once.
 - Beside the true ranks stand those with another picture in each picture's place (`exchanged`): a model that does not
   look finds as much there.
 """
@@ -16,9 +17,10 @@ import numpy as np
 from torch import Tensor
 
 from blipvqa.numbers.nearest import Nearest, nearest
-from blipvqa.numbers.ranks import shortlist_ranks
+from blipvqa.numbers.ranks import TIE, shortlist_ranks
 from blipvqa.retrieval.gallery import Gallery
 
+NOBODY = -1  # no candidate's number
 SHOWN = 5  # the best of a search that are named, without matching too
 
 
@@ -77,8 +79,8 @@ def search_both_ways(
     place = np.argsort(other)  # that each picture takes
     right_pictures = {"rank": gallery.pictures_of_text, "exchanged": [other[one] for one in gallery.pictures_of_text]}
     right_texts = {"rank": gallery.texts_of_picture, "exchanged": [gallery.texts_of_picture[i] for i in place]}
-    by_text = nearest(texts, pictures, max(k, SHOWN), right_pictures)
-    by_picture = nearest(pictures, texts, max(k, SHOWN), right_texts)
+    by_text = nearest(texts, pictures, max(k + 1, SHOWN), right_pictures)
+    by_picture = nearest(pictures, texts, max(k + 1, SHOWN), right_texts)
     text_numbers, picture_numbers = np.arange(len(texts))[:, None], np.arange(len(pictures))[:, None]
     pairs = _distinct_pairs(
         [
@@ -118,8 +120,9 @@ def _reordered(
     candidates = first.candidates[:, :k]
     logits, matches = look(candidates)
     scores = combined(logits, first.scores[:, :k], temperature)
+    surely = first.scores[:, :k] > first.scores[:, k : k + 1] + TIE if k < first.scores.shape[1] else True
     for name, of_query in right.items():
-        ranks[name] = shortlist_ranks(candidates, scores, of_query, gallery)
+        ranks[name] = shortlist_ranks(np.where(surely, candidates, NOBODY), scores, of_query, gallery)
     order = np.argsort(-scores, axis=1, kind="stable")
     candidates, scores, matches = (np.take_along_axis(x, order, 1) for x in (candidates, scores, matches))
     return Searches(candidates, scores, matches, ranks)

@@ -25,7 +25,7 @@ from blipvqa.vqa.consistency import score_consistency
 from blipvqa.vqa.conversations import DROPPED, EXCHANGED, score_history, with_turns
 from blipvqa.vqa.exchange import PARTS, exchangeable, of_several
 from blipvqa.vqa.explained import store_explanations, stored_pointing
-from blipvqa.vqa.foreign import foreign_warnings, score_foreign, unlike_by_image, unlike_of
+from blipvqa.vqa.foreign import by_chance, foreign_warnings, score_foreign, unlike_by_image, unlike_of
 from blipvqa.vqa.grounding import grounding as grounding_of
 from blipvqa.vqa.grounding import verdict_warnings
 from blipvqa.vqa.notes import all_notes
@@ -123,7 +123,7 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     scores["consistency"] = score_consistency(
         predictions, lambda _asked: again, train, scores["baseline_name"], bootstrap
     )
-    scores["foreign"] = score_foreign(raw, unlike, bootstrap)
+    scores["foreign"] = score_foreign(raw, unlike, bootstrap) | by_chance(unlike, splits["validation"])
     scores["published"] = published(raw, bootstrap)
     scores["slices"] = slices(predictions, train=train, breakdown=axes, bootstrap=bootstrap)
     scores["split"] = split

@@ -27,7 +27,7 @@ from blipvqa.models.folders import FOREIGN, ModelError, called
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.models.weights import weights_digest
 from blipvqa.numbers.bootstrap import Bootstrap, estimate_mean
-from blipvqa.numbers.outliers import distances, fit_spread
+from blipvqa.numbers.outliers import distances, fit_spread, most_by_chance, usual_rank
 from blipvqa.runs.files import remove, replacing
 from blipvqa.training.shares import features_of, of_first
 from blipvqa.training.stored import ModelsOfRun, content_digest, stored
@@ -54,7 +54,7 @@ class Gate:
 def fit_gate(train: np.ndarray, validation: np.ndarray) -> Gate:
     """The gate of features `[N,D]` of train's and validation's pictures."""
     mean, whitening = fit_spread(train)
-    threshold = np.quantile(distances(validation, mean, whitening), PASSES, method="higher")
+    threshold = np.sort(distances(validation, mean, whitening))[usual_rank(len(validation), PASSES) - 1]
     return Gate(mean, whitening, max(float(threshold), 1e-12))
 
 
@@ -184,9 +184,16 @@ def score_foreign(predictions: Sequence[Mapping], unlike: Mapping[str, float], b
     }
 
 
+def by_chance(unlike: Mapping[str, float], validation: VQADataset) -> dict[str, int]:
+    """{"checked_on": how many pictures of validation chose the threshold, "by_chance": how many of the pictures in
+    `unlike` may be foreign though they are of the same kind}."""
+    checked_on = len(validation.row_of_picture(CHECKED_ON))
+    return {"checked_on": checked_on, "by_chance": most_by_chance(len(unlike), checked_on, PASSES)}
+
+
 def foreign_warnings(foreign: Mapping, split: str) -> list[str]:
-    """A line where many pictures of the split are foreign."""
-    if foreign["images"] <= OFTEN * foreign["of"]:
+    """A line where many pictures of the split are foreign, and more than a few of validation's may leave to chance."""
+    if foreign["images"] <= max(OFTEN * foreign["of"], foreign.get("by_chance", 0)):
         return []
     return [
         f"{foreign['images']:,} of {foreign['of']:,} {split} pictures are unlike those of training (of validation 5 % "

@@ -2,7 +2,7 @@
 
 Notable:
 - Cohen's kappa (Cohen 1960) over the rows that both judged, `unclear` a verdict as the others; null where it is
-  undefined: no row in common, or one verdict alone.
+  undefined: no row in common, or one verdict alone. Of a stratified sample it is that of all predictions.
 - A stratified sample takes as many wrong, right and uncertain answers as each other. A stratum follows from the
   prediction, so rows may be sorted or removed: what was judged of a stratum stands for all of it.
 """
@@ -10,12 +10,13 @@ Notable:
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate_mean, estimate_statistic, nothing_counted
+from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate_statistic, nothing_counted
 from blipvqa.numbers.measures import divide
 from blipvqa.vqa.answers import Prediction, answered_right
 
@@ -53,6 +54,16 @@ def stratified_sample(predictions: Sequence[Prediction], sample: int, seed: int)
     return dict(sorted(chosen.items()))
 
 
+def weights_of(judged: Sequence[int], predictions: Sequence[Prediction]) -> np.ndarray | None:
+    """How many predictions of its stratum each of the `judged` positions stands for; None where a stratum has
+    predictions and none of them was judged."""
+    strata = strata_of(predictions)
+    size, seen = Counter(strata), Counter(strata[i] for i in judged)
+    if not len(judged) or any(name not in seen for name in size):
+        return None
+    return np.array([size[strata[i]] / seen[strata[i]] for i in judged])
+
+
 def weighted_mean(
     values: Sequence[float], judged: Sequence[int], predictions: Sequence[Prediction], bootstrap: Bootstrap
 ) -> Estimate:
@@ -60,14 +71,14 @@ def weighted_mean(
 
     Null where a stratum has predictions and none of them was judged: nothing leads back to it.
     """
-    strata = strata_of(predictions)
-    size = {name: strata.count(name) for name in STRATA}
-    seen = {name: sum(strata[i] == name for i in judged) for name in STRATA}
-    if not len(judged) or any(size[name] and not seen[name] for name in STRATA):
-        return nothing_counted()
-    weights = np.array([size[strata[i]] / seen[strata[i]] for i in judged])
-    counts = np.stack([weights * np.asarray(values, float), weights], axis=1)
     groups = bootstrap.groups_of([predictions[i] for i in judged])
+    return _mean(values, weights_of(judged, predictions), groups, bootstrap)
+
+
+def _mean(values: Sequence[float], weights: np.ndarray | None, groups: np.ndarray, bootstrap: Bootstrap) -> Estimate:
+    if weights is None:
+        return nothing_counted()
+    counts = np.stack([weights * np.asarray(values, float), weights], axis=1)
     return estimate_statistic(counts, groups, lambda sums: divide(sums[..., 0], sums[..., 1]), bootstrap)
 
 
@@ -77,19 +88,25 @@ def agreement(
     """How far two sheets agree: {"kappa", "agreement": estimates over images, "only_first", "only_second": rows that
     one alone judged, "disagreements": [{"id", "question", "answer", "prediction", "first", "second"}]}.
 
+    The verdicts on a stratified sample are weighted, as `read_review` weights them.
+
     Raises InputError as `read_review` for a sheet that cannot be read, or is about other predictions.
     """
-    from blipvqa.vqa.review import VERDICTS, verdicts_of
+    from blipvqa.vqa.review import VERDICTS, is_stratified, verdicts_of
 
     predictions = list(predictions)
     by_id = {str(row["id"]): row for row in predictions}
     one, other = verdicts_of(first, by_id), verdicts_of(second, by_id)
-    both = [row for row in predictions if str(row["id"]) in one and str(row["id"]) in other]
+    judged = [i for i, row in enumerate(predictions) if str(row["id"]) in one and str(row["id"]) in other]
+    both = [predictions[i] for i in judged]
     pairs = [(one[str(row["id"])], other[str(row["id"])]) for row in both]
-    groups = bootstrap.groups_of(both)
+    groups, weights = bootstrap.groups_of(both), np.ones(len(both))
+    if is_stratified(first) or is_stratified(second):
+        weights = weights_of(judged, predictions)
+    undefined = weights is None
     return {
-        "kappa": kappa(pairs, tuple(VERDICTS), groups, bootstrap),
-        "agreement": estimate_mean([a == b for a, b in pairs], groups, bootstrap),
+        "kappa": nothing_counted() if undefined else kappa(pairs, tuple(VERDICTS), groups, bootstrap, weights),
+        "agreement": _mean([a == b for a, b in pairs], weights, groups, bootstrap),
         "only_first": len(one) - len(both),
         "only_second": len(other) - len(both),
         "disagreements": [_told(row, a, b) for row, (a, b) in zip(both, pairs, strict=True) if a != b],
@@ -101,15 +118,20 @@ def _told(row: Prediction, first: str, second: str) -> dict:
 
 
 def kappa(
-    pairs: Sequence[tuple[str, str]], categories: Sequence[str], groups: np.ndarray, bootstrap: Bootstrap = BY_IMAGE
+    pairs: Sequence[tuple[str, str]],
+    categories: Sequence[str],
+    groups: np.ndarray,
+    bootstrap: Bootstrap = BY_IMAGE,
+    weights: np.ndarray | None = None,
 ) -> Estimate:
-    """Cohen's kappa of pairs of verdicts, with its interval over groups."""
+    """Cohen's kappa of pairs of verdicts, which stand for `weights` rows each, with its interval over groups."""
     if not pairs:
         return nothing_counted()
+    weights = np.ones(len(pairs)) if weights is None else weights
     width = len(categories)
     table = np.zeros((len(pairs), width * width))
-    for row, (a, b) in enumerate(pairs):
-        table[row, categories.index(a) * width + categories.index(b)] = 1
+    for row, ((a, b), weight) in enumerate(zip(pairs, weights, strict=True)):
+        table[row, categories.index(a) * width + categories.index(b)] = weight
 
     def statistic(sums: np.ndarray) -> np.ndarray:
         counts = sums.reshape(*sums.shape[:-1], width, width)

@@ -101,7 +101,7 @@ def read_review(
     judged = [p for p in predictions if verdicts.get(str(p["id"]), "unclear") != "unclear"]
     verdict_of = [verdicts[str(prediction["id"])] for prediction in judged]
     exact = [answered_right(prediction) for prediction in judged]
-    stratified = any(WEIGHT in row for _, row in read_sheet(path))
+    stratified = is_stratified(path)
     places = [i for i, p in enumerate(predictions) if verdicts.get(str(p["id"]), "unclear") != "unclear"]
 
     def mean(values: list) -> Estimate:
@@ -120,6 +120,11 @@ def read_review(
         "accepted_not_exact": [p["id"] for p, verdict, same in answers if verdict == "correct" and not same],
         "exact_not_accepted": [p["id"] for p, verdict, same in answers if verdict != "correct" and same],
     }
+
+
+def is_stratified(path: str | Path) -> bool:
+    """Whether a sheet is of a stratified sample."""
+    return any(WEIGHT in row for _, row in read_sheet(path))
 
 
 def verdicts_of(path: str | Path, by_id: Mapping[str, Prediction]) -> dict[str, str]:

@@ -193,10 +193,16 @@ def foreign_note(scores: Mapping) -> str:
     """How many pictures are unlike those of training, and exact match on them and on the others."""
     foreign = scores["foreign"]
     usual, unusual = (foreign["exact_match"][name] for name in ("usual", "foreign"))
+    by_chance = (
+        f" It was read off {foreign['checked_on']:,} of them: of as many pictures of the same kind as here up to "
+        f"{foreign['by_chance']:,} are unlike by chance."
+        if "by_chance" in foreign  # metrics of older versions do not say
+        else ""
+    )
     return (
         f"{foreign['images']:,} of {foreign['of']:,} pictures are unlike those of training, by the vision tower's "
-        "features; the threshold is the one that 95 % of validation's pictures pass. Exact match on them is "
-        f"{number(unusual)} ({interval(unusual)}), on the others {number(usual)} ({interval(usual)})."
+        f"features; the threshold is the one that 95 % of validation's pictures pass.{by_chance} Exact match on "
+        f"them is {number(unusual)} ({interval(unusual)}), on the others {number(usual)} ({interval(usual)})."
     )
 
 
