@@ -145,6 +145,26 @@ def test_runs_that_cannot_be_one_are_refused(runs, names, error, message):
     assert not Run(runs["a"].folder.with_name("both")).exists
 
 
+def test_models_of_other_sizes_have_no_mean_and_runs_that_read_other_lengths_are_not_one(root):
+    """The mean of one layer and two was made of the first alone, without a word, and the other way round a KeyError."""
+    sizes = TINY["model.scratch"]
+    changes = {
+        "a": {},
+        "deep": {"model.scratch": sizes | {"layers": 2}},
+        "wide": {"model.scratch": sizes | {"hidden_size": 16}},
+        "short": {"data.max_question_tokens": 6},
+    }
+    for name, changed in changes.items():
+        fine_tune(load_config(None, TINY | {"train.epochs": 1} | changed, name))
+    for names in (["a", "deep"], ["deep", "a"], ["a", "wide"]):
+        with pytest.raises(ConfigError, match=f"'{names[0]}' and '{names[1]}' are models of other sizes"):
+            soup(names, "both")
+    for join in (ensemble, soup):
+        with pytest.raises(ConfigError, match="'a' and 'short' differ in the lengths that are read"):
+            join(["a", "short"], "both")
+    assert not (root / "outputs" / "both").exists()
+
+
 def test_another_run_is_not_overwritten(runs, capsys):
     before = runs["c"].config
     assert main(["ensemble", "a", "b", "--name", "c"]) == 2

@@ -156,6 +156,7 @@ def soup(names: Sequence[str], name: str, *, greedy: bool = False) -> Run:
             raise RunError(f"'{name}' is another run, or a soup of other runs: give the soup another name")
         models = [load_model(str(member.run.model_folder), member.run.config) for member in members]
         weights = [model.state_dict() for model, _ in models]
+        _check_shapes(names, weights)
         model, processor = load_model(str(members[0].run.model_folder), config)
         chosen, tried = list(range(len(members))), []
         if greedy:
@@ -163,6 +164,17 @@ def soup(names: Sequence[str], name: str, *, greedy: bool = False) -> Run:
         model.load_state_dict(_mean([weights[i] for i in chosen]))
         _write_soup(run, config, [members[i].run for i in chosen], model, processor, {"asked": asked, "tried": tried})
     return run
+
+
+def _check_shapes(names: Sequence[str], weights: Sequence[dict[str, Tensor]]) -> None:
+    """A smaller model's weights with some of a larger one's would be a model of neither."""
+    shapes = [{key: tuple(weight.shape) for key, weight in each.items()} for each in weights]
+    for name, own in zip(names, shapes, strict=True):
+        if other := sorted(own.items() ^ shapes[0].items()):
+            raise ConfigError(
+                f"runs '{names[0]}' and '{name}' are models of other sizes, as {other[0][0]} shows: their weights have "
+                "no mean. Ask them together instead: ensemble"
+            )
 
 
 def _greedy(
@@ -236,6 +248,8 @@ def _members(names: Sequence[str], split: str | None, task: str | None = None) -
             ("task", config.task, first.task),
             ("model.image_size", config.model.image_size, first.model.image_size),
             ("generate", config.generate, first.generate),
+            ("the lengths that are read", config.token_limits, first.token_limits),
+            ("caption.prompt", config.caption.prompt, first.caption.prompt),
         ):
             if mine != others:
                 raise ConfigError(f"runs '{names[0]}' and '{config.name}' differ in {key}: they cannot be one")
