@@ -74,7 +74,10 @@ def sample(what: str, count: int, side: int) -> dict:
         if not left:
             break
     index = [i for i, group in enumerate(groups) for _ in group]
-    words = lambda first, n: [first, *torch.randint(1000, 20000, (n - 2,)).tolist(), SEP]  # noqa: E731
+
+    def words(first: int, n: int) -> list[int]:
+        return [first, *torch.randint(1000, 20000, (n - 2,)).tolist(), SEP]
+
     questions = [words(ENC, min(q, 35)) for group in groups for q, _ in group]
     answers = [words(DEC, a) for group in groups for _, a in group]
     pixels = torch.randint(0, 256, (len(groups), 3, side, side), dtype=torch.uint8)

@@ -9,6 +9,7 @@ Notable:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from blipvqa.bootstrapping.candidates import Candidate, Member, candidates
@@ -69,7 +70,7 @@ def bootstrap(config: Config, *, resamples: int = 1000, progress: bool = True) -
         for one in planned:
             rounds.append(_round(one, config, noisy, clean, resamples, progress))
             summary = {"config": config.as_dict(), "rows": rows_of({SOURCE: data}), "rounds": rounds}
-            of_first(lambda: write_sealed(config.folder / SUMMARY, summary))  # noqa: B023
+            of_first(partial(write_sealed, config.folder / SUMMARY, summary))
     return load_bootstrapped(config, data)
 
 

@@ -41,8 +41,10 @@ class SeesPictures:
         if maps is not None:
             return image_states(self.vision_model, normalized(pixel_values), maps)
         if self.kept is not None:
-            encode = lambda one: self.encode_pixels(self.vision_model, normalized(one))  # noqa: E731
-            return self.kept.of(pixel_values, encode, self.kept_as, once)
+            return self.kept.of(pixel_values, self._encode, self.kept_as, once)
+        return self._encode(pixel_values)
+
+    def _encode(self, pixel_values: Tensor) -> Tensor:
         return self.encode_pixels(self.vision_model, normalized(pixel_values))
 
     def compile_vision(self) -> None:
