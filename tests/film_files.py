@@ -13,9 +13,21 @@ def video(path, greys=GREYS):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()  # else nothing is written where there is no frame
         for grey in greys:
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), grey, np.uint8), format="rgb24")
             container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def sound(path):
+    """A film without a picture."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16_000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 

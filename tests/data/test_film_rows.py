@@ -2,11 +2,12 @@
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
 from conftest import TINY
-from film_files import GREYS, dicom, tiff, video
+from film_files import GREYS, dicom, sound, tiff, video
 from PIL import Image
 
 from blipvqa import answer_all, fine_tune, load_config, load_splits
@@ -162,3 +163,37 @@ def test_a_run_on_films_answers_films_of_a_table(films, folder, root):
     (root / "own.csv").write_text("image,question\nmine/other.tif,does it grow?\n")
     written = answer_all(config, "own.csv", "answers.csv")
     assert "does it grow?" in (root / "answers.csv").read_text() and written
+
+
+def test_the_frames_of_a_video_are_counted_once(films, folder, monkeypatch):
+    """Each start had decoded every film to its end, although all pictures were stored; it is counted by content."""
+    video(folder / "a.mp4")
+    config = films("a.mp4")
+    before = load_splits(config)["test"]
+    (kept,) = before.store.seen.glob("*.seen")
+    with monkeypatch.context() as patch:
+        patch.setattr("blipvqa.data.frames._decoded", lambda *_: pytest.fail("decoded again"))
+        assert load_splits(config)["test"].rows[0] == before.rows[0]
+    for damaged in (b"", b"x" * 12, kept.read_bytes()[::-1]):
+        kept.write_bytes(damaged)
+        assert load_splits(config)["test"].rows[0] == before.rows[0]
+    times = (folder / "a.mp4").stat()
+    video(folder / "a.mp4", GREYS[:8])
+    os.utime(folder / "a.mp4", ns=(times.st_atime_ns, times.st_mtime_ns))
+    means = [np.asarray(image).mean() for image in load_splits(config)["test"].images(0)]
+    np.testing.assert_allclose(means, [GREYS[number] for number in (1, 3, 5, 7)], atol=4)
+
+
+def test_films_of_one_frame_of_none_and_of_sound_alone(films, folder):
+    video(folder / "one.mp4", GREYS[3:4])
+    image = load_splits(films("one.mp4", data__frames=1))["test"].image(0)
+    assert abs(np.asarray(image).mean() - GREYS[3]) < 4
+    with pytest.raises(ImageError, match=r"train/0: .*the film has 1 frames, data.frames asks for 4"):
+        load_splits(films("one.mp4"))
+    sound(folder / "sound.mp4")
+    with pytest.raises(ImageError, match=r"train/0: .*it holds no video"):
+        load_splits(films("sound.mp4"))
+    for name in ("none.mp4", "none.avi", "none.mkv"):
+        video(folder / name, [])
+        with pytest.raises(ImageError, match=r"train/0: .*(holds no frame|does not decode|holds no video)"):
+            load_splits(films(name))

@@ -238,7 +238,7 @@ class VQADataset(Dataset):
             cells, frames = cells_of(self._pictures.cell(row)), None
             film = picture_of(cells[0], self.folder, self._views.get(row, View())) if len(cells) == 1 else b""
             if is_film(film):
-                frames = dict(shown_frames(film, frames_of(film, self._frames)))
+                frames = dict(shown_frames(film, frames_of(film, self._frames, self.store.seen)))
             self._film = row, frames
         return self._film[1]
 

@@ -4,16 +4,19 @@ Notable:
 - "evenly" takes the middle of each of so many equal parts. "authors" is salesforce/BLIP's rule: steps of whole frames
   from the first one on, so that the end is missed, and a short clip gives its first frame many times
   (docs/facts.md 14.2).
-- A video is decoded by `av` (`pip install 'blipvqa[video]'`) from its first frame on, twice: headers that count frames
-  are often wrong, and seeking lands beside the wanted frame. Lists of other files are no videos here: FFmpeg would open
-  what they name.
+- A video is decoded by `av` (`pip install 'blipvqa[video]'`) from its first frame on, once to count them: headers and
+  packets that count frames are often wrong, and seeking lands beside the wanted frame. The count is kept by the file's
+  digest. Lists of other files are no videos here: FFmpeg would open what they name.
 - With `data.frames` a row whose one picture is a film shows so many frames of it, each a picture of its own: its id is
   that of the file and the frame. A picture that is no film stays one picture.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
+import struct
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +28,7 @@ from PIL import Image
 
 from blipvqa.config.paths import project_path
 from blipvqa.data import dicom
+from blipvqa.data.cache import mark
 from blipvqa.data.decoding_memory import PLAIN_PILLOW
 from blipvqa.data.depth import Refused
 from blipvqa.data.image_files import LARGEST_FILE
@@ -32,11 +36,13 @@ from blipvqa.data.images import ImageError, open_picture
 from blipvqa.data.medical_files import PictureFile, View, file_id, image_digest, picture_id
 from blipvqa.data.picture_sources import LARGEST
 from blipvqa.errors import InputError, MissingFile
+from blipvqa.runs.files import replacing
 
 Rule = Literal["evenly", "authors"]
 Film = bytes | memoryview | PictureFile
 MOST_FRAMES = 1_000_000  # of a film
 MOST_PAGES = 10_000  # of a TIFF
+LENGTH = struct.Struct("<QI")  # of a film that was counted, and the crc32 of that
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 VIDEO_MARKS = (b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"OggS", b"0&\xb2u")  # matroska, MPEG, ogg, asf
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,ogg,asf"
@@ -130,11 +136,11 @@ def is_video(picture: Film) -> bool:
     return packets or start[4:8] in (b"moov", b"mdat") or start.startswith(VIDEO_MARKS)
 
 
-def frames_of(film: Film, frames: Frames) -> dict[str, int]:
-    """The frames, counted from 0, that a row shows of its film, by the id of each picture. Raises Refused where there
-    are fewer."""
+def frames_of(film: Film, frames: Frames, folder: Path | None = None) -> dict[str, int]:
+    """The frames, counted from 0, that a row shows of its film, by the id of each picture; how many a video has is kept
+    in `folder`. Raises Refused where there are fewer."""
     content, window = _opened(film)
-    length = film_length(content)
+    length = _kept_length(content, folder) if folder and is_video(content) else film_length(content)
     if length < frames.count:
         raise Refused(f"the film has {length:,} frames, data.frames asks for {frames.count}")
     numbers = frame_numbers(length, frames.count, frames.rule)
@@ -158,6 +164,21 @@ def _opened(film: Film) -> tuple[bytes, tuple[float, float] | None]:
 
 def _dicom_frame(content: bytes, number: int, window: tuple[float, float] | None) -> PictureFile:
     return PictureFile(content, View(frame=str(number + 1), window=window))
+
+
+def _kept_length(content: bytes, folder: Path) -> int:
+    """`film_length` of a video, counted once: a pass over all its frames. It is of the content, in whichever file."""
+    place = folder / f"{hashlib.sha256(content).hexdigest()[:32]}.seen"
+    with suppress(OSError, struct.error):
+        length, check = LENGTH.unpack(place.read_bytes())
+        if length and zlib.crc32(LENGTH.pack(length, 0)) == check:
+            return length
+    length = film_length(content)
+    with suppress(OSError):  # a disk that is full or not to be written: it is counted anew
+        if mark(folder):
+            with replacing(place, durable=False) as beside:
+                beside.write_bytes(LENGTH.pack(length, zlib.crc32(LENGTH.pack(length, 0))))
+    return length
 
 
 def _readable(work: Callable[[], Any]) -> Any:

@@ -167,6 +167,11 @@ class ImageStore:
                 self._one_colour.add(number)
         return pixels
 
+    @property
+    def seen(self) -> Path:
+        """Where the cache keeps what large files were found to hold."""
+        return self.folder.parent.parent / "seen"
+
     def has(self, image_id: str) -> bool:
         """Whether the image was decoded before and its shard is here, whole by its header and size."""
         return self.shards.find(number_of(image_id)) is not None

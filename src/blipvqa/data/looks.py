@@ -102,7 +102,7 @@ class Looks:
         return None
 
     def _look_at_film(self, film: bytes | memoryview | PictureFile, frames: Frames) -> Outcome:
-        ids = frames_of(film, frames)
+        ids = frames_of(film, frames, self.store.seen)
         self.files |= dict.fromkeys(ids, file_id(film))
         missing = {image_id: number for image_id, number in ids.items() if not self.store.has(image_id)}
         for image_id, picture in shown_frames(film, missing) if missing else ():

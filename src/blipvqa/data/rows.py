@@ -269,7 +269,7 @@ class _Check:
         rows = self._usable()
         self.views = views_of(self.values, rows, self.data.window)
         spans = self.raw.pictures.spans() if isinstance(self.raw.pictures, InFiles) else []
-        seen = SeenPictures(self.store.folder.parent.parent / "seen", spans, len(self.raw.rows))
+        seen = SeenPictures(self.store.seen, spans, len(self.raw.rows))
         known = (seen.ids[rows] > 0) & self.store.holds(seen.ids[rows])
         known &= ~np.isin(rows, list(self.views))
         image_ids.first[rows[known]] = seen.ids[rows[known]]
