@@ -42,6 +42,11 @@ def test_notebooks_are_calls_and_pictures(notebooks):
             assert len(cell.source.splitlines()) <= 12
             banned = (ast.ClassDef, ast.FunctionDef, ast.Try, ast.With)
             assert not any(isinstance(node, banned) for node in ast.walk(ast.parse(cell.source))), stem
+            last = ast.parse(cell.source).body[
+                -1
+            ]  # Jupyter shows a text in quotation marks, in lines that do not break
+            arms = (last.value.body, last.value.orelse) if isinstance(getattr(last, "value", 0), ast.IfExp) else ()
+            assert not any(isinstance(arm, ast.Constant | ast.JoinedStr) for arm in arms), (stem, cell.source)
         assert notebook.cells[0].cell_type == "markdown"
 
 

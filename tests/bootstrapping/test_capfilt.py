@@ -11,6 +11,7 @@ from blipvqa.bootstrapping.report import write_report
 from blipvqa.bootstrapping.rounds import bootstrap, load_bootstrapped
 from blipvqa.bootstrapping.sheet import read_pairs, write_pairs
 from blipvqa.bootstrapping.stages import plan
+from blipvqa.bootstrapping.tables import filter_table
 from blipvqa.config.knobs import ConfigError
 from blipvqa.errors import InputError
 from blipvqa.runs.run import RunError
@@ -155,3 +156,11 @@ def test_a_person_s_verdicts_say_what_was_kept_rightly(result, tmp_path):
     path.write_text("\n".join(["id;verdict", f"{rows[0]['id']};perhaps"]))
     with pytest.raises(InputError, match=r"'perhaps' on .* is none of match, partly, wrong"):
         read_pairs(path, result.texts)
+
+
+def test_a_measure_of_the_filter_that_no_text_counts_for_is_no_line():
+    """Before, the recall of written texts of which none is right was a line of dashes."""
+    nothing = {"value": None, "n": 0, "groups": 0, "low": None, "high": None}
+    one = {"value": 0.25, "n": 8, "groups": 4, "low": 0.1, "high": 0.6}
+    shown = filter_table({"filter": {"synthetic": {"precision": one, "recall": nothing}}})
+    assert "precision" in shown and "recall" not in shown

@@ -41,6 +41,7 @@ def filter_table(scores: Scores) -> Html:
         (ORIGINS[origin], FILTER[name], Html("<b>{}</b>").format(number(entry)), interval(entry), count(entry))
         for origin, entries in scores.get("filter", {}).items()
         for name, entry in entries.items()
+        if number(entry) != NOTHING  # written texts of which none is right have no recall
     ]
     return table(["texts", "", "value", "95 % interval", counted(scores, "texts", "pictures")], rows, left=2)
 
