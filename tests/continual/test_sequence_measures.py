@@ -1,5 +1,7 @@
 """Measures of a matrix of scores, by hand; what is not defined says why."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,15 @@ def test_what_is_not_defined_is_none_with_a_reason():
     assert "no order" in joint["forgetting"]["reason"] and joint["forgetting"]["value"] is None
     none = measure("plain", [right[0][:, :0], *right[1:]], [groups[0][:0], *groups[1:]], Bootstrap(resamples=10))
     assert all(entry["value"] is None and "no such question" in entry["reason"] for entry in none.values())
+
+
+def test_a_model_that_was_not_asked_leaves_undefined_what_takes_its_answers_and_no_more():
+    right, groups = answers()
+    right[0][2] = np.nan  # the second model, of the first set
+    found = measure("plain", right, groups, Bootstrap(resamples=20))
+    json.dumps(found, allow_nan=False)
+    assert {name for name, entry in found.items() if entry["value"] is None} == {"forgetting"}
+    assert "was not asked" in found["forgetting"]["reason"] and found["forgetting"]["n"] == 0
 
 
 def test_each_alone_is_scored_on_its_own_set_only():

@@ -189,6 +189,13 @@ def test_what_cannot_be_searched_is_said(run, own):
         with pytest.raises(InputError, match=problem):
             search(index, query, **options)
     assert search(make_index(run, own, texts=["gland", "Gland."], progress=False), own / "0.png", of="texts")
+    for texts, problem in (
+        ("a gland", "found the one text 'a gland', expected a list"),  # it was seven texts of a letter each
+        (["gland", " . "], "found ' [.] ', expected texts with a letter"),
+        (["gland", None], "found 'None'"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            make_index(run, own, texts=texts, progress=False)
     (own / "broken.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"1 of 9 pictures cannot be read, such as .*broken\.png"):
         make_index(run, own, progress=False)

@@ -71,6 +71,7 @@ MEASURES = {
     "forward_transfer": Measure(forward_transfer, "forward transfer", 2, signed=True),
 }
 ONE_STAGE = "the sequence has one stage"
+A_GAP = "a model that it takes was not asked about a data set"
 NOT_IN_ORDER = {
     "joint": "joint training has no order of stages",
     "alone": "each model learnt one data set",
@@ -120,6 +121,8 @@ def _number(name: str, method: str, values: np.ndarray, samples: np.ndarray, gro
     elif sets < how.stages:
         return undefined(ONE_STAGE)
     found, drawn = float(value(values)), value(samples)
+    if not np.isfinite(found):  # a value NaN is no JSON
+        return undefined(A_GAP)
     sizes = [np.unique(of_set, return_counts=True)[1] for of_set in groups]  # rows of each picture
     interval_of = difference_interval if how.signed else interval
     low, high = interval_of(found, drawn, min(sizes, key=len))

@@ -35,7 +35,7 @@ from blipvqa.retrieval.feature_files import features_of, refuse_other_weights
 from blipvqa.runs.files import remove, sweep, write_lines
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
-from blipvqa.text import normalize
+from blipvqa.text import normalize, says_something
 from blipvqa.training.trained import check_weights
 
 FOLDER = "index"  # in the run folder
@@ -99,9 +99,10 @@ def make_index(
     makes what is new.
 
     Raises RunError where the run has no retrieval model, or where other weights made the features that are there,
-    MissingFile, and SourceError that names what cannot be read.
+    InputError for texts that are none, MissingFile, and SourceError that names what cannot be read.
     """
     config = _retrieval_config(run)
+    _check_texts(texts)
     dataset, left_out = _dataset(config, source, skip)
     folder = run.folder / FOLDER
     with lock(folder):
@@ -117,6 +118,15 @@ def make_index(
         rows = [{"name": index.name(i), "image_id": index.rows(i)[0]["image_id"]} for i in range(len(index.pictures))]
         write_lines(folder / f"{_name_of(source)}.jsonl", rows)
     return index
+
+
+def _check_texts(texts: Sequence[str] | None) -> None:
+    """Of one text each letter would be a text, and one without a word lies near nothing."""
+    if isinstance(texts, str):
+        raise InputError(f"texts: found the one text {texts[:80]!r}, expected a list of texts")
+    for text in texts or ():
+        if not isinstance(text, str) or not says_something(text):
+            raise InputError(f"texts: found {str(text)[:80]!r}, expected texts with a letter or a digit in each")
 
 
 def _retrieval_config(run: Run) -> Config:
