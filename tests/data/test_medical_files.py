@@ -257,6 +257,10 @@ def test_regions_of_a_slide_are_its_pixels_and_pictures_of_their_own(folder):
         expected = whole[y : y + height * step : step, x : x + width * step : step]
         np.testing.assert_array_equal(seen[f"what {n}?"], expected)
     assert seen["what is the whole?"].shape == (640, 640, 3)
+    slide(folder / "images" / "slide.tif", seed=1)
+    for data in splits.values():  # the store would keep its pixels as those of the first one
+        with pytest.raises(ImageError, match="its picture was replaced after the data was read"):
+            data.image(0)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -27,7 +26,7 @@ from blipvqa.data.checking import read_splits
 from blipvqa.data.frames import frames_of, is_film, shown_frames
 from blipvqa.data.history import TURN_END, history_of
 from blipvqa.data.images import ImageError, ImageStore, open_picture
-from blipvqa.data.medical_files import PictureFile, View, picture_id, picture_of
+from blipvqa.data.medical_files import View, picture_id, picture_of
 from blipvqa.data.one_colour import one_colour_notes
 from blipvqa.data.row_table import chosen_rows, column_of, with_column
 from blipvqa.data.rows import CheckedSplit
@@ -222,8 +221,7 @@ class VQADataset(Dataset):
             return frames[image_id]
         cells = cells_of(self._pictures.cell(row))
         picture = picture_of(cells[min(of_cell, len(cells) - 1)], self.folder, self._views.get(row, View()))
-        whole_slide = isinstance(picture, PictureFile) and isinstance(picture.content, Path)  # gigabytes to read
-        if not whole_slide and (frames is not None or picture_id(picture) != image_id):
+        if frames is not None or picture_id(picture) != image_id:
             raise ImageError(f"row {one['id']}: its picture was replaced after the data was read: load the data anew")
         return picture
 

@@ -10,6 +10,7 @@ Notable:
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from blipvqa.data.image_files import PictureFolder, cell_bytes
 
 REGION = ("x", "y", "width", "height", "level")
 BLOCK = 4_000_000  # bytes
+SLIDES: dict[Path, tuple[tuple, str]] = {}  # what each was when it was read, and its id: gigabytes, and many regions
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,15 @@ def file_id(picture: bytes | memoryview | PictureFile) -> str:
         return image_digest(picture)
     if isinstance(picture.content, bytes):
         return image_digest(picture.content)
-    digest = hashlib.sha256()
-    with picture.content.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()[:16]
+    now = os.stat(picture.content)
+    state = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+    if SLIDES.get(picture.content, (None, ""))[0] != state:
+        digest = hashlib.sha256()
+        with picture.content.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+        SLIDES[picture.content] = state, digest.hexdigest()[:16]
+    return SLIDES[picture.content][1]
 
 
 def image_digest(content: bytes | memoryview) -> str:
