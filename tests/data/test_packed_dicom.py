@@ -1,6 +1,8 @@
 """DICOM files whose frames pydicom does not unpack by itself: pydicom's own test files. They were looked at."""
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -33,3 +35,18 @@ def test_a_frame_that_claims_another_size_than_its_file_is_refused_before_it_is_
     file.save_as(written)
     with pytest.raises(ImageError, match="does not decode"):
         open_picture(written.getvalue(), "x")
+
+
+def test_threads_that_come_first_at_once_each_get_their_picture():
+    """Before, "damaged, or packed in a way that pydicom cannot read" was said by chance of the first file of a folder."""
+    code = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from blipvqa.data.dicom_codecs import add_codecs
+sys.setswitchinterval(1e-6)
+start = threading.Barrier(8)
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(lambda _: (start.wait(), add_codecs()), range(8)))
+"""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
