@@ -22,10 +22,10 @@ UIDS = {  # as DICOM PS3.6 numbers them, and what unpacks them
     "1.2.840.10008.1.2.4.80": "jpegls_decode",  # JPEG-LS Lossless
     "1.2.840.10008.1.2.4.81": "jpegls_decode",  # JPEG-LS Near-Lossless
 }
-_adding = threading.Lock()
 DECODER_DEPENDENCIES = {uid: ("imagecodecs",) for uid in UIDS}
 FRAME_STARTS = {0xC0, 0xC1, 0xC2, 0xC3, 0xF7}  # markers that begin a frame's header
 ALONE = {0x01, *range(0xD0, 0xD9)}  # markers that no length follows
+_adding = threading.Lock()
 
 
 def add_codecs() -> None:
