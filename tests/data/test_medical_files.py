@@ -143,7 +143,7 @@ def test_frames_are_pictures_of_their_own_and_must_be_named(folder):
     exchanged = splits["train"].with_pictures_of([1, 0, 2, 3, 4])
     assert exchanged.image(0).tobytes() == splits["train"].image(1).tobytes()
     for frame, message in (
-        (None, "holds 30 frames: name one"),
+        (None, "holds 30 frames: give one"),
         (31, "no frame 31"),
         (0, "no frame 0"),
         ("x", "expected a whole"),

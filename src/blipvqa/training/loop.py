@@ -243,7 +243,8 @@ class FineTuning:
             progress.epoch += 1
         self.model.eval()
         numbers, samples = self.validate(self.model)
-        check_metric(self.config.train.metric, numbers)
+        if self.config.train.epochs:  # without any there is none to choose
+            check_metric(self.config.train.metric, numbers)
         row = {
             "type": "epoch",
             "epoch": progress.epoch,

@@ -47,5 +47,6 @@ def check_metric(name: str, numbers: dict) -> None:
         defined = [key for key, value in numbers.items() if value is not None]
         raise ConfigError(
             f"train.metric: '{name}' counts no row of the validation split, so it cannot choose the best epoch. "
-            f"Defined there: {', '.join(defined) or 'nothing'}."
+            f"Defined there: {', '.join(defined) or 'nothing'}. Set train.metric to one of these, or raise "
+            "data.validation_share."
         )
