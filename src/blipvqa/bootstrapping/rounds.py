@@ -66,11 +66,10 @@ def bootstrap(config: Config, *, resamples: int = 1000, progress: bool = True) -
     noisy = _without_held_out(data["train"], clean, config.data.group_column, clean_config(config).data.group_column)
     with locked(config.folder):
         of_first(lambda: sweep(config.folder))
-        rounds = []
+        rounds, summary = [], {"config": config.as_dict(), "rows": rows_of({SOURCE: data})}
         for one in planned:
             rounds.append(_round(one, config, noisy, clean, resamples, progress))
-            summary = {"config": config.as_dict(), "rows": rows_of({SOURCE: data}), "rounds": rounds}
-            of_first(partial(write_sealed, config.folder / SUMMARY, summary))
+            of_first(partial(write_sealed, config.folder / SUMMARY, summary | {"rounds": rounds}))
     return load_bootstrapped(config, data)
 
 
