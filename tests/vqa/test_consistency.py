@@ -79,6 +79,44 @@ def test_new_questions_are_opposites_and_answers():
     assert len(new_questions(rows, [r["prediction"] for r in rows], most=3)) == 3
 
 
+@pytest.mark.parametrize(
+    ("question", "negated"),
+    [
+        ("is there no fat?", "is there fat?"),  # and not "is there no no fat?"
+        ("is no fat present?", "is fat present?"),  # and not "is no fat absent?", which says the same
+        ("is normal tissue present?", "is normal tissue absent?"),  # a picture may show abnormal tissue beside it
+        ("does it show a normal kidney?", None),
+        ("are both lungs normal?", None),  # one may be
+        ("is it normal or abnormal?", None),
+        ("is the mass there?", None),
+    ],
+)
+def test_what_is_asked_again_as_the_opposite_cannot_be_so_as_well(question, negated):
+    rows = rows_of(("a", question, "yes"))
+    assert [new.question for new in new_questions(rows, ["yes"])] == ([negated] if negated else [])
+
+
+def test_two_kinds_of_tissue_in_one_picture_are_no_contradiction():
+    rows = rows_of(("a", "is normal tissue present?", "yes"), ("a", "is abnormal tissue present?", "no"))
+    assert contradictions(rows) == [(0, 1, False)]
+    neither = [each | {"prediction": "no"} for each in rows]
+    assert scored(neither, lambda asked: ["yes"] * len(asked))["contradiction"]["rate"]["value"] == 0
+
+
+def test_an_answer_that_names_nothing_is_not_asked_for_again():
+    rows = rows_of(("a", "what is present?", "none"))
+    assert new_questions(rows, ["None."]) == []
+
+
+def test_questions_alone_are_answered_with_their_turns():
+    """The answerer without pictures reads the conversation, here as in every other table."""
+    turns = {"history": [{"question": "what is it?", "answer": "fat"}]}
+    pair = [each | turns for each in rows_of(("a", "is it brown?", "yes"), ("a", "is it brow ?", "no"))]
+    train = [*pair, *[row(9, "x", "is it brown?", "no")] * 3]
+    scores = score_consistency(pair, lambda asked: [], train, "whole_question", FEW)
+    assert scores["pairs"]["near_identical"]["text_only"]["accuracy"]["value"] == 1
+
+
 def scored(rows, answer_again, train=()):
     return score_consistency(rows, answer_again, list(train), "first_word", FEW)
 

@@ -73,6 +73,15 @@ def test_who_reads_the_turns_follows_them_and_who_does_not_loses_nothing():
     assert reader["followed"]["value"] == 1 and guesser["followed"]["value"] == 0 and guesser["stayed"]["value"] == 1
 
 
+def test_whoever_follows_the_turns_may_say_any_of_several_right_answers():
+    rows = [one | {"answers": [one["answer"], f"rather {one['answer']}"]} for one in pictures(20)]
+    reader = judged(rows, lambda one: f"rather {reads(one)}")
+    assert reader["followed"]["value"] == 1 and reader["followed"]["n"] == 40
+    alike = [row(0, "a", "fat", "white"), row(1, "a", "vessel", "red") | {"answers": ["red", "white"]}]
+    others = as_own_turns(alike, answered(alike, ["white", "white"]), seed=0)
+    assert score_history(answered(alike, ["white", "white"]), others, others, BOOTSTRAP)["followed"]["n"] == 0
+
+
 def test_who_never_sees_a_picture_reads_the_turns_too():
     train, test = pictures(20), pictures(30)[60:]
     for name in ("whole_question", "question_words"):

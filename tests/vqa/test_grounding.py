@@ -74,6 +74,24 @@ def test_a_picture_with_another_answer_to_the_same_question_takes_the_place():
     assert (marked[0]["shown_image_id"], marked[0]["shown_answer"], marked[3]["shown_answer"]) == ("b", "no", None)
 
 
+def test_any_of_several_right_answers_follows_the_new_picture():
+    right = [["heart", "cardiac"], ["lung", "pulmonary"]]
+    rows = [
+        {"id": f"test/{i}", "image_id": f"image{i}", "question": "what is it?", "answer": a[0], "answers": a}
+        for i, a in enumerate(right * 6)
+    ]
+    chosen = partners(rows, 0)
+    assert all((i + j) % 2 for i, j in enumerate(chosen))  # a picture of another answer, where there is one
+    own = [{**row, "prediction": row["answers"][1]} for row in rows]
+    seen = [{**row, "prediction": own[j]["prediction"]} for row, j in zip(rows, chosen, strict=True)]
+    measured = grounding(own, own, as_exchanged(rows, seen, 0), FEW)
+    assert (measured["followed"]["value"], measured["followed"]["n"], measured["stayed"]["value"]) == (1, 12, 0)
+    # of several rows of one picture, too, and the answers of a picture that shares one are no contrast
+    twice = [{**row, "id": f"{row['id']}/{k}", "answer": a} for row in rows for k, a in enumerate(row.pop("answers"))]
+    shared = as_exchanged(twice, [{**row, "prediction": "x"} for row in twice], 0)
+    assert all(set(row["shown_answers"]) in ({"heart", "cardiac"}, {"lung", "pulmonary"}) for row in shared)
+
+
 def split_of(images=60):
     """Four questions on each picture; all answers occur to all four."""
     kinds = ["is it CT?", "is it MRI?", "where is it?", "what is it?"]

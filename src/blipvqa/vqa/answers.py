@@ -69,6 +69,11 @@ def spelled_answers(row: Mapping) -> dict[str, str]:
     return spelled
 
 
+def agree(one: Mapping, other: Mapping) -> bool:
+    """Whether a right answer of one row is a right answer of the other."""
+    return not spelled_answers(one).keys().isdisjoint(spelled_answers(other))
+
+
 def actual_answer(row: Mapping) -> str:
     """The right answers as people read them."""
     return " / ".join(spelled_answers(row).values())

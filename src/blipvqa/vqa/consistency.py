@@ -15,7 +15,7 @@ import numpy as np
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate_mean
 from blipvqa.text import normalize, words
 from blipvqa.vqa.answers import Prediction, answered_right, is_yes_no
-from blipvqa.vqa.baselines import BASELINES
+from blipvqa.vqa.baselines import BASELINES, text_of
 from blipvqa.vqa.opposites import NewQuestion, asked_again, contradictions, new_questions, opposite_pairs
 
 WORST = 4  # pairs of each kind that pages show
@@ -40,13 +40,16 @@ def score_consistency(
     """
     texts = [row["prediction"] for row in predictions]
 
-    def blind_answers(questions: Sequence[str]) -> list[str]:
-        return BASELINES[baseline](train, questions) if questions else []
+    def blind_answers(rows: Sequence[Mapping]) -> list[str]:
+        return BASELINES[baseline](train, [text_of(row) for row in rows]) if rows else []
 
-    blind = blind_answers([row["question"] for row in predictions])
+    def blind_again(asked: Sequence[NewQuestion]) -> list[str]:
+        return blind_answers([predictions[new.row] | {"question": new.question} for new in asked])
+
+    blind = blind_answers(predictions)
     pairs = opposite_pairs(predictions)
     own = _both_rates(predictions, texts, answer_again, bootstrap)
-    alone = _both_rates(predictions, blind, lambda asked: blind_answers([new.question for new in asked]), bootstrap)
+    alone = _both_rates(predictions, blind, blind_again, bootstrap)
     return {
         "baseline_name": baseline,
         "pairs": {

@@ -18,7 +18,8 @@ from blipvqa.data.history import history_of
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import normalize
-from blipvqa.vqa.answers import Prediction, spelled_answers
+from blipvqa.vqa.answers import Prediction, agree, reference_answers
+from blipvqa.vqa.exchange import NOT_ASKED, shown
 from blipvqa.vqa.grounding import followed, without
 from blipvqa.vqa.scores import score
 from blipvqa.vqa.turns import conversation
@@ -52,7 +53,7 @@ def turn_partners(rows: Sequence[Mapping], seed: int) -> dict[int, int]:
     by_picture = {key: [chosen[k] for k in of_key] for key, of_key in places.items()}
 
     def fits(i: int, j: int) -> bool:
-        return said[i] != said[j] and normalize(rows[j]["answer"]) not in spelled_answers(rows[i])
+        return said[i] != said[j] and not agree(rows[i], rows[j])
 
     partners = {}
     for i in chosen:
@@ -84,15 +85,16 @@ def _with_histories(dataset: VQADataset, histories: Sequence[list | None]) -> VQ
 def as_own_turns(rows: Sequence[Mapping], predictions: Sequence[Mapping], seed: int | None = None) -> list[dict]:
     """Predictions on `without_turns` or, with the seed, on `with_other_turns`, under each row's own history again.
 
-    `shown_answer` is what is right of the picture after the turns that the model read, None where nobody knows.
+    `exchange.shown` says what is right of the picture after the turns that the model read.
     """
+    references = reference_answers(rows)
     partners = dict.fromkeys(with_turns(rows)) if seed is None else turn_partners(rows, seed)
     marked = []
     for (i, j), prediction in zip(partners.items(), predictions, strict=True):
         same = j is not None and rows[i]["image_id"] == rows[j]["image_id"]
         same = same and normalize(rows[i]["question"]) == normalize(rows[j]["question"])
-        shown = {"history": rows[i]["history"], "shown_answer": rows[j]["answer"] if same else None}
-        marked.append({**prediction, **shown})
+        of_other = shown(rows[j], references) if same else NOT_ASKED
+        marked.append({**prediction, "history": rows[i]["history"], **of_other})
     return marked
 
 

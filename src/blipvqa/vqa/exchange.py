@@ -10,7 +10,7 @@ Notable:
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -19,8 +19,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.data.several_pictures import pictures_of
 from blipvqa.models.towers import IMAGE_MEAN
 from blipvqa.numbers.grouping import rows_by
-from blipvqa.text import normalize
-from blipvqa.vqa.answers import asked, reference_answers, same_question
+from blipvqa.vqa.answers import asked, reference_answers, same_question, spelled_answers
 
 GREY = tuple(round(255 * mean) for mean in IMAGE_MEAN)  # what the model sees as zeros
 
@@ -39,15 +38,16 @@ def partners(rows: Sequence[Mapping], seed: int) -> list[int]:
     """For each row, the row whose picture takes the place of its own.
 
     One of those with the same question and another answer; where there is none, the next image in a random circle of
-    all, so that each is used. Pictures with several answers to one question are not taken for their answer.
+    all, so that each is used. Pictures whose rows answer one question differently are not taken for their answer.
     """
     references = reference_answers(rows)
-    clear = [i for i, row in enumerate(rows) if len(references[same_question(row)]) == 1]
-    answers_to: dict[str, dict[str, list[int]]] = {}
+    clear = [i for i, row in enumerate(rows) if references[same_question(row)].keys() == spelled_answers(row).keys()]
+    answers_to: dict[str, dict[frozenset[str], list[int]]] = {}
     for question, places in rows_by(asked(rows[i]) for i in clear).items():
         of_question = [clear[k] for k in places]
-        by_answer = rows_by(normalize(rows[i]["answer"]) for i in of_question)
-        answers_to[question] = {answer: [of_question[k] for k in by_answer[answer]] for answer in sorted(by_answer)}
+        by_answers = rows_by(frozenset(spelled_answers(rows[i])) for i in of_question)
+        in_order = sorted(by_answers, key=sorted)
+        answers_to[question] = {answers: [of_question[k] for k in by_answers[answers]] for answers in in_order}
     rows_of = rows_by(row["image_id"] for row in rows)
     circle = sorted(rows_of)
     random.Random(f"{seed}/exchange").shuffle(circle)
@@ -55,8 +55,8 @@ def partners(rows: Sequence[Mapping], seed: int) -> list[int]:
     chosen = []
     for row in rows:
         own = references[same_question(row)]
-        by_answer = answers_to.get(asked(row), {})
-        others = [same for answer, same in by_answer.items() if answer not in own]
+        by_answers = answers_to.get(asked(row), {})
+        others = [same for answers, same in by_answers.items() if answers.isdisjoint(own)]
         draw = random.Random(f"{seed}/exchange/{row['id']}")
         chosen.append(_drawn_from(others, draw) if others else rows_of[following[row["image_id"]]][0])
     return chosen
@@ -111,13 +111,20 @@ PARTS = {"one_dropped": one_dropped, "one_exchanged": one_exchanged}  # changes 
 def as_exchanged(rows: Sequence[Mapping], predictions: Sequence[Mapping], seed: int) -> list[dict]:
     """The predictions on `exchanged` pictures, under each row's own `image_id` again.
 
-    `shown_image_id` is the picture that the model saw, `shown_answer` what is right of that one, None where the same
-    question is not asked of it.
+    `shown_image_id` is the picture that the model saw; `shown` says what is right of that one.
     """
-    marked = []
+    marked, references = [], reference_answers(rows)
     for row, prediction, partner in zip(rows, predictions, partners(rows, seed), strict=True):
         other = rows[partner]
-        same = asked(other) == asked(row)
-        shown = {"shown_image_id": other["image_id"], "shown_answer": other["answer"] if same else None}
-        marked.append({**prediction, "image_id": row["image_id"], **shown})
+        of_other = shown(other, references) if asked(other) == asked(row) else NOT_ASKED
+        marked.append({**prediction, "image_id": row["image_id"], "shown_image_id": other["image_id"], **of_other})
     return marked
+
+
+NOT_ASKED = {"shown_answer": None, "shown_answers": None}  # nobody knows what is right of what was shown
+
+
+def shown(row: Mapping, references: Mapping[tuple, Collection[str]]) -> dict:
+    """What is right of the row that was put in place, as a row's `answer` and `answers` say it: all `references` of the
+    same picture and question."""
+    return {"shown_answer": row["answer"], "shown_answers": list(references[same_question(row)])}

@@ -19,8 +19,8 @@ from blipvqa.numbers.bootstrap import Bootstrap, Estimate, estimate_mean
 from blipvqa.numbers.comparison import Difference, compare_counts
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.wording import interval, number, share
-from blipvqa.text import normalize, same_text
-from blipvqa.vqa.answers import Prediction, answered_right, question_type, spelled_answers
+from blipvqa.text import same_text
+from blipvqa.vqa.answers import Prediction, agree, answered_right, question_type
 from blipvqa.vqa.exchange import of_several
 from blipvqa.vqa.measures import MEASURES, counts
 from blipvqa.vqa.scores import score
@@ -93,19 +93,22 @@ def without(
 
 
 def followed(own: Sequence[Prediction], exchanged: Sequence[Prediction], bootstrap: Bootstrap) -> dict[str, Estimate]:
-    """Of the questions that were answered right, and that what was put in place answers otherwise (`shown_answer`): how
-    often the answer follows it, and how often it stays."""
+    """Of the questions that were answered right, and that what was put in place answers otherwise (`exchange.shown`):
+    how often the answer follows it, and how often it stays."""
     contrasts = [
         (before, after)
         for before, after in zip(own, exchanged, strict=False)
-        if after.get("shown_answer") is not None
-        and normalize(after["shown_answer"]) not in spelled_answers(before)
-        and answered_right(before)
+        if after.get("shown_answer") is not None and not agree(before, _of_shown(after)) and answered_right(before)
     ]
     groups = bootstrap.groups_of([before for before, _ in contrasts])
-    follows = [same_text(after["prediction"], after["shown_answer"]) for _, after in contrasts]
+    follows = [answered_right(_of_shown(after)) for _, after in contrasts]
     stays = [same_text(after["prediction"], before["prediction"]) for before, after in contrasts]
     return {"followed": estimate_mean(follows, groups, bootstrap), "stayed": estimate_mean(stays, groups, bootstrap)}
+
+
+def _of_shown(after: Prediction) -> Prediction:
+    """A prediction under the answers of what was shown; of older runs one alone is known."""
+    return {**after, "answer": after["shown_answer"], "answers": after.get("shown_answers")}
 
 
 def verdict(reliance: Difference, sensitivity: Estimate, images: int) -> Verdict:

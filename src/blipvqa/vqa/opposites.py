@@ -33,7 +33,9 @@ MOST_QUESTIONS = 200  # of one picture that are compared: their number squared a
 PRESENT = re.compile(r"^(?:is|are) .+ present$|^(?:is|are) there .+$")
 EXCLUSIVE = ("left right", "upper lower", "benign malignant", "acute chronic", "increased decreased", "many few")
 EXCLUSIVE += ("anterior posterior", "superior inferior", "medial lateral", "high low", "large small", "dense sparse")
-EXHAUSTIVE = ("present absent", "normal abnormal", "intact fractured", "male female")  # one of the two is always so
+EXHAUSTIVE = ("present absent", "normal abnormal", "intact fractured", "male female")  # of one thing, one is always so
+THERE = ("present", "absent")
+OF_SEVERAL = frozenset(["all", "both", "every"])  # "both lungs are normal" and "both are abnormal" leave a third case
 
 
 def _opposite_words() -> dict[str, dict[str, bool]]:
@@ -130,25 +132,34 @@ def contradictions(rows: Sequence[Mapping]) -> list[tuple[int, int, bool]]:
 
 
 def _opposite_questions(question: str) -> list[tuple[str, bool]]:
-    """The questions that say the opposite, and whether one of the two is always so."""
+    """The questions that say the opposite, and whether one of the two is always so.
+
+    A "no" is left out or put in, or a word gives way to its opposite. One of the two is always so only where that word
+    ends the question, or says what is there: a picture may show normal tissue and abnormal tissue. Who asks "normal or
+    abnormal" has no opposite.
+    """
     asked = question.split()
+    if "or" in asked:
+        return []
+    if "no" in asked:
+        k = asked.index("no")
+        return [(" ".join([*asked[:k], *asked[k + 1 :]]), True)]
+    of_one = OF_SEVERAL.isdisjoint(asked)
     others = [
-        ([*asked[:k], opposite, *asked[k + 1 :]], always)
+        ([*asked[:k], opposite, *asked[k + 1 :]], always and of_one and (k == len(asked) - 1 or word in THERE))
         for k, word in enumerate(asked)
         for opposite, always in OPPOSITES.get(word, {}).items()
     ]
-    for k, word in enumerate(asked):
-        if word == "no":
-            others.append(([*asked[:k], *asked[k + 1 :]], True))
-        elif word == "there":
-            without = asked[k + 2 :] if asked[k + 1 : k + 2] and asked[k + 1] in ("a", "an", "any") else asked[k + 1 :]
-            others.append(([*asked[: k + 1], "no", *without], True))
+    if asked[1:2] == ["there"] and asked[2:]:
+        without = asked[3:] if asked[2] in ("a", "an", "any") else asked[2:]
+        others.append(([*asked[:2], "no", *without], True))
     return [(" ".join(other), always) for other, always in others]
 
 
 ARTICLES_AND_VERBS = ("a", "an", "the", "any", "is", "are", "was", "were", "do", "does", "did", "has", "have")
 POINTERS = ("what", "which", "who", "where", "there", "this", "that", "it", "of", "in", "on")
-EMPTY_WORDS = frozenset([*ARTICLES_AND_VERBS, *POINTERS])
+NAMELESS = ("none", "nothing")  # answers that no question can ask for again
+EMPTY_WORDS = frozenset([*ARTICLES_AND_VERBS, *POINTERS, *NAMELESS])
 SHOWN = frozenset(["present", "seen", "shown", "show", "shows", "visible"])
 
 
