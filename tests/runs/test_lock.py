@@ -37,7 +37,7 @@ print(held, twice)
 
 def test_six_processes_never_hold_it_together(tmp_path):
     start = time.monotonic()
-    command = [sys.executable, "-c", CONTENDER, str(tmp_path / "run"), "6"]
+    command = [sys.executable, "-c", CONTENDER, str(tmp_path / "run"), "4"]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
     counts = [tuple(map(int, process.communicate()[0].split())) for process in processes]
     print(f"{sum(held for held, _ in counts)} locks in {time.monotonic() - start:.0f} s: {counts}")

@@ -222,9 +222,22 @@ def _of_video(content: bytes, wanted: list[int]) -> Iterator[tuple[int, np.ndarr
     for number, frame in enumerate(_decoded(content)):
         if number in left:
             left.remove(number)
-            yield number, frame.to_ndarray(format="rgb24")
+            yield number, _as_shown(frame)
         if not left:
             return
+
+
+def _as_shown(frame) -> np.ndarray:
+    """`[height,width,3]` as a player shows it: what a telephone films upright is stored on its side, with a matrix that
+    says how to turn or mirror it, as Exif does for a photograph."""
+    picture = frame.to_ndarray(format="rgb24")
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return picture
+    (a, b), (c, d) = np.frombuffer(bytes(matrix), np.int32).reshape(3, 3)[:2, :2]
+    if a == d == 0:
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _count(frames_of_video: Iterator) -> int:
