@@ -113,3 +113,13 @@ def test_a_shortlist_that_is_shorter_than_the_recalls_ask_for_is_said():
     assert "match 10 or more" in short_list_notes(sizes | {"matched": 5})[0]
     assert short_list_notes(sizes | {"matched": 10}) == short_list_notes(sizes | {"matched": 0}) == []
     assert short_list_notes({"pictures": 4, "texts": 4, "shared": 0, "matched": 4}) == []
+
+
+def test_what_matching_changes_is_told_only_where_enough_was_matched():
+    """Of five matched candidates R@10 is R@5: an order that is not worse had a smaller mean R, and was called worse."""
+    beyond = rows([41 if itc > 5 else itc for itc in range(1, 41)], itc=list(range(1, 41)))
+    short, full, unmatched = (score(beyond, bootstrap=FAST, matched=matched) for matched in (5, 10, 0))
+    assert "matched_gain" not in short and not any("worse than" in text for text in short["warnings"])
+    assert any("match 10 or more" in text for text in short["warnings"])
+    assert full["matched_gain"]["difference"] < 0 and "matched_gain" not in unmatched
+    assert [scores["gallery"]["matched"] for scores in (short, full, unmatched)] == [5, 10, 0]

@@ -10,7 +10,7 @@ from blipvqa.config.knobs import Config
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.retrieval.card import write_card
 from blipvqa.retrieval.predictions import Prediction, predict
-from blipvqa.retrieval.scores import score, short_list_notes
+from blipvqa.retrieval.scores import score
 from blipvqa.runs.run import Run
 from blipvqa.training.shares import is_first
 from blipvqa.training.stored import ModelsOfRun, content_digest, stored
@@ -39,9 +39,8 @@ def evaluate(
         if not is_first():
             return trained.run
         bootstrap = Bootstrap(config.data.group, resamples, config.seed)
-        scores = dict(score(predictions, breakdown=trained.splits[trained.split].breakdown, bootstrap=bootstrap))
-        scores["gallery"]["matched"] = config.retrieval.rerank
-        scores["warnings"] += short_list_notes(scores["gallery"])
+        breakdown, matched = trained.splits[trained.split].breakdown, config.retrieval.rerank
+        scores = dict(score(predictions, breakdown=breakdown, bootstrap=bootstrap, matched=matched))
         if began is not None:
             scores["start"] = score(began, bootstrap=bootstrap)["overall"]
         write_scores(trained, scores, predictions, config, models.digest())

@@ -55,7 +55,7 @@ def _training(run: Run, splits: Splits) -> Section:
 
 
 def _looking(scores: Mapping) -> Section:
-    needs, gain = scores.get("needs_picture"), scores["matched_gain"]
+    needs, gain = scores.get("needs_picture"), scores.get("matched_gain")
     title = "Does it look at the picture?"
     if not needs or needs["difference"] is None:
         return section(title, paragraph("There is no other picture to exchange each one for."))
@@ -67,8 +67,10 @@ def _looking(scores: Mapping) -> Section:
     matched = (
         f"Matching the best of each search changes mean R by {number(gain, 'difference', sign=True)} "
         f"({interval(gain, sign=True)}) against the cosine alone."
+        if gain
+        else ""
     )
-    return section(title, paragraph(text), paragraph(matched))
+    return section(title, *map(paragraph, filter(None, (text, matched))))
 
 
 def _texts(data: VQADataset, predictions: Sequence[Mapping]) -> Section:

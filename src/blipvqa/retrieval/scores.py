@@ -55,16 +55,26 @@ class Scores(TypedDict, total=False):
     chance: dict[str, Estimate]  # a random order of the gallery
     exchanged: dict[str, Estimate]  # another picture in each picture's place
     needs_picture: Difference  # mean R both ways, own picture minus exchanged
-    matched_gain: Difference  # mean R both ways, with matching minus by cosine alone
+    matched_gain: (
+        Difference  # mean R both ways, with matching minus by cosine alone; where as many are matched as R asks
+    )
     matching: Matching
     warnings: list[str]
 
 
 def score(
-    predictions: Iterable[Prediction], *, breakdown: Sequence[str] = (), bootstrap: Bootstrap = BY_IMAGE
+    predictions: Iterable[Prediction],
+    *,
+    breakdown: Sequence[str] = (),
+    bootstrap: Bootstrap = BY_IMAGE,
+    matched: int | None = None,
 ) -> Scores:
     """Every measure of `measures.MEASURES` and the median ranks, overall and by each column of `breakdown`, with 95 %
-    intervals over images. Raises InputError where a prediction lacks a key, or ids repeat."""
+    intervals over images.
+
+    `matched` is how many of each search were matched by ITM; None where that is not known. Raises InputError where a
+    prediction lacks a key, or ids repeat.
+    """
     predictions = list(predictions)
     check_predictions(predictions)
     gallery, groups = Gallery.of_rows(predictions), bootstrap.groups_of(predictions)
@@ -77,6 +87,8 @@ def score(
         texts=len(gallery.text_rows),
         shared=sum(len(pictures) > 1 for pictures in gallery.pictures_of_text),
     )
+    if matched is not None:
+        sizes["matched"] = matched
     scores: Scores = {
         "group": bootstrap.group,
         "gallery": sizes,
@@ -91,7 +103,8 @@ def score(
         (compared,) = compare_counts(other, counted, groups, [everything], MEASURES, ["r_mean"], bootstrap)
         scores["needs_picture"] = compared["r_mean"]
     if predictions:
-        scores["matched_gain"] = _gain(counted, groups, bootstrap)
+        if matched != 0 and not short_list_notes(sizes):
+            scores["matched_gain"] = _gain(counted, groups, bootstrap)
         scores["matching"] = _matching(predictions, groups, bootstrap)
     return scores | {"warnings": _warnings(scores, len(np.unique(groups)))}
 
@@ -184,8 +197,9 @@ def _warnings(scores: Scores, groups: int) -> list[str]:
     needs = scores.get("needs_picture")
     if needs and not surely_above(needs):
         warnings.append("own pictures are not surely ranked better than exchanged ones: the model may not look")
-    gain = scores["matched_gain"]
-    if gain["real"] and gain["difference"] < 0:
+    warnings += short_list_notes(sizes)
+    gain = scores.get("matched_gain")
+    if gain and gain["real"] and gain["difference"] < 0:
         warnings.append(
             f"matching the best (ITM) makes the order worse than the cosine alone: mean R {gain['b']:.3f} instead of "
             f"{gain['a']:.3f}"
