@@ -35,7 +35,7 @@ def test_cider_rouge_and_bleu_are_pycocoevalcaps():
     pictures = COCO["pictures"]
     predicted = [picture["prediction"].split() for picture in pictures]
     references = [[text.split() for text in picture["references"]] for picture in pictures]
-    assert cider_d(predicted, references) == pytest.approx([picture["cider_d"] for picture in pictures], abs=1e-6)
+    assert cider_d(predicted, references)[0] == pytest.approx([picture["cider_d"] for picture in pictures], abs=1e-6)
     longest = [rouge_l(words, texts) for words, texts in zip(predicted, references, strict=True)]
     assert longest == pytest.approx([picture["rouge_l"] for picture in pictures], abs=1e-6)
     overall = values(predictions((picture["prediction"], picture["references"]) for picture in pictures))
@@ -54,13 +54,16 @@ def test_bleu_with_several_references_is_sacrebleus():
 
 def test_cider_worked_by_hand():
     """Two pictures; every n-gram of "dense fat" is in one of them alone, so each weighs log 2 in every order there."""
-    own = cider_d([["dense", "fat"], ["sparse"]], [[["dense", "fat"]], [["sparse"]]])
+    own, _ = cider_d([["dense", "fat"], ["sparse"]], [[["dense", "fat"]], [["sparse"]]])
     assert own == pytest.approx([10 * 2 / 4, 10 * 1 / 4])  # cosine 1 in the orders that there are, of four
-    shorter = cider_d([["dense"], ["sparse"]], [[["dense", "fat"]], [["sparse"]]])
+    shorter, _ = cider_d([["dense"], ["sparse"]], [[["dense", "fat"]], [["sparse"]]])
     cosine = math.log(2) ** 2 / (math.log(2) * math.sqrt(2) * math.log(2))
     assert shorter[0] == pytest.approx(10 * cosine / 4 * math.exp(-1 / 72))
-    assert cider_d([["fat"], ["fat"]], [[["fat"]], [["fat"]]]) == [0, 0]  # what every picture has says nothing
-    assert cider_d([[], ["sparse"]], [[["dense"]], [["sparse"]]])[0] == 0
+    assert cider_d([["fat"], ["fat"]], [[["fat"]], [["fat"]]]) == (
+        [0, 0],
+        [False, False],
+    )  # what every picture has says nothing
+    assert cider_d([[], ["sparse"]], [[["dense"]], [["sparse"]]])[0][0] == 0
 
 
 def test_rouge_worked_by_hand():
@@ -192,7 +195,7 @@ def test_cider_and_rouge_are_those_of_pycocoevalcap_itself():
     scorer = cider.CiderScorer(n=4, sigma=6.0)
     for words, texts in zip(predicted, references, strict=True):
         scorer += (" ".join(words), [" ".join(text) for text in texts])
-    assert cider_d(predicted, references) == pytest.approx(list(scorer.compute_score()[1]), abs=1e-6)
+    assert cider_d(predicted, references)[0] == pytest.approx(list(scorer.compute_score()[1]), abs=1e-6)
     for words, texts in zip(predicted, references, strict=True):
         expected = Rouge().calc_score([" ".join(words)], [" ".join(text) for text in texts])
         assert rouge_l(words, texts) == pytest.approx(expected, abs=1e-6)

@@ -159,6 +159,7 @@ def test_a_damaged_part_is_made_again_and_other_weights_are_refused(run, own):
     with pytest.raises(RunError, match="made with other precision"):
         make_index(run, own, progress=False)
     del written["precision"]
+    written["image size"] = written.pop("image_size")
     note.write_text(json.dumps(written))  # as an older version wrote it
     assert len(make_index(run, own, progress=False).pictures) == 8
 

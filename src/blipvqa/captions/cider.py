@@ -19,35 +19,24 @@ SCALE = 10.0
 BETA = 1.2
 
 
-def cider_d(predictions: Sequence[Words], references: Sequence[Sequence[Words]]) -> list[float]:
-    """The CIDEr-D of each prediction against the references of its picture, 0 to 10."""
-    counted = [[_ngrams(words) for words in texts] for texts in references]
-    frequency = _frequency(counted)
-    pictures = math.log(max(len(references), 1))
-    scores = []
-    for words, texts in zip(predictions, counted, strict=True):
-        prediction = _Weighted(_ngrams(words), frequency, pictures)
-        sims = [_similarity(prediction, _Weighted(text, frequency, pictures)) for text in texts]
-        scores.append(SCALE * sum(sims) / len(sims))
-    return scores
+def cider_d(predictions: Sequence[Words], references: Sequence[Sequence[Words]]) -> tuple[list[float], list[bool]]:
+    """The CIDEr-D of each prediction against the references of its picture, 0 to 10, and whether it can be above 0.
 
-
-def can_be_right(references: Sequence[Sequence[Words]]) -> list[bool]:
-    """Whether a picture's references hold an n-gram that not every picture's references hold.
-
-    Only such ones weigh: without any, CIDEr-D is 0 whatever is said, of a single picture always.
+    It can where these references hold an n-gram that not every picture's references hold. Only such ones weigh, and of
+    a single picture there are none.
     """
     counted = [[_ngrams(words) for words in texts] for texts in references]
-    frequency = _frequency(counted)
-    return [any(frequency[ngram] < len(counted) for text in texts for ngram in text) for texts in counted]
-
-
-def _frequency(counted: Sequence[Sequence[Counter]]) -> Counter:
-    """Of how many pictures' references each n-gram is part."""
-    frequency: Counter = Counter()
+    frequency: Counter = Counter()  # of how many pictures' references an n-gram is part
     for texts in counted:
         frequency.update(set().union(*texts))
-    return frequency
+    pictures = math.log(max(len(references), 1))
+    scores, possible = [], []
+    for words, texts in zip(predictions, counted, strict=True):
+        prediction = _Weighted(_ngrams(words), frequency, pictures)
+        weighted = [_Weighted(text, frequency, pictures) for text in texts]
+        scores.append(SCALE * sum(_similarity(prediction, text) for text in weighted) / len(texts))
+        possible.append(any(any(text.norms.values()) for text in weighted))
+    return scores, possible
 
 
 def _ngrams(words: Words) -> Counter:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from blipvqa.captions.cider import can_be_right, cider_d, rouge_l
+from blipvqa.captions.cider import cider_d, rouge_l
 from blipvqa.captions.predictions import Prediction
 from blipvqa.captions.terms import Finder, Terms, side
 from blipvqa.errors import InputError
@@ -100,7 +100,7 @@ def counts(predictions: Sequence[Prediction], terms: Terms) -> np.ndarray:
     finder, repeated = Finder(terms), _Repeated(predicted)
     ciders = [
         {"cider_d": cider, "cider_can_be_right": possible}
-        for cider, possible in zip(cider_d(predicted, references), can_be_right(references), strict=True)
+        for cider, possible in zip(*cider_d(predicted, references), strict=True)
     ]
     rows = [
         _count(prediction, text, texts, finder) | cider | repeated.shares(text)

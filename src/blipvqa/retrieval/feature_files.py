@@ -37,8 +37,9 @@ def refuse_other_weights(folder: Path, made_by: dict) -> None:
             remove(part)
         write_json(note, made_by)
         return
-    before = {"precision": made_by["precision"]} | read_json(note)  # notes of older versions do not name it
-    changed = [key for key in made_by if before.get(key) != made_by[key]]
+    before = {key.replace(" ", "_"): value for key, value in read_json(note).items()}  # "image size" of older versions
+    before.setdefault("precision", made_by["precision"])  # they do not name it
+    changed = [key.replace("_", " ") for key in made_by if before.get(key) != made_by[key]]
     if changed:
         raise RunError(
             f"the index in '{folder.parent.name}/{folder.name}' was made with other {', '.join(changed)} than the run "

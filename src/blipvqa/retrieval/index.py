@@ -20,7 +20,7 @@ from torch import Tensor
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import VQADataset, load_splits
-from blipvqa.data.images import DECODER, ImageStore
+from blipvqa.data.images import ImageStore
 from blipvqa.data.own_pictures import own_dataset, picture_names, rows_of_pictures
 from blipvqa.errors import InputError, MissingFile
 from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
@@ -36,6 +36,7 @@ from blipvqa.runs.files import remove, sweep, write_lines
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
 from blipvqa.text import normalize, says_something
+from blipvqa.training.stored import made_by
 from blipvqa.training.trained import check_weights
 
 FOLDER = "index"  # in the run folder
@@ -109,9 +110,7 @@ def make_index(
         sweep(folder)
         if fresh:
             remove(folder)
-        made_by = {"weights": weights_digest(run.model_folder, config), "pictures": DECODER}
-        made_by |= {"image size": config.model.image_size}
-        refuse_other_weights(folder, made_by | {"precision": config.generate.precision or config.train.precision})
+        refuse_other_weights(folder, made_by(config, weights_digest(run.model_folder, config)))
         model, processor = load_model(str(run.model_folder), config)
         index = _index(run, config, model, processor, dataset, texts, progress)
         index.left_out = left_out

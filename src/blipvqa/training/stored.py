@@ -36,6 +36,16 @@ from blipvqa.training.shares import is_first, of_first
 CONTENT = "content"  # the digest of the rows: what was edited is made again
 
 
+def made_by(config: Config, weights: str) -> dict:
+    """What anything that a run's weights, of this digest, say of pictures depends on."""
+    return {
+        "weights": weights,
+        "precision": config.generate.precision or config.train.precision,
+        "image_size": config.model.image_size,
+        "pictures": DECODER,
+    }
+
+
 class ModelsOfRun:
     """The trained weights of a run, and those that training began with; one model is held at a time.
 
@@ -68,13 +78,7 @@ class ModelsOfRun:
 
     def made_by(self, start: bool = False) -> dict:
         """What anything that these weights say depends on, whatever they are asked."""
-        config = self.config
-        return {
-            "weights": self.digest(start),
-            "precision": config.generate.precision or config.train.precision,
-            "image_size": config.model.image_size,
-            "pictures": DECODER,
-        }
+        return made_by(self.config, self.digest(start))
 
     def say_kept(self) -> None:
         """What the states that were kept took of the disk, for people."""
