@@ -152,11 +152,12 @@ def test_models_of_other_sizes_have_no_mean_and_runs_that_read_other_lengths_are
         "a": {},
         "deep": {"model.scratch": sizes | {"layers": 2}},
         "wide": {"model.scratch": sizes | {"hidden_size": 16}},
+        "heads": {"model.scratch": sizes | {"heads": 1}},  # the same shapes, read as other products
         "short": {"data.max_question_tokens": 6},
     }
     for name, changed in changes.items():
         fine_tune(load_config(None, TINY | {"train.epochs": 1} | changed, name))
-    for names in (["a", "deep"], ["deep", "a"], ["a", "wide"]):
+    for names in (["a", "deep"], ["deep", "a"], ["a", "wide"], ["a", "heads"]):
         with pytest.raises(ConfigError, match=f"'{names[0]}' and '{names[1]}' are models of other sizes"):
             soup(names, "both")
     for join in (ensemble, soup):

@@ -18,6 +18,7 @@ FLOORS = {
     "errors": 0,  # below the config, which raises them
     "config": 1,
     "text": 1,
+    "plural": 1,
     "hub": 1,
     "bars": 1,
     "numbers": 2,

@@ -10,7 +10,7 @@ Notable:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -156,7 +156,7 @@ def soup(names: Sequence[str], name: str, *, greedy: bool = False) -> Run:
             raise RunError(f"'{name}' is another run, or a soup of other runs: give the soup another name")
         models = [load_model(str(member.run.model_folder), member.run.config) for member in members]
         weights = [model.state_dict() for model, _ in models]
-        _check_shapes(names, weights)
+        _check_shapes(names, [_shape(model) for model, _ in models])
         model, processor = load_model(str(members[0].run.model_folder), config)
         chosen, tried = list(range(len(members))), []
         if greedy:
@@ -166,15 +166,23 @@ def soup(names: Sequence[str], name: str, *, greedy: bool = False) -> Run:
     return run
 
 
-def _check_shapes(names: Sequence[str], weights: Sequence[dict[str, Tensor]]) -> None:
+def _check_shapes(names: Sequence[str], shapes: Sequence[Mapping[str, object]]) -> None:
     """A smaller model's weights with some of a larger one's would be a model of neither."""
-    shapes = [{key: tuple(weight.shape) for key, weight in each.items()} for each in weights]
     for name, own in zip(names, shapes, strict=True):
-        if other := sorted(own.items() ^ shapes[0].items()):
+        if other := sorted(key for key in own.keys() | shapes[0].keys() if own.get(key) != shapes[0].get(key)):
             raise ConfigError(
-                f"runs '{names[0]}' and '{name}' are models of other sizes, as {other[0][0]} shows: their weights have "
+                f"runs '{names[0]}' and '{name}' are models of other sizes, as {other[0]} shows: their weights have "
                 "no mean. Ask them together instead: ensemble"
             )
+
+
+def _shape(model: nn.Module) -> dict[str, object]:
+    """The shape of each weight, and what tells how weights of one shape are used."""
+    shape: dict[str, object] = {key: tuple(weight.shape) for key, weight in model.state_dict().items()}
+    for tower in ("vision_config", "text_config"):
+        section = getattr(model.config, tower)
+        shape |= {f"{tower}.{key}": getattr(section, key) for key in ("num_attention_heads", "hidden_act")}
+    return shape
 
 
 def _greedy(

@@ -41,6 +41,8 @@ def test_whole_words_name_a_term_and_of_terms_within_each_other_the_longest(text
         ("naïve\ngland: NAIVE", "line 2: 'NAIVE' stands in line 1 already"),
         (": glands", "line 1: found '' for a term or synonym"),
         ("fat\n...: x", r"line 2: found '\.\.\.' for a term"),
+        ("fibre / fiber", "line 1: found 'fibre / fiber' for a term or synonym; a line is `term`, or"),
+        ("fibre = fiber", "line 1: found 'fibre = fiber' for a term or synonym; a line is `term`, or"),
         ("fat\nfibre; fiber", "line 2: found 'fibre; fiber' for a term or synonym; a line is `term`, or"),
         ("gland,glands", "line 1: found 'gland,glands'"),
         ("gland: glands; acinus", "line 1: found 'glands; acinus'"),

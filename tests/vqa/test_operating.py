@@ -40,6 +40,13 @@ def test_an_operating_point_by_hand():
     assert scores["auroc"]["value"] == pytest.approx((4 + 3 + 2) / 12)
 
 
+def test_what_is_likelier_than_no_is_not_called_the_answer():
+    """A generated answer to a yes/no question may be neither; its two probabilities are compared all the same."""
+    rows = [each | {"prediction": "liver"} for each in TEST]
+    page = text_of(operating_section({"operating_point": score_operating_point(rows, VALIDATION, 0.75, NO_INTERVALS)}))
+    assert "likelier than no" in page and "as the model answers" not in page
+
+
 @pytest.mark.parametrize(
     ("test", "validation", "undefined"),
     [

@@ -53,11 +53,23 @@ def test_a_gap_is_found_and_levels_of_few_images_are_named():
     json.dumps(scores, allow_nan=False)
 
 
+def test_rows_without_a_value_are_no_subgroup():
+    rows = rows_of({"old": 0.5, "new": 0.9, "": 0.1})
+    unknown = [row | {"scanner": row["scanner"] or None} for row in rows]
+    scores = score_subgroups(unknown, ["scanner"], FEW)
+    (gap,) = scores["columns"]["scanner"]["gaps"]
+    assert set(gap["levels"]) == {"old", "new"} and scores["tests"] == 1  # p is adjusted for one look, not for three
+    assert scores["columns"]["scanner"]["unknown"] == 160
+    assert "No value, and so in no level: 160 questions." in text_of(subgroups_section({"subgroups": scores}))
+    nothing = score_subgroups([row | {"scanner": None} for row in rows], ["scanner"], FEW)
+    assert nothing["columns"]["scanner"] == {"gaps": [], "too_few": [], "unknown": 480}
+
+
 def test_without_columns_or_levels_there_is_nothing_to_compare():
     assert score_subgroups(rows_of({"a": 1.0}), [], FEW)["columns"] == {}
     assert subgroups_section({"subgroups": score_subgroups([], [], FEW)}) is None
     alone = score_subgroups(rows_of({"a": 1.0}), ["scanner"], FEW)
-    assert alone["columns"]["scanner"] == {"gaps": [], "too_few": []}
+    assert alone["columns"]["scanner"] == {"gaps": [], "too_few": [], "unknown": 0}
     assert "No two levels" in text_of(subgroups_section({"subgroups": alone}))
     without = score_subgroups(rows_of({"a": 0.7, "b": 0.5}), ["scanner"], Bootstrap(resamples=0))
     assert without["columns"]["scanner"]["gaps"][0]["p"] is None

@@ -14,9 +14,8 @@ from blipvqa.text import says_something, words
 Terms = Mapping[str, Sequence[str]]  # a term: its synonyms
 NO_TERMS: Terms = MappingProxyType({})
 SIDES = frozenset({"left", "right"})
-SEPARATORS = frozenset(
-    ",;:\t|，；：、"
-)  # in a name they would be dropped, and "fibre; fiber" be looked for as two words
+# In a name they would be dropped, and "fibre; fiber" be looked for as two words; so would a mark between two spaces.
+SEPARATORS = frozenset(",;:\t|，；：、")
 
 
 def load_terms(config: Config) -> dict[str, list[str]]:
@@ -54,7 +53,7 @@ def load_terms(config: Config) -> dict[str, list[str]]:
 def _check_name(name: str, number: int, line_of: dict[str, int], file: str) -> None:
     if not says_something(name):
         raise ConfigError(f"{file}, line {number}: found {name!r} for a term or synonym, expected a word")
-    if SEPARATORS & set(name):
+    if SEPARATORS & set(name) or not all(map(says_something, name.split())):
         raise ConfigError(
             f"{file}, line {number}: found {name!r} for a term or synonym; "
             "a line is `term`, or `term: synonym, synonym`"

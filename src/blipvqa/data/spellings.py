@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from blipvqa.data.row_table import column_of
-from blipvqa.numbers.grouping import written_level
+from blipvqa.numbers.grouping import NO_VALUE, written_level
 
 
 def spelling_notes(splits: Mapping) -> list[str]:
@@ -17,7 +17,7 @@ def spelling_notes(splits: Mapping) -> list[str]:
             for value in column_of(data.rows, column):
                 spelled.setdefault(written_level(value).casefold(), set()).add(str(value))
             several = sorted(sorted(spellings) for key, spellings in spelled.items() if len(spellings) > 1)
-            if several := [spellings for spellings in several if written_level(spellings[0]) != "(none)"]:
+            if several := [spellings for spellings in several if written_level(spellings[0]) != NO_VALUE]:
                 notes.append(
                     f"{name}: {len(several)} values of column {column} are written in several ways, and counted as one "
                     f"each, such as {' and '.join(map(repr, several[0][:3]))}"

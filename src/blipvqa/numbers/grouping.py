@@ -11,6 +11,7 @@ Key = TypeVar("Key", bound=Hashable)
 FEW_GROUPS = 30  # with fewer images, intervals are rough
 FEW_OF_LEVEL = 10  # a level of a column with fewer is named in the warnings
 NAMED = 5  # of such levels
+NO_VALUE = "(none)"  # the level of rows that have none
 
 
 def few_groups_notes(groups: int, unit: str) -> list[str]:
@@ -38,9 +39,9 @@ def rows_by(keys: Iterable[Key]) -> dict[Key, list[int]]:
 
 
 def written_level(value: object) -> str:
-    """A value of a column as text, with single spaces; None and "" are "(none)"."""
+    """A value of a column as text, with single spaces; None and "" are NO_VALUE."""
     text = "" if value is None else " ".join(unicodedata.normalize("NFC", str(value)).split())
-    return text or "(none)"
+    return text or NO_VALUE
 
 
 def levels(values: Iterable[object]) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from blipvqa.numbers.thresholds import threshold_for_sensitivity
 from blipvqa.text import normalize
 from blipvqa.vqa.answers import Prediction, is_yes_no
 
-AS_ANSWERED = 0.5  # the probability of "yes" above which the model itself says yes
+AS_ANSWERED = 0.5  # from this probability on, "yes" is likelier than "no"; what was answered may be another text
 NO_VALIDATION = "undefined: there is no validation split beside the scored one to choose a threshold on"
 MISSING = "undefined: validation has no question with the answer {}"
 

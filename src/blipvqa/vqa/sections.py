@@ -10,6 +10,7 @@ from blipvqa.pages.html import Html, join
 from blipvqa.pages.page import Section, paragraph, remark, section, wide
 from blipvqa.pages.tables import table, titled
 from blipvqa.pages.wording import count, counted, interval, number, p_value, share, unit
+from blipvqa.plural import how_many
 from blipvqa.vqa.operating import operating_line
 from blipvqa.vqa.pictures import prediction_card
 from blipvqa.vqa.tables import pointing_table, with_interval
@@ -106,7 +107,7 @@ def operating_table(scores: Mapping) -> Html:
             ("prevalence of yes", number(prevalence), interval(prevalence), count(prevalence)),
         ],
     )
-    titles = {"chosen": f"sensitivity of {operating['wish']:.0%} on validation", "as_answered": "as the model answers"}
+    titles = {"chosen": f"sensitivity of {operating['wish']:.0%} on validation", "as_answered": "likelier than no"}
     measures = {"sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV", "npv": "NPV"}
     rows = [
         (
@@ -156,6 +157,8 @@ def subgroups_table(scores: Mapping) -> Html:
             few = ", ".join(f"{level['level']} ({level['n']} on {level['groups']})" for level in entries["too_few"])
             fewest = scores["subgroups"]["fewest"]
             lines.append(remark(f"Too few, with less than {fewest} {unit(scores)}: {few}."))
+        if entries.get("unknown"):
+            lines.append(remark(f"No value, and so in no level: {how_many(entries['unknown'], 'question')}."))
         parts.append(titled(f"By {spoken(column)}", join(lines)))
     return join(parts)
 
