@@ -133,7 +133,7 @@ def test_a_split_column_that_says_otherwise_and_rows_that_stand_twice_are_told(t
 
 def test_a_folder_that_is_called_like_a_picture_is_named(tiny, folder):
     (folder / "images" / "scan.png").mkdir()
-    names = picture_names(folder)
+    names = picture_names(folder, tiny().data)
     raw = rows_of_pictures(folder, names, [{} for _ in names])
     _, left_out, notes = own_dataset(raw, folder, tiny(), ())
     assert "folders that are called like pictures, and are none: images/scan.png" in notes and not left_out

@@ -155,7 +155,7 @@ def test_more_frames_than_a_row_of_the_task_shows_are_refused_by_the_config(task
         load_config(None, TINY | {"task": task, "data.frames": count}, "films")
 
 
-def test_a_run_on_films_answers_films_of_a_table(films, folder, root):
+def test_a_run_on_films_answers_films_of_a_table_and_of_a_folder(films, folder, root, capsys):
     tiff(folder / "pages.tif")
     tiff(folder / "other.tif", GREYS[::-1])
     config = films("pages.tif", "other.tif", train__epochs=1)
@@ -163,6 +163,14 @@ def test_a_run_on_films_answers_films_of_a_table(films, folder, root):
     (root / "own.csv").write_text("image,question\nmine/other.tif,does it grow?\n")
     written = answer_all(config, "own.csv", "answers.csv")
     assert "does it grow?" in (root / "answers.csv").read_text() and written
+    (root / "own").mkdir()
+    video(root / "own" / "A.MP4")
+    (root / "own" / "about.txt").write_text("films of May")
+    answer_all(config, "own", "answers2.csv", questions=["does it grow?"])
+    assert "A.MP4,does it grow?" in (root / "answers2.csv").read_text()
+    said = capsys.readouterr().out
+    assert "not read, since their names are no picture's: about.txt" in said
+    assert "(almost) one colour after decoding (row own/0)" in said  # its four frames: one row
 
 
 def test_the_frames_of_a_video_are_counted_once(films, folder, monkeypatch):

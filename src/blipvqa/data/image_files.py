@@ -23,6 +23,7 @@ from blipvqa.data.zips import Zip, is_zip
 LARGEST_FILE = 500_000_000  # bytes of an image file
 LARGEST_SLIDE = 50_000_000_000  # bytes of a whole slide, of which only tiles are read
 PICTURES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".svs", ".ndpi")
+FILMS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".ogv", ".3gp")
 
 
 class NoSuchFile(ValueError):

@@ -25,8 +25,9 @@ def one_colour_notes(splits: Mapping) -> list[str]:
         rows = _rows_of_one_colour(data)
         if rows:
             count = "1 picture is" if len(rows) == 1 else f"{len(rows):,} pictures are"
-            more = ", …" if len(rows) > NAMED else ""
-            notes.append(f"{name}: {count} (almost) one colour after decoding (row {', '.join(rows[:NAMED])}{more})")
+            named = list(dict.fromkeys(rows))  # a row of several pictures once
+            more = ", …" if len(named) > NAMED else ""
+            notes.append(f"{name}: {count} (almost) one colour after decoding (row {', '.join(named[:NAMED])}{more})")
     return notes
 
 

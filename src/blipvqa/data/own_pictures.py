@@ -13,7 +13,7 @@ from blipvqa.config.knobs import Config, DataConfig
 from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.formats import SourceError
-from blipvqa.data.image_files import PICTURES, PictureFolder
+from blipvqa.data.image_files import FILMS, PICTURES, PictureFolder
 from blipvqa.data.images import ImageStore
 from blipvqa.data.one_colour import one_colour_notes
 from blipvqa.data.raw import ListedPictures, Part, RawSplit
@@ -22,12 +22,13 @@ from blipvqa.data.rows import check_split
 from blipvqa.data.split_names import listed
 
 
-def picture_names(folder: Path) -> list[str]:
-    """Pictures of a folder and of those below it, as paths inside it, in alphabetical order. Raises SourceError where
-    there is none."""
-    names = [name for name in _names_below(folder) if name.lower().endswith(PICTURES)]
+def picture_names(folder: Path, data: DataConfig) -> list[str]:
+    """Pictures of a folder and of those below it, with `data.frames` films too, as paths inside it, in alphabetical
+    order. Raises SourceError where there is none."""
+    endings = PICTURES + FILMS * bool(data.frames)
+    names = [name for name in _names_below(folder) if name.lower().endswith(endings)]
     if not names:
-        raise SourceError(f"'{folder.name}' holds no picture ({', '.join(PICTURES)})")
+        raise SourceError(f"'{folder.name}' holds no picture ({', '.join(endings)})")
     return names
 
 
@@ -45,7 +46,7 @@ def rows_of_pictures(folder: Path, names: Sequence[str], texts: Sequence[dict[st
     """A row for each of `names`, with the texts that belong to it."""
     columns = ["image", *(texts[0] if texts else ())]
     part = Part(folder.name, 0, list(names), "picture")
-    others = [name for name in _names_below(folder) if not name.lower().endswith(PICTURES)]
+    others = sorted(set(_names_below(folder)).difference(names))
     notes = [f"not read, since their names are no picture's: {listed(others)}"] if others else []
     called = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if _is_folder_called_as_picture(path)]
     notes += [f"folders that are called like pictures, and are none: {listed(sorted(called))}"] if called else []

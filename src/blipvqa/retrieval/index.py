@@ -145,7 +145,7 @@ def _dataset(config: Config, source: str | Path | VQADataset, skip: bool) -> tup
         return source.stored_in(ImageStore(place, size, config.data.cache_gigabytes)), {}
     path = project_path(source)
     if path.is_dir():
-        names = picture_names(path)
+        names = picture_names(path, config.data)
         dataset, left_out, notes = own_dataset(rows_of_pictures(path, names, [{} for _ in names]), path, config, ())
         if left_out and not skip:
             place, problem = next(iter(left_out.items()))

@@ -38,7 +38,7 @@ def own_questions(
     """
     path = project_path(source)
     if path.is_dir():
-        raw, folder, data = _of_folder(path, _listed(questions)), path, config.data
+        raw, folder, data = _of_folder(path, _listed(questions), config.data), path, config.data
     elif not path.exists():
         raise MissingFile(f"there is no table or folder '{source}'")
     elif questions is not None:
@@ -114,9 +114,9 @@ def _listed(questions: str | Path | Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(questions))
 
 
-def _of_folder(folder: Path, questions: list[str]) -> RawSplit:
+def _of_folder(folder: Path, questions: list[str], data: DataConfig) -> RawSplit:
     """Every question about every picture, whose names are taken in alphabetical order, those in folders below too."""
-    pictures = picture_names(folder)
+    pictures = picture_names(folder, data)
     if len(pictures) * len(questions) > MOST:
         count = f"{len(pictures):,} pictures with {len(questions):,} questions each"
         raise SourceError(f"'{folder.name}': {count}, at most {MOST:,} are answered at once: split it")
