@@ -167,7 +167,7 @@ def test_an_undefined_number_is_a_dash_and_names_of_folders_are_text(copied, out
     write_forged(run, scores)
     page = board_of(outputs)
     assert "<b>–</b> <small>–</small>" in page
-    assert '<a href="a%26b%20%3Ci%3E/report.html">a&amp;b &lt;i&gt;</a>' in page
+    assert '<a class="whole" href="a%26b%20%3Ci%3E/report.html">a&amp;b &lt;i&gt;</a>' in page
     assert "<i>" not in page
 
 

@@ -112,11 +112,12 @@ def board(rows: Sequence[Row], broken: Mapping[str, str]) -> str:
     evaluated = sum(row.scored is not None for row in rows)
     tools = Html(
         '<div class="tools"><input id="filter" type="search" placeholder="search runs and settings" '
-        'aria-label="search runs and settings"><span id="shown" role="status"></span></div>'
+        'aria-label="search runs and settings"><span id="shown" role="status"></span>'
+        "<span>A press on a head sorts its table.</span></div>"
     )
     return write_page(
         "Runs",
-        [section("All runs", tools, remark("A press on a head sorts its table.")), *sections],
+        [section("All runs", tools), *sections],
         heading="Every run of outputs/",
         subtitle=f"{len(rows)} runs ({tasks_said}), {evaluated} of them evaluated. No medical device: for research on "
         "methods only.",
@@ -212,11 +213,15 @@ def _data_letters(rows: Sequence[Row]) -> dict[str, str]:
     return {digest: chr(ord("A") + i) if i < 26 else f"A{i}" for i, digest in enumerate(digests)}
 
 
+def _named(run: Run) -> Html:
+    return Html('<span class="whole">{}</span>').format(run.name)
+
+
 def _linked(run: Run) -> Html:
     report = "report.html"
     if not (run.folder / report).exists():
-        return Html("{}").format(run.name)
-    return Html('<a href="{}">{}</a>').format(f"{quote(run.name)}/{report}", run.name)
+        return _named(run)
+    return Html('<a class="whole" href="{}">{}</a>').format(f"{quote(run.name)}/{report}", run.name)
 
 
 def _estimate(entry: Mapping | None) -> Html:
@@ -233,7 +238,7 @@ def _pooled_table(pools: Sequence[Sequence[Row]], varying: Sequence[str]) -> Htm
         seeds = ", ".join(str(row.run.config.seed) for row in pool)
         body.append(
             (
-                ", ".join(row.run.name for row in pool),
+                Html(", ").join(_named(row.run) for row in pool),
                 seeds,
                 *map(spread_cell, spreads),
                 pool[0].scored.split,
