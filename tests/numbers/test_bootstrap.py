@@ -150,6 +150,7 @@ def test_rows_without_a_patient_stand_for_their_image():
     rows = [{"id": "test/0", "image_id": image, "patient": patient} for image, patient in pairs]
     assert Bootstrap("patient").groups_of(rows).tolist() == [0, 1, 2, 0]
     assert BY_IMAGE.groups_of(rows).tolist() == [0, 0, 1, 2]
+    assert Bootstrap("patient").groups_of(rows[1:3]).tolist() == [0, 1]  # as some rows are, all of which are unknown
     with pytest.raises(ValueError, match="no row has the group column 'slide'; there are id, image_id"):
         Bootstrap("slide").groups_of(rows)
 

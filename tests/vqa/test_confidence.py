@@ -185,3 +185,14 @@ def test_pathvqas_test_size_takes_seconds():
     started = time.perf_counter()
     score_confidence(rows, calibration=fit_temperature(validation))
     assert time.perf_counter() - started < 15  # about 1 on an idle core
+
+
+def test_equally_certain_answers_give_one_interval_in_any_order_of_the_rows():
+    generator = np.random.default_rng(0)
+    rows = [row(i, "cyst", "cyst" if generator.random() < 0.6 else "lung", score=-float(i % 3)) for i in range(60)]
+    mixed = [rows[i] for i in generator.permutation(60)]
+    one, other = (score_confidence(each, bootstrap=Bootstrap(resamples=60))["aurc"] for each in (rows, mixed))
+    assert one == pytest.approx(other, abs=1e-12)
+    # every resample is what it would be by itself
+    twice = risk_coverage([0.9, 0.5, 0.9], [1, 1, 0])["aurc"]
+    assert twice == pytest.approx(np.mean([1 / 2, 1 / 2, 1 / 3]))

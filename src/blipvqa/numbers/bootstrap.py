@@ -40,7 +40,7 @@ class Bootstrap:
         Numbers follow the groups' names: what is drawn by number is the same in any order of the rows. Raises
         InputError where no row has the column.
         """
-        if rows and not any(row.get(self.group) is not None for row in rows):
+        if rows and not any(self.group in row for row in rows):
             raise InputError(f"no row has the group column {self.group!r}; there are {', '.join(rows[0])}")
         keys = [
             (self.group, r[self.group]) if r.get(self.group) is not None else ("image_id", r["image_id"]) for r in rows

@@ -83,7 +83,7 @@ def risk_coverage(confidences: Sequence[float], right: Sequence[bool]) -> dict:
     {"coverage": [k / n], "accuracy": [...], "aurc": ...}: AURC is the mean of 1 - accuracy over all k
     (Geifman et al. 2019), 0 at best; None without predictions.
     """
-    ordered = _by_certainty(confidences, right)[1]
+    ordered = _by_certainty(*_tied(confidences, right), np.ones(len(confidences)))
     answered = np.arange(1, len(ordered) + 1)
     accuracy = np.cumsum(ordered) / answered
     if not len(ordered):
@@ -91,16 +91,21 @@ def risk_coverage(confidences: Sequence[float], right: Sequence[bool]) -> dict:
     return {
         "coverage": (answered / len(ordered)).tolist(),
         "accuracy": accuracy.tolist(),
-        "aurc": float(np.mean(1 - accuracy)),
+        "aurc": _mean_risk(ordered),
     }
 
 
-def _by_certainty(confidences: Sequence[float], right: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:
-    """The order from certain to uncertain, and `right` in it, averaged over equal confidences."""
-    confidences, right = np.asarray(confidences, float), np.asarray(right, float)
-    order = np.argsort(-confidences, kind="stable")
-    _, tie, size = np.unique(confidences, return_inverse=True, return_counts=True)
-    return order, (np.bincount(tie, weights=right) / size)[tie][order] if len(order) else right
+def _tied(confidences: Sequence[float], right: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:
+    """Which predictions are equally certain, by a number that grows as certainty falls, and whether each is right."""
+    _, level = np.unique(-np.asarray(confidences, float), return_inverse=True)
+    return level, np.asarray(right, float)
+
+
+def _by_certainty(level: np.ndarray, right: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`right` from certain to uncertain, of each prediction as often as it weighs, averaged over equal confidences."""
+    n, correct = np.bincount(level, weights), np.bincount(level, weights * right)
+    present = n > 0
+    return np.repeat(correct[present] / n[present], n[present].astype(int))
 
 
 def accuracy_at_coverage(confidences: Sequence[float], right: Sequence[bool], coverage: float) -> float | None:
@@ -209,16 +214,13 @@ def _calibration_errors(confidences: np.ndarray, right: np.ndarray, groups: np.n
 
 
 def _aurc(confidences: np.ndarray, right: np.ndarray, groups: np.ndarray, bootstrap: Bootstrap) -> Estimate:
-    """AURC is no function of sums: each resample walks through the ordered predictions with its weights."""
-    order, ordered = _by_certainty(confidences, right)
-    return estimate_weighted(lambda weights: _weighted_aurc(ordered, weights[order]), groups, bootstrap)
+    """AURC is no function of sums: each resample walks through its ordered predictions."""
+    tied = _tied(confidences, right)
+    return estimate_weighted(lambda weights: _mean_risk(_by_certainty(*tied, weights)), groups, bootstrap)
 
 
-def _weighted_aurc(ordered: np.ndarray, weights: np.ndarray) -> float:
-    present = weights > 0
-    ordered, weights = ordered[present], weights[present]
-    risk = 1 - np.cumsum(weights * ordered) / np.cumsum(weights)
-    return float(weights @ risk / weights.sum())
+def _mean_risk(ordered: np.ndarray) -> float:
+    return float(np.mean(1 - np.cumsum(ordered) / np.arange(1, len(ordered) + 1)))
 
 
 def _thinned(values: list[float], points: int = 200) -> list[float]:
