@@ -70,3 +70,14 @@ def test_a_gallery_counts_what_it_shows_and_gives_it_no_unit_of_its_own(tmp_path
     page = write_page("t", [section("Statements", search_gallery(cards, "search statements", BUTTONS))])
     look = "() => document.body.append(document.querySelector('[role=status]').textContent)"
     assert "2 of 2 are shown" in "".join(printed(page, tmp_path, look))
+
+
+def test_numbers_of_a_column_have_as_many_digits(tmp_path):
+    """Before, confidences were 0.5, 0.912 and 1, and a pair's probability 0.9123456789012345."""
+    values = [0.5, 0.9123456789012345, 1.0, 0.99996, 0.0, None]
+    rows = [((f"row{i}", value, i), True, None) for i, value in enumerate(values)]
+    table_of_all = search_rows(["id", "confidence", "age"], rows, "search", BUTTONS, "every answer")
+    (text, *_) = printed(write_page("t", [section("Every answer", table_of_all)]), tmp_path)
+    lines = [line.split() for line in text.splitlines() if line.strip().startswith("row")]
+    assert [line[1] for line in lines] == ["0.500", "0.912", "1.000", "0.99996", "0.000", "–"]
+    assert [line[2] for line in lines] == ["0", "1", "2", "3", "4", "5"]

@@ -108,7 +108,9 @@ def search_rows(
 def _cell(value) -> str | float | None:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else shown(value)
+    if isinstance(value, float):
+        return round(value, 6)  # the page shows three digits, mostly
+    return value if isinstance(value, int) and not isinstance(value, bool) else shown(value)
 
 
 def remark(text: str) -> Html:

@@ -267,7 +267,7 @@ def _all_answers(dataset: VQADataset, predictions: Sequence[Mapping], card_of: M
                 row["question"],
                 row["answer"],
                 row["prediction"],
-                None if row.get("confidence") is None else round(row["confidence"], 3),
+                row.get("confidence"),
                 *(row.get(axis) for axis in axes),
                 "right" if answered_right(row) else "wrong",
             ],

@@ -41,7 +41,17 @@ if (listing) {
     .map(row => ({...row, text: row.cells.join('\n').toLowerCase()}));
   let chosen = rows, shown = 0, column = null, up = true;
 
-  const cell = (value, row, first) => {
+  // three digits in all of a column, and more where three would say 0 or 1 of what is neither (wording.number)
+  const fractions = heads.map((_, i) => rows.some(row => typeof row.cells[i] === 'number' && !Number.isInteger(row.cells[i])));
+  const text = (value, i) => {
+    if (value === null) return '–';
+    if (typeof value !== 'number' || !fractions[i]) return value;
+    let digits = 3;
+    while (digits < 6 && !Number.isInteger(value) && [0, 1].includes(Math.abs(Number(value.toFixed(digits))))) digits += 1;
+    return value.toFixed(digits);
+  };
+  const cell = (value, row, i) => {
+    const first = i === 0;
     const td = document.createElement(first ? 'th' : 'td');
     if (first) td.scope = 'row';
     if (typeof value === 'number') td.className = 'number';
@@ -52,7 +62,7 @@ if (listing) {
       into.addEventListener('click', showAllCards);  // its card may be hidden
       td.append(into);
     }
-    into.textContent = value === null ? '–' : value;
+    into.textContent = text(value, i);
     return td;
   };
   const showMore = () => {
@@ -60,7 +70,7 @@ if (listing) {
     body.append(...part.map(row => {
       const tr = document.createElement('tr');
       tr.className = row.right ? 'right' : 'wrong';
-      tr.append(...row.cells.map((value, i) => cell(value, row, i === 0)));
+      tr.append(...row.cells.map((value, i) => cell(value, row, i)));
       return tr;
     }));
     shown += part.length;
