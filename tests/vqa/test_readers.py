@@ -9,9 +9,10 @@ import pytest
 from blipvqa import Run
 from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import Bootstrap
-from blipvqa.vqa.readers import agreement, kappa, strata_of, stratified_sample
+from blipvqa.vqa.readers import agreement, agreement_line, kappa, strata_of, stratified_sample
 from blipvqa.vqa.report import _second_reader
 from blipvqa.vqa.review import read_review, review_file, write_review
+from blipvqa.vqa.tables import review_table
 
 CATEGORIES = ("correct", "partly", "incorrect", "unclear")
 
@@ -67,6 +68,10 @@ def test_undefined_kappas_are_null(tmp_path):
     result = agreement(one, other, rows)
     assert (result["kappa"]["value"], result["kappa"]["low"]) == (None, None)
     assert result["agreement"]["value"] == 1
+    line = agreement_line(result)
+    assert line.startswith("Two readers both judged 4 (") and line.endswith(
+        "Cohen's kappa is undefined: both gave one verdict alone."
+    )
     one, other = sheets(
         tmp_path / "b",
         rows,
@@ -79,6 +84,8 @@ def test_undefined_kappas_are_null(tmp_path):
         2,
         2,
     )
+    nothing = "Two readers both judged 0 answers. Cohen's kappa is undefined: no answer has a verdict of both."
+    assert agreement_line(result) == nothing
     json.dumps(result, allow_nan=False)
 
 
@@ -107,8 +114,8 @@ def test_the_report_says_how_far_two_sheets_agree(tmp_path):
     run = Run(tmp_path)
     paragraph, listed = _second_reader(run, "test", rows, Bootstrap(resamples=100))
     value = agreement(one, other, rows)["kappa"]["value"]
-    assert f"kappa {value:.3f} (" in paragraph and "40 (20) answers" in paragraph
-    assert "1 disagreements" in listed and "test/1" in listed
+    assert f"kappa is {value:.3f} (" in paragraph and "40 (20) answers" in paragraph
+    assert "1 disagreement<" in listed and "test/1" in listed
     other.write_text("nothing", encoding="utf-8")
     assert "cannot be read" in _second_reader(run, "test", rows, Bootstrap(resamples=10))[0]
     other.unlink()
@@ -158,7 +165,10 @@ def test_removed_rows_leave_the_rest_of_their_stratum_to_stand_for_it(tmp_path):
     share = sum(stratum == "right" for stratum in strata.values()) / 200
     assert read_review(path, rows, Bootstrap(resamples=50))["expert_accuracy"]["value"] == pytest.approx(share)
     judge(path, lambda row: "" if strata[row["id"]] == "wrong" else "correct")
-    assert read_review(path, rows)["expert_accuracy"]["value"] is None  # nothing is known of the wrong ones
+    review = read_review(path, rows)
+    assert review["expert_accuracy"]["value"] is None  # nothing is known of the wrong ones
+    assert "undefined: of a stratum of the sample no answer was judged" in review_table(review)
+    assert "questions (groups)" in review_table(review | {"group": "group_id"})
 
 
 def test_two_readers_of_a_stratified_sample_are_weighted_as_one_is(tmp_path):
@@ -178,3 +188,4 @@ def test_two_readers_of_a_stratified_sample_are_weighted_as_one_is(tmp_path):
     judge(paths[0], lambda row: row["verdict"] if row["prediction"] == row["answer"] else "")
     found = agreement(*paths, rows, Bootstrap(resamples=50))
     assert found["kappa"]["value"] is None and found["agreement"]["value"] is None  # nothing leads back to the wrong
+    assert "undefined: of a stratum of the sample no answer was judged" in agreement_line(found)

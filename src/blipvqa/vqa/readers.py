@@ -18,10 +18,14 @@ import numpy as np
 
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate_statistic, nothing_counted
 from blipvqa.numbers.measures import divide
+from blipvqa.pages.wording import count, interval, number
 from blipvqa.vqa.answers import Prediction, answered_right
 
 STRATA = ("wrong", "right", "uncertain")
 LEAST_SURE = 0.25  # of all answers: these are "uncertain"
+NONE_OF_BOTH = "no answer has a verdict of both"
+ONE_VERDICT = "both gave one verdict alone"
+NO_STRATUM = "of a stratum of the sample no answer was judged, so nothing leads back to all answers"
 
 
 def strata_of(predictions: Sequence[Prediction]) -> list[str]:
@@ -85,8 +89,9 @@ def _mean(values: Sequence[float], weights: np.ndarray | None, groups: np.ndarra
 def agreement(
     first: str | Path, second: str | Path, predictions: Iterable[Prediction], bootstrap: Bootstrap = BY_IMAGE
 ) -> dict:
-    """How far two sheets agree: {"kappa", "agreement": estimates over images, "only_first", "only_second": rows that
-    one alone judged, "disagreements": [{"id", "question", "answer", "prediction", "first", "second"}]}.
+    """How far two sheets agree: {"kappa", "agreement": estimates over images, "both", "only_first", "only_second": rows
+    that both or one alone judged, "undefined": why there is no kappa, or None, "disagreements": [{"id", "question",
+    "answer", "prediction", "first", "second"}]}.
 
     The verdicts on a stratified sample are weighted, as `read_review` weights them.
 
@@ -103,14 +108,33 @@ def agreement(
     groups, weights = bootstrap.groups_of(both), np.ones(len(both))
     if is_stratified(first) or is_stratified(second):
         weights = weights_of(judged, predictions)
-    undefined = weights is None
+    found = nothing_counted() if weights is None else kappa(pairs, tuple(VERDICTS), groups, bootstrap, weights)
+    undefined = None
+    if found["value"] is None:
+        undefined = ONE_VERDICT if weights is not None and pairs else NO_STRATUM if pairs else NONE_OF_BOTH
     return {
-        "kappa": nothing_counted() if undefined else kappa(pairs, tuple(VERDICTS), groups, bootstrap, weights),
+        "kappa": found,
         "agreement": _mean([a == b for a, b in pairs], weights, groups, bootstrap),
+        "both": len(both),
+        "undefined": undefined,
         "only_first": len(one) - len(both),
         "only_second": len(other) - len(both),
         "disagreements": [_told(row, a, b) for row, (a, b) in zip(both, pairs, strict=True) if a != b],
     }
+
+
+def agreement_line(agreed: Mapping) -> str:
+    """How far two readers agree (`agreement`), in words."""
+    kappa, same = agreed["kappa"], agreed["agreement"]
+    judged = count(same if same["n"] else {"n": agreed["both"]})
+    said = [f"Two readers both judged {judged} answer{'s' * (agreed['both'] != 1)}."]
+    if same["value"] is not None:
+        said.append(f"They gave the same verdict on {number(same)} ({interval(same)}).")
+    if agreed["undefined"]:
+        said.append(f"Cohen's kappa is undefined: {agreed['undefined']}.")
+    else:
+        said.append(f"Cohen's kappa is {number(kappa)} ({interval(kappa)}).")
+    return " ".join(said)
 
 
 def _told(row: Prediction, first: str, second: str) -> dict:

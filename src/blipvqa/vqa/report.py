@@ -19,7 +19,8 @@ from blipvqa.pages.html import Html, bullets, drawing
 from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, search_rows, section, wide
 from blipvqa.pages.report import report_page, training_section
 from blipvqa.pages.tables import confidence_table, table
-from blipvqa.pages.wording import count, interval, number, share
+from blipvqa.pages.wording import count, share
+from blipvqa.plural import how_many
 from blipvqa.runs.run import Run
 from blipvqa.runs.seals import read_sealed
 from blipvqa.training.trained import Results
@@ -31,7 +32,7 @@ from blipvqa.vqa.grounding import several_line, verdict_line
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.notes import stored_notes
 from blipvqa.vqa.pictures import explanations, prediction_card, sample_progress, unlikest
-from blipvqa.vqa.readers import agreement, disagreements_rows
+from blipvqa.vqa.readers import agreement, agreement_line, disagreements_rows
 from blipvqa.vqa.review import read_review, review_file
 from blipvqa.vqa.titles import HEADLINE
 
@@ -204,14 +205,9 @@ def _second_reader(run: Run, split: str, predictions: Sequence[Mapping], bootstr
         agreed = agreement(review_file(run.folder, split), second, predictions, bootstrap)
     except InputError as error:
         return [paragraph(f"The second reader's sheet cannot be read. {error}")]
-    kappa, share_same = agreed["kappa"], agreed["agreement"]
-    text = (
-        f"Two readers: Cohen's kappa {number(kappa)} ({interval(kappa)}) on {count(kappa)} answers that both judged; "
-        f"the same verdict on {number(share_same)} ({interval(share_same)})."
-    )
     head = ["id", "question", "actual", "predicted", "first reader", "second reader"]
     told = wide(table(head, disagreements_rows(agreed), left=6))
-    return [paragraph(text), folded(f"{len(agreed['disagreements'])} disagreements", told)]
+    return [paragraph(agreement_line(agreed)), folded(how_many(len(agreed["disagreements"]), "disagreement"), told)]
 
 
 def _published(scores: Mapping) -> Section | None:

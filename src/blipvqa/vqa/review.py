@@ -13,7 +13,7 @@ from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate_me
 from blipvqa.pages.spreadsheets import guard
 from blipvqa.pages.verdicts import read_sheet, sheet_verdicts, write_sheet
 from blipvqa.vqa.answers import Prediction, actual_answer, answered_right, check_predictions
-from blipvqa.vqa.readers import stratified_sample, weighted_mean
+from blipvqa.vqa.readers import NO_STRATUM, stratified_sample, weighted_mean
 from blipvqa.vqa.turns import conversation
 
 COLUMNS = ("id", "image", "question", "answer", "prediction", "verdict")
@@ -88,9 +88,11 @@ def read_review(
 
     Rows without a verdict and rows removed from the file are pending; `unclear` is not counted. A stratified sample's
     verdicts are weighted, so that they speak of all predictions. Returns
-    {"expert_accuracy": entry of the verdict correct, "expert_accuracy_with_partly": of correct or partly,
-    "exact_match": of the same questions, "verdicts": {verdict: number}, "pending": number of predictions without one,
-    "accepted_not_exact": ids of synonyms, "exact_not_accepted": ids of doubtful references}.
+    {"group": what intervals are drawn over, "expert_accuracy": entry of the verdict correct,
+    "expert_accuracy_with_partly": of correct or partly, "exact_match": of the same questions, "verdicts": {verdict:
+    number}, "pending": number of predictions without one,
+    "undefined": why nothing speaks of all predictions, or None, "accepted_not_exact": ids of synonyms,
+    "exact_not_accepted": ids of doubtful references}.
 
     Raises InputError, naming the sheet's row, where a verdict is none of VERDICTS or is of another question, answer
     or prediction, where an id is missing, unknown or there twice, and where the file has no such columns.
@@ -111,12 +113,15 @@ def read_review(
 
     answers = list(zip(judged, verdict_of, exact, strict=True))
     counted = Counter(verdicts.values())
+    accepted = mean([verdict == "correct" for verdict in verdict_of])
     return {
-        "expert_accuracy": mean([verdict == "correct" for verdict in verdict_of]),
+        "group": bootstrap.group,
+        "expert_accuracy": accepted,
         "expert_accuracy_with_partly": mean([v in ("correct", "partly") for v in verdict_of]),
         "exact_match": mean(exact),
         "verdicts": {verdict: counted[verdict] for verdict in VERDICTS},
         "pending": len(predictions) - len(verdicts),
+        "undefined": NO_STRATUM if judged and accepted["value"] is None else None,
         "accepted_not_exact": [p["id"] for p, verdict, same in answers if verdict == "correct" and not same],
         "exact_not_accepted": [p["id"] for p, verdict, same in answers if verdict != "correct" and same],
     }

@@ -173,7 +173,9 @@ def pointing_section(scores: Mapping) -> Section | None:
         "the picture, the peak of another row's map, of the same picture under another question, and of this model "
         "with a random decoder (Adebayo et al. 2018). A map that explains is well above all four."
     )
-    return section("Do the maps point at it?", remark(note), wide(pointing_table({("trained", "gradient"): game})))
+    return section(
+        "Do the maps point at it?", remark(note), wide(pointing_table({("trained", "gradient"): game}, counted(scores)))
+    )
 
 
 PAIRS = {

@@ -124,7 +124,9 @@ def review_table(review: Mapping) -> Html:
         (title, number(review[name]), interval(review[name]), count(review[name])) for name, title in titles.items()
     ]
     rows.append(("without a verdict", "", "", f"{review['pending']:,}"))
-    return table(["", "value", "95 % interval", "questions (images)"], rows)
+    if review["undefined"]:
+        rows.append((f"undefined: {review['undefined']}", "", "", ""))
+    return table(["", "value", "95 % interval", counted(review)], rows)
 
 
 WITHOUT = {
@@ -270,7 +272,7 @@ def stress_table(scores: Mapping) -> Html:
     return table(["corruption", *(f"strength {strength}" for strength in strengths)], rows)
 
 
-def pointing_table(games: Mapping) -> Html:
+def pointing_table(games: Mapping, unit: str = "questions (images)") -> Html:
     """The pointing game of each (model, method): how often the peak lies in the box, and what tells nothing of it."""
     rows = [
         (
@@ -279,7 +281,7 @@ def pointing_table(games: Mapping) -> Html:
         )
         for (name, method), game in games.items()
     ]
-    head = ["model", "method", "questions (images)", "peak in the box", "boxes' area"]
+    head = ["model", "method", unit, "peak in the box", "boxes' area"]
     return table([*head, "another row's map", "another question", "random decoder"], rows, left=2)
 
 
