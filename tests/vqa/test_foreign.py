@@ -15,7 +15,7 @@ from blipvqa.models.folders import ModelError
 from blipvqa.numbers.outliers import distances, fit_spread, most_by_chance, usual_rank
 from blipvqa.page.answers import Answers
 from blipvqa.tasks import write_report
-from blipvqa.vqa.foreign import PASSES, foreign_warnings, store_gate, stored_gate
+from blipvqa.vqa.foreign import PASSES, fit_gate, foreign_warnings, store_gate, stored_gate
 from blipvqa.vqa.tables import foreign_note as foreign_note_of_all
 
 QUESTION = "is there a gland?"
@@ -40,6 +40,18 @@ def test_ask_and_the_page_warn_of_a_foreign_picture_and_of_no_usual_one(done, fo
     assert "unlike those of training" in answer._repr_html_()
     said = Answers(model, processor, done.generate)([foreign.read_bytes()], QUESTION, False)
     assert said["notes"] == answer.notes
+
+
+def test_the_picture_that_is_the_threshold_is_usual_to_all_who_ask(done, tmp_path):
+    """The gate that is kept has numbers of single precision: read from it, the same picture had been foreign."""
+    model, _ = load_model(str(done.folder / "model"))
+    model.folder = tmp_path
+    for seed in range(20):
+        train, validation = np.random.default_rng(seed).normal(size=(2, 60, 8))
+        gate = fit_gate(train, validation)
+        store_gate(tmp_path, gate, model)
+        foreign = 60 - usual_rank(60, PASSES)
+        assert [(one.unlike(validation) > 1).sum() for one in (gate, stored_gate(model))] == [foreign, foreign]
 
 
 def test_metrics_predictions_sheets_and_report_tell_how_unlike_each_picture_is(done, foreign, tmp_path, capsys):

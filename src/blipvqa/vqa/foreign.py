@@ -47,8 +47,12 @@ class Gate:
     threshold: float
 
     def unlike(self, features: np.ndarray) -> np.ndarray:
-        """Distance over threshold `[N]` of pictures' features `[N,D]`: above 1 is foreign."""
-        return distances(features, self.mean, self.whitening) / self.threshold
+        """Distance over threshold `[N]` of pictures' features `[N,D]`: above 1 is foreign.
+
+        With more digits the very picture that is the threshold was usual in the report and foreign to `ask`, which reads
+        the gate's numbers back in single precision.
+        """
+        return np.round(distances(features, self.mean, self.whitening) / self.threshold, 4)
 
 
 def fit_gate(train: np.ndarray, validation: np.ndarray) -> Gate:
@@ -139,7 +143,7 @@ def unlike_by_image(config: Config, models: ModelsOfRun, splits: Splits, split: 
         gate = fit_gate(features["train"], features["validation"])
         of_first(lambda: store_gate(folder / "model", gate, model))
         ratios = gate.unlike(features[split]).tolist()
-        return [{"image_id": image, "unlike": round(r, 4)} for image, r in zip(used[split], ratios, strict=True)]
+        return [{"image_id": image, "unlike": ratio} for image, ratio in zip(used[split], ratios, strict=True)]
 
     name = f"{split}-unlike"
     of_first(lambda: _forget_without_gate(folder, name))
