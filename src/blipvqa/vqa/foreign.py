@@ -49,8 +49,8 @@ class Gate:
     def unlike(self, features: np.ndarray) -> np.ndarray:
         """Distance over threshold `[N]` of pictures' features `[N,D]`: above 1 is foreign.
 
-        With more digits the very picture that is the threshold was usual in the report and foreign to `ask`, which reads
-        the gate's numbers back in single precision.
+        With more digits the very picture that is the threshold was usual in the report and foreign to `ask`, which
+        reads the gate back in single precision.
         """
         return np.round(distances(features, self.mean, self.whitening) / self.threshold, 4)
 
