@@ -32,7 +32,7 @@ from PIL import Image
 from blipvqa import load_config, load_splits, score
 from blipvqa.config.paths import project_path
 from blipvqa.data.batches import epoch_order, epoch_plan
-from blipvqa.data.images import ImageStore, decode_image, resize_image
+from blipvqa.data.images import ImageStore, open_picture, resize_image
 from blipvqa.models.devices import describe_device, pick_device
 from blipvqa.runs.files import write_json
 
@@ -122,7 +122,7 @@ def data_speed(rounds: int, quick: bool) -> dict:
         with tempfile.TemporaryDirectory() as folder:
             store = ImageStore(folder, size)
             ways = {
-                "decoded each time": lambda i: resize_image(decode_image(files[i], ""), size),
+                "decoded each time": lambda i: resize_image(open_picture(files[i], ""), size),
                 "first epoch": lambda i: store.get(f"{i:016x}", lambda: files[i], ""),
                 "later epochs": lambda i: store.get(f"{i:016x}", lambda: files[i], ""),
             }

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from blipvqa.numbers.bootstrap import NO_INTERVALS, Bootstrap
 from blipvqa.vqa.confidence import (
     abstain,
-    accuracy_at_coverage,
     confidence,
     fit_temperature,
     risk_coverage,
@@ -89,16 +88,6 @@ def test_coverage_depends_on_the_order_alone(pairs, power):
         risk_coverage(np.searchsorted(np.unique(confidences), confidences), right),
     )
     assert one["accuracy"] == pytest.approx(other["accuracy"])
-
-
-def test_answering_the_most_certain_sixty_percent():
-    confidences, right = [0.9, 0.8, 0.7, 0.6, 0.5], [1, 1, 0, 0, 0]
-    assert accuracy_at_coverage(confidences, right, 0.6) == pytest.approx(2 / 3)  # 3 of 5, though 0.6 * 5 > 3
-    assert accuracy_at_coverage(confidences, right, 0.01) == 1  # at least one
-    assert accuracy_at_coverage([], [], 0.5) is None
-    for wrong in (0, 1.1):
-        with pytest.raises(ValueError, match="at most 1"):
-            accuracy_at_coverage(confidences, right, wrong)
 
 
 def test_below_the_threshold_the_answer_is_withheld():

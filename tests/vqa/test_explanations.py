@@ -11,7 +11,7 @@ from PIL import Image
 from blipvqa import Run, load_model, load_splits
 from blipvqa.data.corruptions import CORRUPTIONS, corrupt
 from blipvqa.data.duplicates import MOST_BITS, duplicate_notes, near_duplicates, perceptual_hash
-from blipvqa.data.images import decode_image, resize_image
+from blipvqa.data.images import open_picture, resize_image
 from blipvqa.pages.maps import spread_over
 from blipvqa.runs.run import RunError
 from blipvqa.runs.seals import read_sealed
@@ -181,7 +181,7 @@ def test_a_picture_saved_anew_is_found_and_others_are_not(tiny, root):
     image = splits["train"].image(0)
     buffer = io.BytesIO()
     image.resize((36, 36)).save(buffer, "JPEG", quality=60)
-    again = resize_image(decode_image(buffer.getvalue(), "x"), 32)
+    again = resize_image(open_picture(buffer.getvalue(), "x"), 32)
     bits = np.bitwise_count(perceptual_hash(again) ^ perceptual_hash(splits["train"].pixels(0).numpy())).sum()
     assert bits <= MOST_BITS
     folder = root / "twins"

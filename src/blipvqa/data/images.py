@@ -62,11 +62,6 @@ def open_pixels(picture, size: int, where: str | None = None) -> np.ndarray:
     return _decoded(picture, where, memory, lambda source: _channels_first(source.resized(size)))
 
 
-def decode_image(data: bytes, where: str) -> Image.Image:
-    """The picture in a file's bytes, as `open_picture` gives it."""
-    return open_picture(data, where)
-
-
 def resize_image(image: Image.Image, size: int) -> np.ndarray:
     """uint8 `[3, size, size]`, bicubic: what transformers' `BlipImageProcessorPil` makes, before normalization."""
     memory = resize_memory(*image.size, size)

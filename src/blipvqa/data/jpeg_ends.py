@@ -13,7 +13,7 @@ import re
 from PIL import Image, ImageChops
 
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in packed data neither a byte 255 nor a restart is one
-END, SCAN = 0xD9, 0xDA
+END = 0xD9
 MORE = b"\x55\xaa\x33\xcc\x5a\x96" * 64
 BLOCK = 8  # pixels a side that are packed together
 FLAT = 2  # grey values: what is missing has one, and rounding

@@ -80,16 +80,6 @@ def reliability_bins(confidences: Sequence[float], right: Sequence[bool], bins: 
     ]
 
 
-def expected_calibration_error(confidences: Sequence[float], right: Sequence[bool], bins: int = BINS) -> float | None:
-    """The mean distance between confidence and accuracy, over bins weighted by their size; None without any.
-
-    ECE = sum over bins of n_bin / n * |accuracy_bin - confidence_bin| (Guo et al. 2017, eq. 3), with
-    `reliability_bins`.
-    """
-    counts = count_bins(np.asarray(confidences, float), np.asarray(right, float), bins)
-    return float(calibration_error(counts.sum(axis=0))) if len(counts) else None
-
-
 def count_bins(confidences: np.ndarray, right: np.ndarray, bins: int) -> np.ndarray:
     """For each statement the columns n, confidence, right of its bin, `[statement, 3 * bins]`."""
     if not np.all((confidences >= 0) & (confidences <= 1)):

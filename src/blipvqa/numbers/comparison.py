@@ -23,7 +23,6 @@ from blipvqa.numbers.measures import Measures
 SURE = 0.05  # below, a test says that a difference is real
 FLIPS = 4000  # exchanges drawn where there are too many to try all
 ALL_FLIPS = 11  # with so many changed groups or fewer, all 2^11 are tried
-FEWEST_CHANGED = 6  # groups that have to change for p below SURE, if all of them change to the same side
 WEIGHT = 0.05  # of two further groups, one all for the better, one all for the worse
 
 

@@ -108,18 +108,8 @@ def _by_certainty(level: np.ndarray, right: np.ndarray, weights: np.ndarray) -> 
     return np.repeat(correct[present] / n[present], n[present].astype(int))
 
 
-def accuracy_at_coverage(confidences: Sequence[float], right: Sequence[bool], coverage: float) -> float | None:
-    """The accuracy when only the most certain share `coverage` is answered, at least one; None without any.
-
-    Raises InputError where coverage is not above 0 and at most 1.
-    """
-    if not 0 < coverage <= 1:
-        raise InputError(f"coverage is a share above 0 and at most 1, found {coverage}")
-    accuracy = risk_coverage(confidences, right)["accuracy"]
-    return accuracy[_answered(coverage, len(accuracy)) - 1] if accuracy else None
-
-
 def _answered(coverage: float, n: int) -> int:
+    """How many of n answers are so large a share, at least one."""
     return max(1, math.ceil(coverage * n - 1e-9))  # 0.6 * 5 is 3, not 3.0000000000000004 rounded up
 
 
