@@ -14,6 +14,7 @@ from blipvqa.captions.measures import MEASURES
 from blipvqa.config.knobs import Config
 from blipvqa.config.plain_yaml import write_yaml
 from blipvqa.numbers.spread import spread
+from blipvqa.runs.run import RunError
 from blipvqa.runs.seeds import seeds_of
 from blipvqa.tasks import write_report
 
@@ -196,3 +197,17 @@ def test_a_report_says_what_its_intervals_leave_out(copied, outputs, finished):
     page = write_report(run, splits).read_text(encoding="utf-8")
     assert "Over 3 seeds of this recipe on the same rows, a-seed0 (seed 0), a-seed1 (seed 1), a-seed2 (seed 2)" in page
     assert ">0.400<" in page and ">0.500<" in page and ">0.100<" in page
+
+
+@pytest.mark.parametrize("file", ["bootstrap.json", "continual.json"])
+def test_what_several_runs_made_has_a_link_and_is_not_called_unreadable(copied, outputs, file):
+    """Before, a folder of CapFilt or of a sequence stood under "Folders that cannot be read"."""
+    copied("many-first")
+    (outputs / "many").mkdir()
+    (outputs / "many" / file).write_text("{}")
+    page = board_of(outputs)
+    assert '<a href="many/report.html">many</a>' in page and "cannot be read" not in page
+    with pytest.raises(RunError, match=r"'many' holds what several runs made: many-first\. Name one of these\."):
+        _ = Run(outputs / "many").config
+    with pytest.raises(RunError, match=r"there is no run 'many-frist' yet.*Did you mean many-first\?"):
+        _ = Run(outputs / "many-frist").config

@@ -112,6 +112,10 @@ def test_a_page_says_what_other_seeds_would_change(copied, root):
     assert "Both trainings" in page and "loss and validation score of both runs" in page
     page = write_comparison(a, Run(a.folder.with_name("a1"))).read_text(encoding="utf-8")
     assert "These two are seeds of one recipe" in page and "Welch" not in page
+    assert "<p>.</p>" not in page
+    twins = [copied(f"twin{seed}", seed=seed, train__learning_rate=0.75) for seed in range(2)]
+    page = write_comparison(*twins).read_text(encoding="utf-8")  # two seeds say nothing of 95 of 100 pairs
+    assert "These two are seeds of one recipe" in page and "<p>.</p>" not in page
     alone = copied("alone", seed=9, train__learning_rate=0.25)
     page = write_comparison(alone, copied("too", seed=9, train__learning_rate=0.125)).read_text(encoding="utf-8")
     assert "Of alone and too no other seed lies in outputs/, so its spread is not known" in page

@@ -17,7 +17,7 @@ from blipvqa.config.knobs import DataConfig
 from blipvqa.config.paths import project_path
 from blipvqa.config.recipes import result_settings
 from blipvqa.numbers.spread import spread
-from blipvqa.pages.html import Html, bullets
+from blipvqa.pages.html import Html, bullets, join
 from blipvqa.pages.page import Section, folded, remark, section, wide, write_page
 from blipvqa.pages.seeds import spread_cell
 from blipvqa.pages.tables import table
@@ -29,6 +29,7 @@ from blipvqa.tasks import task_of
 
 MOST_COLUMNS = 8  # settings with a column of their own; what differs beyond stands in one
 CACHE = "CACHEDIR.TAG"
+OF_SEVERAL = ("bootstrap.json", "continual.json")  # what CapFilt and a sequence leave, whose runs lie beside it
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def write_board() -> Path:
     if not rows and not broken:
         raise RunError("there is no run in outputs/ yet: make demo, or make run, makes one")
     path = outputs / "board.html"
-    write_text(path, board(rows, broken))
+    several = [folder.name for folder in sorted(outputs.glob("*/")) if _is_of_several(folder)]
+    write_text(path, board(rows, broken, several))
     return path
 
 
@@ -60,7 +62,7 @@ def read_runs(outputs: Path) -> tuple[list[Row], dict[str, str]]:
     """The runs by name, and why each folder that is none cannot be read."""
     rows, broken, cache = [], {}, project_path(DataConfig().cache_dir)
     for folder in sorted(outputs.glob("*/")):
-        if folder.name.startswith(".") or folder == cache or (folder / CACHE).exists():
+        if folder.name.startswith(".") or folder == cache or (folder / CACHE).exists() or _is_of_several(folder):
             continue
         try:
             if not (folder / "config.yaml").exists():
@@ -70,6 +72,10 @@ def read_runs(outputs: Path) -> tuple[list[Row], dict[str, str]]:
         except UNREADABLE as error:
             broken[folder.name] = f"{type(error).__name__}: {error}"
     return rows, broken
+
+
+def _is_of_several(folder: Path) -> bool:
+    return any((folder / name).exists() for name in OF_SEVERAL)
 
 
 def _row(run: Run) -> Row:
@@ -100,11 +106,14 @@ def _status(run: Run, evaluated: Scored | None) -> str:
     return ", ".join(parts)
 
 
-def board(rows: Sequence[Row], broken: Mapping[str, str]) -> str:
-    """The page of these runs, a part for each task."""
+def board(rows: Sequence[Row], broken: Mapping[str, str], several: Sequence[str] = ()) -> str:
+    """The page of these runs, a part for each task; `several` are folders of what several of them made."""
     tasks = dict.fromkeys(row.task for row in rows)
     of_task = {task: [row for row in rows if row.task == task] for task in tasks}
     sections = [part for task, own in of_task.items() for part in _sections(task, own)]
+    if several:
+        links = [Html('<li><a href="{}/report.html">{}</a></li>').format(quote(name), name) for name in several]
+        sections.append(section("CapFilt and sequences, each of several runs", Html("<ul>{}</ul>").format(join(links))))
     if broken:
         lines = [f"{name}: {why}" for name, why in broken.items()]
         sections.append(section("Folders that cannot be read", bullets(lines)))

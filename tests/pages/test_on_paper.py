@@ -81,3 +81,34 @@ def test_numbers_of_a_column_have_as_many_digits(tmp_path):
     lines = [line.split() for line in text.splitlines() if line.strip().startswith("row")]
     assert [line[1] for line in lines] == ["0.500", "0.912", "1.000", "0.99996", "0.000", "–"]
     assert [line[2] for line in lines] == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_a_table_to_search_has_its_head_on_each_sheet_and_breaks_no_word(tmp_path):
+    """Before, only the first sheet had the head, and "hematoxylin" stood in two lines."""
+    cells = ("test/17", "610bc710c7a6", "is the calcification located in the left half of the picture?")
+    cells += ("periodic acid schiff", "hematoxylin and eosin", 0.253, "cellularity")
+    head = ["id", "picture", "question", "actual", "predicted", "confidence", "topic"]
+    listed = search_rows(head, [(cells, False, None)] * 150, "search", BUTTONS, "every answer")
+    sheets = printed(write_page("t", [section("Every answer", listed)]), tmp_path)
+    assert len(sheets) > 4 and all("predicted" in sheet and "confidence" in sheet for sheet in sheets[:-1])
+    assert all(word in sheets[1] for word in ("hematoxylin", "610bc710c7a6", "calcification"))
+
+
+@pytest.mark.parametrize("word", ["x" * 200, "a/b/" * 40])
+def test_no_word_is_so_long_that_paper_cuts_columns(word, tmp_path):
+    cells = ("test/17", "610bc710c7a6", "what is it?", word, word, 0.253)
+    head = ["id", "picture", "question", "actual", "predicted", "confidence"]
+    parts = (
+        search_rows(head, [(cells, False, None)] * 3, "search", BUTTONS, "every answer"),
+        table(head, [cells] * 3, left=5),
+    )
+    page = write_page("t", [section("Every answer", *parts, table(head, [cells] * 3, left=5, sortable=True))])
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        shown = browser.new_page(viewport={"width": 688, "height": 900})  # what A4 leaves between its margins
+        shown.goto((tmp_path / "page.html").as_uri())
+        shown.emulate_media(media="print")
+        widths = shown.evaluate("[...document.querySelectorAll('table')].map(table => table.offsetWidth)")
+        browser.close()
+    assert len(widths) == 3 and max(widths) <= 688

@@ -69,7 +69,9 @@ def seeds_of_two(a: Run, b: Run, name: str, title: str, most: float) -> Section:
     if len(unknown) < 2:
         head = [title, "mean over seeds", "standard deviation", "95 % interval of the mean", "seeds"]
         parts.append(wide(table(head, rows)))
-    return section("Another seed", *parts, paragraph(f"{'; '.join(said)[:1].upper()}{'; '.join(said)[1:]}."))
+    if said:
+        parts.append(paragraph(f"{'; '.join(said)[:1].upper()}{'; '.join(said)[1:]}."))
+    return section("Another seed", *parts)
 
 
 def spread_cell(over: Spread) -> Html:

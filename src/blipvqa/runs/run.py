@@ -5,6 +5,7 @@ Notebooks, the report and other machines read the same thing.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,15 @@ class Run:
         made += [*self.folder.glob("checkpoints/*"), *self.folder.glob("predictions-*.jsonl")]
         return self.model_folder.exists() or any(file.stat().st_size for file in made if file.exists())
 
+    def _meant(self) -> str:
+        """Runs that a name without one may mean: those of a sequence or of CapFilt, or of a similar name."""
+        names = [file.parent.name for file in sorted(self.folder.parent.glob("*/config.yaml"))]
+        parts = [name for name in names if name.startswith(f"{self.name}-")] if self.folder.is_dir() else []
+        if parts:
+            return f" '{self.name}' holds what several runs made: {', '.join(parts)}. Name one of these."
+        similar = difflib.get_close_matches(self.name, names, 3, 0.6)
+        return f" Did you mean {' or '.join(similar)}?" if similar else ""
+
     @property
     def config(self) -> Config:
         """The settings as resolved. A key that an older version did not write has its default.
@@ -76,6 +86,7 @@ class Run:
         if not file.exists():
             raise RunError(
                 f"there is no run '{self.name}' yet: run notebook 02_finetune, then 03_evaluate, or all by make run."
+                f"{self._meant()}"
             )
         settings = read_yaml(read_sealed_text(file), f"{self.name}/config.yaml")
         try:
