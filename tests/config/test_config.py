@@ -168,6 +168,7 @@ def test_yaml_that_says_more_than_values_is_refused(text, message):
         ({"train": None}, "expected a section of keys and values; leave the line out for the default (found null)"),
         ({"data.group_column": 3}, "expected text; put it in quotes (found 3)"),
         ({"train.epoch": 3}, "train.epoch: unknown key, did you mean train.epochs?"),
+        ({"train.lr": 3}, "train.lr: unknown key, did you mean train.learning_rate?"),
         ({"epochs": 3}, "epochs: unknown key, did you mean train.epochs?"),
         ({"train.image_size": 64}, "train.image_size: unknown key, did you mean model.image_size?"),
         ({"trian.epochs": 3}, "trian: unknown key, did you mean train?"),

@@ -27,6 +27,7 @@ def test_a_table_here_and_pictures_there(folder, tmp_path):
 
 NAMES = {
     "case": "IMAGES/0.PNG",
+    "outer spaces": " images/0.png ",
     "slashes": "images\\0.png",
     "doubled slashes": "./images//0.png",
     "decomposed": "images/" + unicodedata.normalize("NFD", "été.png"),

@@ -139,6 +139,17 @@ def imagefolder_of_one_table(folder):
     return {"train": 4, "validation": 1, "test": 3}, "imagefolder", "what is 0?"
 
 
+def imagefolder_of_deep_names(folder):
+    """Before, both were train: test's pictures too."""
+    lines = ["file_name,question,answer"]
+    for split, numbers in (("train", range(5)), ("test", range(5, 8))):
+        for i in numbers:
+            picture(folder, f"data/ct/{split}/{i}.png", i)
+            lines.append(f"./ct/{split}/{i}.png,what is {i}?,it")
+    (folder / "data" / "metadata.csv").write_text("\n".join(lines))
+    return {"train": 4, "validation": 1, "test": 3}, "imagefolder", "what is 0?"
+
+
 def plain_table(folder):
     for i in range(6):
         picture(folder, f"images/{i}.png", i)
@@ -148,7 +159,8 @@ def plain_table(folder):
     return {"train": 5, "validation": 1}, "", "what is 0?"
 
 
-LAYOUTS = [slake, vqa_rad, pathvqa, vqa_v2, llava, imagefolder, imagefolder_of_one_table, plain_table]
+LAYOUTS = [slake, vqa_rad, pathvqa, vqa_v2, llava, imagefolder, imagefolder_of_one_table]
+LAYOUTS += [imagefolder_of_deep_names, plain_table]
 
 
 def zipped(folder, file, top=""):
@@ -277,3 +289,14 @@ def test_the_layout_is_printed_by_training_and_stored(folder, capsys):
     assert "layout recognised: VQA v2" in capsys.readouterr().out
     stored = json.loads((run.folder / "environment.json").read_text())["notes"]
     assert any(note.startswith("layout recognised: VQA v2") for note in stored)
+
+
+def test_a_row_of_an_imagefolder_without_a_name_is_named_and_hides_no_other(folder):
+    """Before, what came after it was lost, or the error was "generator raised StopIteration"."""
+    imagefolder_of_one_table(folder)
+    table = folder / "metadata.jsonl"
+    first, *others = table.read_text().splitlines(keepends=True)
+    table.write_text("".join([first, json.dumps({"question": "where?", "answer": "here"}) + "\n", *others]))
+    with pytest.raises(ValueError, match=r"row train/1: line 2 of metadata.jsonl: there is no image"):
+        splits_of()
+    assert {split: len(data) for split, data in splits_of(data__on_error="skip").items()}["test"] == 3

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from blipvqa.data.dataset import load_splits
 from blipvqa.data.images import ImageError, open_picture, open_pixels, resize_image
+from blipvqa.data.own_pictures import own_dataset, picture_names, rows_of_pictures
 
 NOISE = np.random.default_rng(0).integers(0, 256, (23, 31, 4)).astype(np.uint8)
 DEEP = np.random.default_rng(1).integers(0, 4096, (23, 31, 4)).astype(np.uint16)
@@ -184,3 +186,19 @@ def test_other_formats_are_not_decoded_though_pillow_opened_them(kind, monkeypat
     for picture in (data, image):
         with pytest.raises(ImageError, match="PNG, JPEG, TIFF, BMP, GIF, WEBP"):
             open_picture(picture)
+
+
+def test_a_file_s_name_that_no_table_can_hold_is_named_before_anything_is_answered(root, tiny):
+    """Before, answers and indices ended with "surrogates not allowed", after all had been computed."""
+    folder = root / "own"
+    folder.mkdir()
+    names = [b"fine.png", b"bad\xff.png"]
+    for name in names:
+        (folder / os.fsdecode(name)).write_bytes(FILES["deep rgb.png"])
+    (folder / os.fsdecode(b"note\xff.txt")).write_text("")
+    config = tiny()
+    raw = rows_of_pictures(folder, picture_names(folder, config.data), [{"question": "is it?"} for _ in names])
+    dataset, left_out, notes = own_dataset(raw, folder, config, ["question"])
+    assert len(dataset) == 1 and list(left_out) == ["picture bad\ufffd.png of own"]
+    assert "rename the file" in left_out["picture bad\ufffd.png of own"]
+    assert "\n".join(notes).encode()

@@ -2,6 +2,7 @@
 
 import openpyxl
 import pytest
+from openpyxl.styles import PatternFill
 from small_sources import rows, splits_of
 
 from blipvqa.data.split_names import SourceError
@@ -85,3 +86,33 @@ def test_a_number_is_read_as_it_is_padded_or_called(sheet):
     answers = {row["answer"] for split in splits.values() for row in split.rows}
     assert answers >= {"007", "5 mm", "5.5 cm", "0.3", "0"}
     assert "train.xlsx: 1 rows are hidden, by a filter or by hand, and read as the others are" in splits.notes
+
+
+def test_empty_cells_right_of_the_head_and_far_below_it_are_no_cells(sheet):
+    """Before, one coloured cell beside the table refused the whole file: "it has 8 cells, the header 4"."""
+
+    def change(_, one):
+        for place in ("H3", "J60"):
+            one[place].fill = PatternFill("solid", fgColor="FFFF00")
+        one["K70"].value = " "
+
+    assert sum(map(len, sheet(change).values())) == 8
+
+
+def test_a_line_end_of_windows_in_a_cell_is_no_word(sheet):
+    """Excel writes it as _x000D_, which was read as part of the question."""
+    splits = sheet(lambda _, one: set_cell(one, "B2", "is it_x000D_\nthere?"))
+    assert "is it\r\nthere?" in {row["question"] for split in splits.values() for row in split.rows}
+
+
+@pytest.mark.parametrize("lines", [["read me"], ["read me", "then this"]])
+def test_which_sheet_was_read_is_said_where_it_holds_no_table(sheet, lines):
+    """Before, the file was called empty, or without the columns that its second sheet has."""
+
+    def change(book, _):
+        notes = book.create_sheet("notes", 0)
+        for line in lines:
+            notes.append([line])
+
+    with pytest.raises(SourceError, match="only sheet 'notes' is read, not Sheet"):
+        sheet(change)

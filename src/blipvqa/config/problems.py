@@ -106,10 +106,11 @@ def _meant(key: str) -> str:
     *section, last = key.split(".")
     same = [name for name in names if name.split(".")[-1] == last]
     siblings = {name.split(".")[-1]: name for name in names if name.split(".")[:-1] == section}
+    short = [name for knob, name in siblings.items() if last == "".join(word[0] for word in knob.split("_"))]
     similar = [siblings[name] for name in difflib.get_close_matches(last, siblings, 1, 0.6)]
     by_last = {name.split(".")[-1]: name for name in names}
     elsewhere = [by_last[name] for name in difflib.get_close_matches(last, by_last, 1, 0.75)]
-    meant = same or similar or elsewhere or difflib.get_close_matches(key, names, 1, 0.6)
+    meant = same or short or similar or elsewhere or difflib.get_close_matches(key, names, 1, 0.6)
     return f", did you mean {' or '.join(meant[:3])}?" if meant else ""
 
 

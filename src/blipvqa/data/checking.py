@@ -65,7 +65,7 @@ def _limited(table: CheckedSplit, most: int | None) -> CheckedSplit:
 
 def _names(raw: RawSplit, split: str, config: Config) -> ColumnNames | None:
     """None for a split without a readable row: checking its rows says so."""
-    return ColumnNames(raw.columns, split, config.data, config.texts) if raw.columns else None
+    return ColumnNames(raw.columns, split, config.data, config.texts, raw.notes) if raw.columns else None
 
 
 def _group_columns(raw_splits: dict[str, RawSplit], config: Config) -> dict[str, str]:

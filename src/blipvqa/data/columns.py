@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 
 from blipvqa.config.knobs import DataConfig
+from blipvqa.data.image_files import PICTURES
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.values import folded_name
 
@@ -38,7 +40,10 @@ OURS_OF_PAIRS = ("probability", "order", "swapped", "turned")  # and where they 
 class ColumnNames:
     """The names of one split's columns: `final[theirs]` is ours."""
 
-    def __init__(self, columns: list[str], split: str, data: DataConfig, texts: tuple[str, ...]):
+    def __init__(
+        self, columns: list[str], split: str, data: DataConfig, texts: tuple[str, ...], notes: Sequence[str] = ()
+    ):
+        """`notes` say how the table was read, for who misses a column of it."""
         self.columns, self.split, self.data = columns, split, data
         renames = {column_called(name, columns): ours for name, ours in data.columns.items()}
         missing = [name for name in renames if name not in columns]
@@ -68,10 +73,9 @@ class ColumnNames:
         if "answers" in self.final.values() and several:
             absent = [name for name in absent if name != "answer"]  # the commonest of them
         if absent:
-            raise SourceError(
-                f"data.source '{data.source}', {split}: no column {', '.join(absent)}; found {shown(columns)}. "
-                f"{looks_like(absent, [name for name in columns if name not in renames])}"
-            )
+            hints = [looks_like(absent, [name for name in columns if name not in renames]), *notes]
+            said = f"data.source '{data.source}', {split}: no column {', '.join(absent)}; found {shown(columns)}."
+            raise SourceError(" ".join(filter(None, [said, *hints])))
 
     def has(self, name: str) -> bool:
         """Whether a config that calls a column `name` means one of these."""
@@ -115,15 +119,17 @@ def column_called(name: str, columns: list[str]) -> str:
 
 def looks_like(absent: list[str], columns: list[str]) -> str:
     """What to set for columns that are not there, from those that are: what they contain, or common synonyms."""
+    if row := next((column for column in columns if column.lower().endswith(PICTURES)), None):
+        return f"'{row}' stands in a row: a table begins with the names of its columns, such as image,question,answer."
     hints, left = [], list(columns)
     for name in absent:
         similar = [column for column in left if _alike(name, column)]
         if similar:
             left.remove(similar[0])
             hints.append(f"column `{similar[0]}` looks like `{name}`: set data.columns.{similar[0]}={name}")
-    return (
-        f"{'; '.join(hints)}." if hints else f"Map names with data.columns, e.g. {{{shown(columns[:1])}: {absent[0]}}}."
-    )
+    if not hints and columns:
+        return f"Map names with data.columns, e.g. {{{columns[0]}: {absent[0]}}}."
+    return f"{'; '.join(hints)}." if hints else ""
 
 
 SYNONYMS = {

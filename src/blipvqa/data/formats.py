@@ -22,16 +22,16 @@ from blipvqa.data.cache import mark
 from blipvqa.data.columns import column_called, image_and_texts
 from blipvqa.data.encodings import encoding_of
 from blipvqa.data.general_layouts import imagefolder, llava, vqa_v2
-from blipvqa.data.image_files import PICTURES, PictureFolder
-from blipvqa.data.layouts import Source, Table, split_in
+from blipvqa.data.image_files import PictureFolder
+from blipvqa.data.layouts import Source, Table
 from blipvqa.data.medical_layouts import pathvqa, slake, vqa_rad
 from blipvqa.data.parquet import read_parquet
 from blipvqa.data.raw import ListedPictures, Part, Pictures, RawSplit
 from blipvqa.data.row_table import RowTableBuilder
 from blipvqa.data.saved_sets import hub_set, read_set, saved_set
 from blipvqa.data.sheets import sheet_notes
+from blipvqa.data.source_hints import what_to_do
 from blipvqa.data.split_names import (
-    READ,
     SourceError,
     TableFile,
     ending_of,
@@ -68,7 +68,8 @@ def open_source(config: Config) -> tuple[dict[str, RawSplit], list[str]]:
     else:
         splits, notes = _open_folder(folder, config)
     if "train" not in splits:
-        raise SourceError(f"data.source '{data.source}' has no split train, only {', '.join(splits) or 'none'}")
+        there = f"data.source '{data.source}' has no split train, only {', '.join(splits) or 'none'}"
+        raise SourceError("; ".join([there, *notes]))
     pictures = picture_folder(data, folder)
     for raw in splits.values():
         raw.folder = raw.folder or pictures
@@ -149,6 +150,8 @@ def _open_folder(folder: Path, config: Config) -> tuple[dict[str, RawSplit], lis
     packed = Zip(folder) if is_zip(folder) else None
     try:
         tables = packed.tables() if packed else tables_in(folder)
+        of_pictures = project_path(data.image_root or folder)  # a zip here, which is no table that is left aside
+        tables = {name: table for name, table in tables.items() if table != of_pictures}
         split_files = find_split_files(tables)
     except OSError as error:
         raise SourceError(f"data.source '{data.source}' cannot be read: {error.strerror}") from None
@@ -171,7 +174,7 @@ def _open_folder(folder: Path, config: Config) -> tuple[dict[str, RawSplit], lis
         raise SourceError(
             f"data.source '{data.source}' holds no <split>.parquet, <split>.jsonl, <split>.json, <split>.csv, "
             f"<split>.tsv, <split>.xlsx or .tar, is in no layout that is recognised, and was not written by "
-            f"save_to_disk; found: {_listing(folder, packed)}. {_what_to_do(folder, tables, data.source, texts)}"
+            f"save_to_disk; found: {_listing(folder, packed)}. {what_to_do(folder, tables, data.source, texts)}"
         )
     for raw in splits.values():
         raw.folder = pictures
@@ -186,46 +189,6 @@ def _open_tars(source: Path) -> tuple[dict[str, RawSplit], list[str]]:
         pictures = TarPictures(paths)
         splits[split] = read_tables(tar_tables(paths, pictures), "image", pictures)
     return splits, notes
-
-
-def _what_to_do(folder: Path, tables: dict[str, TableFile], source: str, texts: tuple[str, ...]) -> str:
-    """What leads on, made of what is there: a table of another name, or tables in a folder below."""
-    names = sorted(name for name, path in tables.items() if "/" not in name and ending_of(path) in READ)
-    for name in names:
-        if split := split_in(name.lower().replace("data", " ")):
-            return f"'{name}' looks like the split {split}: name it {split}.{ending_of(tables[name])}."
-    if names:
-        return f"If '{names[0]}' holds the rows, name it train.{ending_of(tables[names[0]])}."
-    below = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    for place in below:
-        if not split_of(place.name) and find_split_files(tables_in(place)).files:
-            return f"Tables lie in '{place.name}': set data.source={source}/{place.name}."
-    for place in below:
-        if split_of(place.name) and (table := next(place.rglob("*.csv"), None)):
-            name = table.relative_to(folder).as_posix()
-            return f"Put tables such as {name} into '{folder.name}' itself, as train.csv, validation.csv, test.csv."
-    if classes := _class_folders(below):
-        example = (
-            next(path for path in sorted(classes[0].iterdir()) if _is_picture(path)).relative_to(folder).as_posix()
-        )
-        row = {"question": "what is shown?"} | dict.fromkeys(texts[-1:], classes[0].name)
-        cells = ",".join([example, *(row[column] for column in texts if column in row)])
-        return (
-            f"Its folders ({', '.join(path.name for path in classes[:3])}) hold pictures by class: write a table of "
-            f"them, '{folder.name}/train.csv', with a head 'image,{','.join(texts)}' and a line a picture, such as "
-            f"'{cells}'."
-        )
-    return "Name files by split: train, validation, test."
-
-
-def _class_folders(below: list[Path]) -> list[Path]:
-    """The folders that hold pictures themselves, in `below` or, where these are called by split, in them."""
-    deeper = [path for place in below if split_of(place.name) for path in sorted(place.iterdir()) if path.is_dir()]
-    return [place for place in deeper or below if any(_is_picture(path) for path in place.iterdir())]
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURES and path.is_file()
 
 
 def _read_files(files: list[TableFile], image: str, texts: tuple[str, ...], split: str) -> RawSplit:
@@ -288,6 +251,6 @@ def _checked_parts(raw: RawSplit, split: str, data: DataConfig) -> RawSplit:
     empty = [part.name for part, end in zip(raw.parts, ends, strict=True) if part.first == end]
     if empty and (data.on_error == "raise" or not raw.rows):
         what = "has no row" if raw.columns else "is empty: it has no column and no row"
-        raise SourceError(f"data.source '{data.source}', {split}: {empty[0]} {what}")
+        raise SourceError("; ".join([f"data.source '{data.source}', {split}: {empty[0]} {what}", *raw.notes]))
     raw.notes += [f"{split}: {name} has no row" for name in empty]
     return raw

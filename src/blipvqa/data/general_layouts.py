@@ -9,7 +9,7 @@ from typing import Any
 from blipvqa.data.layouts import Layout, Source, Table, first_row, split_in, table_of, tops
 from blipvqa.data.split_names import SYNONYMS, SourceError, TableFile, split_of
 from blipvqa.data.text_tables import checked_row, read_text_table, whole_json
-from blipvqa.data.values import DoubledObject, kind_of
+from blipvqa.data.values import DoubledObject, folded_name, kind_of
 
 
 def vqa_v2(source: Source) -> Layout | None:
@@ -118,38 +118,43 @@ def _asked(row: dict) -> Iterator[dict | str]:
 
 
 def imagefolder(source: Source) -> Layout | None:
-    """The datasets library's imagefolder: `metadata.csv` or `.jsonl` with `file_name`, here or in a folder a split."""
-    named = re.compile(r"(?:(?:data/)?(?P<split>[^/]+)/)?metadata\.(csv|jsonl)", re.IGNORECASE)
-    places: list[tuple[str, TableFile, str]] = []  # split, file, and its folder where that is the split's
+    """The datasets library's imagefolder: `metadata.csv` or `.jsonl` with `file_name`, here or in a folder a split;
+    `data/` counts as here."""
+    named = re.compile(r"(?:data/)?(?:(?P<split>[^/]+)/)?metadata\.(csv|jsonl)", re.IGNORECASE)
+    places: list[tuple[str, TableFile, Callable[[dict], list[dict | str]]]] = []
     for name, path in source.tables.items():
         match = named.fullmatch(name)
-        if not match or "file_name" not in {str(key).strip().lower() for key in first_row(path)}:
+        if not match or "file_name" not in map(folded_name, first_row(path)):
             continue
-        if match["split"]:
-            places += [(split, path, name.rpartition("/")[0])] if (split := split_of(match["split"])) else []
-            continue
-        rows = (row for _, row in read_text_table(path) if isinstance(row, dict))
-        places += [(split, path, "") for split in dict.fromkeys(map(_split_of_name, rows))]
+        folder = name.rpartition("/")[0]
+        if not match["split"]:
+            rows = (row for _, row in read_text_table(path) if isinstance(row, dict))
+            splits = dict.fromkeys(map(_split_of_name, rows))
+            places += [(split, path, _below(source, folder, split)) for split in splits]
+        elif split := split_of(match["split"]):
+            places.append((split, path, _below(source, folder)))
     source.one_a_split((split, path) for split, path, _ in places)
-    splits = {split: [table_of(path, _below(source, folder, split))] for split, path, folder in places}
-    return Layout("imagefolder (metadata with file_name)", splits) if splits else None
+    tables = {split: [table_of(path, change)] for split, path, change in places}
+    return Layout("imagefolder (metadata with file_name)", tables) if tables else None
 
 
-def _file_name(row: dict) -> tuple[str, str]:
-    key = next(key for key in row if str(key).strip().lower() == "file_name")
-    return key, row[key]
+def _file_name(row: dict) -> tuple[str, Any]:
+    key = next((key for key in row if folded_name(key) == "file_name"), "file_name")
+    return key, row.get(key)
 
 
 def _split_of_name(row: dict) -> str:
-    """The split by the first folder of a picture's name; train where that is no split."""
-    _, name = _file_name(row)
-    return split_of(re.split(r"[/\\]", str(name))[0]) or "train"
+    """The split by the folders of a picture's name, the first that is one; train where none is."""
+    folders = re.split(r"[/\\]", str(_file_name(row)[1]))[:-1]
+    return next((split for folder in folders if (split := split_of(folder))), "train")
 
 
-def _below(source: Source, folder: str, split: str) -> Callable[[dict], list[dict | str]]:
+def _below(source: Source, folder: str, split: str | None = None) -> Callable[[dict], list[dict | str]]:
+    """A row with its picture's path from `folder`; of a file of several splits none where it is not of `split`."""
+
     def change(row: dict) -> list[dict | str]:
         key, name = _file_name(row)
-        if not folder and _split_of_name(row) != split:
+        if split and _split_of_name(row) != split:
             return []
         inside = f"{folder}/{name}" if folder and isinstance(name, str) and name else name
         return [source.image(row, key, inside)]

@@ -3,7 +3,8 @@
 Notable:
 - No URL, absolute path, drive, `..` or link leads out of that folder, which is the source's own or `data.image_root`.
 - A name is taken as it is written first. If there is no such file, one is looked for whose name differs in case,
-  Unicode form or slashes alone; the folder is listed once for that. Two of these are an error that names both.
+  Unicode form, outer spaces or slashes alone; the folder is listed once for that. Two of these are an error that
+  names both.
 - The folder may be a zip file, which is read in place.
 """
 
@@ -61,8 +62,8 @@ def _check_size(path: str, size: int, most: int = LARGEST_FILE) -> None:
 
 
 def folded(path: str) -> str:
-    """What names have in common that differ in case, Unicode form or slashes alone."""
-    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+    """What names have in common that differ in case, Unicode form, outer spaces or slashes alone."""
+    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", path.strip()).casefold())
     return "/".join(part for part in re.split(r"[/\\]", text) if part not in ("", "."))
 
 
@@ -97,6 +98,8 @@ class PictureFolder:
         if self.suffix and not name.lower().endswith(self.suffix.lower()):
             name += self.suffix
         places = [name, *(f"{folder}/{name}" for folder in self.within)]
+        if self.zip and folded(name).startswith(folded(self.zip.top) + "/"):
+            places.append(name[len(self.zip.top) :])  # named with the one folder that the zip holds
         for place in places:
             if self._is_there(place):
                 return place
@@ -130,6 +133,9 @@ class PictureFolder:
         with self._lock:
             if self._stems is None:
                 self._stems = {Path(key).stem: names[0] for key, names in (self._names or {}).items()}
+        packed = (self._names or {}).get(f"{folded(path).split('/')[0]}.zip")
+        if packed:
+            return f", but '{packed[0]}' is there: unpack it, or set data.image_root to it"
         there = self._stems.get(Path(folded(path)).stem)
         return f", but '{there}' is there: see data.image_root and data.image_suffix" if there else ""
 

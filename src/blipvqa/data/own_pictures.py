@@ -20,6 +20,9 @@ from blipvqa.data.raw import ListedPictures, Part, RawSplit
 from blipvqa.data.row_table import row_table
 from blipvqa.data.rows import check_split
 from blipvqa.data.split_names import listed
+from blipvqa.text import encodable
+
+NO_TEXT = "its name is no UTF-8, so no table can hold it: rename the file"
 
 
 def picture_names(folder: Path, data: DataConfig) -> list[str]:
@@ -45,12 +48,13 @@ def _is_folder_called_as_picture(path: Path) -> bool:
 def rows_of_pictures(folder: Path, names: Sequence[str], texts: Sequence[dict[str, str]]) -> RawSplit:
     """A row for each of `names`, with the texts that belong to it."""
     columns = ["image", *(texts[0] if texts else ())]
-    part = Part(folder.name, 0, list(names), "picture")
+    part = Part(folder.name, 0, list(map(encodable, names)), "picture")
+    broken = {row: NO_TEXT for row, name in enumerate(names) if encodable(name) != name}
     others = sorted(set(_names_below(folder)).difference(names))
     notes = [f"not read, since their names are no picture's: {listed(others)}"] if others else []
     called = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if _is_folder_called_as_picture(path)]
     notes += [f"folders that are called like pictures, and are none: {listed(sorted(called))}"] if called else []
-    return RawSplit(row_table(texts), columns, ListedPictures(list(names)), [part], notes=notes)
+    return RawSplit(row_table(texts), columns, ListedPictures(list(names)), [part], broken, notes)
 
 
 def own_dataset(

@@ -92,7 +92,7 @@ class _Check:
             self._refuse(row, problem)
         if len(self.raw.broken) == len(self.raw.rows):
             self._refuse_all()
-        self.names = ColumnNames(self.raw.columns, self.split, self.data, self.texts)
+        self.names = ColumnNames(self.raw.columns, self.split, self.data, self.texts, self.raw.notes)
         self.values = self._converted()
         self._filter()
         self._check_texts()

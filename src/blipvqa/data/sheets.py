@@ -32,6 +32,7 @@ VALUELESS = re.compile(  # a formula whose result is an empty text says t="str"
     rb'<c (?![^>]*t="str")[^>]*r="([A-Z]+[0-9]+)"[^>]*>\s*'
     rb"<f(?:[^>]*/>|[^>]*>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>"
 )
+ESCAPED = re.compile("_x00([01][0-9A-F])_")  # a character that XML has no form for: the \\r of texts from Windows
 HIDDEN_ROW = re.compile(rb'<row [^>]*hidden="(?:1|true)"')
 QUOTED = r'(?:"([^"]*)")?'
 FORMAT = re.compile(rf"{QUOTED}(0+)(?:[.](0+))?( ?%?){QUOTED}")  # 000, 0.0%, 0" mm"
@@ -154,4 +155,4 @@ def _text(cell) -> str:
         return value.date().isoformat()
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
-    return str(value)
+    return ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), str(value))

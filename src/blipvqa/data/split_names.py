@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from blipvqa.errors import UserError
+from blipvqa.text import encodable
 
 SYNONYMS = {  # as the datasets library takes them, and SLAKE's `validate`
     "train": ("train", "training"),
@@ -23,7 +24,9 @@ SYNONYMS = {  # as the datasets library takes them, and SLAKE's `validate`
 }
 SPLIT_OF = {name: split for split, names in SYNONYMS.items() for name in names}
 READ = ("parquet", "jsonl", "json", "csv", "tsv", "xlsx")  # the endings that are read
-TABLES = (*READ, "ndjson", "arrow", "feather", "xls", "ods", "gz", "zip", "bz2", "xz", "zst")
+UNREAD = ("ndjson", "arrow", "feather", "xls", "ods", "gz", "zip", "bz2", "xz", "zst")
+INSTEAD = f"Tables are read as {', '.join(READ)}: save them so, and unpack what is packed"
+TABLES = (*READ, *UNREAD)
 NO_DATA = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json")  # the datasets library's own
 FILE_NAME = re.compile(r"(?P<name>\w+)(-(?P<shard>\d+)-of-(?P<shards>\d+)(-[0-9a-f]{16})?)?\.(?P<ending>\w+)")
 
@@ -117,13 +120,19 @@ def _checked_shards(split: str, candidates: list[tuple[str, TableFile, re.Match]
 
 
 def ignored_note(names: list[str]) -> list[str]:
-    """A line on tables that were left aside; none where there are none."""
-    if not names:
-        return []
+    """Lines on tables that were left aside: of a kind that is not read, or of another name."""
+    unread = [name for name in names if is_unread(name)]
+    others = [name for name in names if not is_unread(name)]
     synonyms = ", ".join(name for split in SYNONYMS.values() for name in split)
-    return [f"not read, since their names are no split's ({synonyms}): {listed(names)}"]
+    notes = [f"not read, since their names are no split's ({synonyms}): {listed(others)}"] if others else []
+    return notes + ([f"not read: {listed(unread)}. {INSTEAD}"] if unread else [])
+
+
+def is_unread(name: str) -> bool:
+    """Whether a table's name ends as those do that are not read."""
+    return name.rpartition(".")[2].lower() in UNREAD
 
 
 def listed(names: list[str]) -> str:
     """The first names, and how many more there are."""
-    return ", ".join(names[:8]) + f" and {len(names) - 8} more" * (len(names) > 8)
+    return ", ".join(map(encodable, names[:8])) + f" and {len(names) - 8} more" * (len(names) > 8)

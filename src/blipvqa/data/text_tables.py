@@ -4,7 +4,7 @@ that says so.
 Notable:
 - Every row keeps the line on which it stands in its file, so that an error can name it.
 - Cells may be separated by commas, semicolons or tabs; texts may be UTF-8, UTF-16 with its mark and, in csv, cp1252.
-- Outer spaces of heads, and the empty rows and columns that Excel leaves at the end, do not count.
+- Outer spaces of heads, and the empty rows and cells that Excel leaves behind others, do not count.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from blipvqa.data.encodings import encoding_of
 from blipvqa.data.raw import PlacedRow
 from blipvqa.data.sheets import sheet_rows
 from blipvqa.data.split_names import SourceError, TableFile, ending_of
-from blipvqa.data.values import DoubledObject, Unreadable, folded_name
+from blipvqa.data.values import DoubledObject, Unreadable, folded_name, shown_name
 from blipvqa.text import encodable
 
 LONGEST_LINE = 1_000_000  # characters of a jsonl or csv line
@@ -232,8 +232,7 @@ class _Heads:
     """The names of the columns. Raises SourceError where they are none, for they would be wrong for every row."""
 
     def __init__(self, file: str, cells: list[str]):
-        self.width = len(cells)  # with the empty columns that Excel leaves at the end
-        columns = [encodable(cell).strip() for cell in cells]
+        columns = [shown_name(encodable(cell)) for cell in cells]
         while len(columns) > 1 and not columns[-1]:
             columns.pop()
         if len(columns) == 1 and "|" in columns[0]:
@@ -248,7 +247,7 @@ class _Heads:
     def row(self, cells: list[str]) -> dict | str:
         """The row of these cells, or what is wrong with it."""
         count = len(self.columns)
-        if not count <= len(cells) <= self.width or any(cell.strip() for cell in cells[count:]):
+        if len(cells) < count or any(cell.strip() for cell in cells[count:]):
             return f"it has {len(cells)} cells, the header {count}"
         return dict(zip(self.columns, cells, strict=False))
 

@@ -97,6 +97,11 @@ def kind_of(value: Any) -> str:
     return {str: "text", list: "a list", dict: "an object"}.get(type(value), type(value).__name__)
 
 
+def shown_name(name: str) -> str:
+    """A column's name without outer spaces, and without marks that nobody sees: of files put together, of web pages."""
+    return name.strip().strip("\ufeff\u200b").strip()
+
+
 def folded_name(name: str) -> str:
     """A column's name as it is compared: whatever its case and outer spaces."""
-    return name.strip().casefold()
+    return shown_name(name).casefold()

@@ -22,7 +22,7 @@ MOST_BYTES = 500_000_000_000  # of all members, unpacked
 LARGEST_MEMBER = 1_000_000_000  # bytes, unpacked
 STRANGEST_RATIO = 100  # unpacked to packed bytes of a member of more than SMALL bytes: tables and pictures pack less
 SMALL = 10_000_000
-IGNORED = ("__MACOSX/", ".DS_Store", "Thumbs.db")  # what systems put into a folder
+IGNORED = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")  # what systems put into a folder
 
 
 class Zip:
