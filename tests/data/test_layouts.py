@@ -289,14 +289,3 @@ def test_the_layout_is_printed_by_training_and_stored(folder, capsys):
     assert "layout recognised: VQA v2" in capsys.readouterr().out
     stored = json.loads((run.folder / "environment.json").read_text())["notes"]
     assert any(note.startswith("layout recognised: VQA v2") for note in stored)
-
-
-def test_a_row_of_an_imagefolder_without_a_name_is_named_and_hides_no_other(folder):
-    """Before, what came after it was lost, or the error was "generator raised StopIteration"."""
-    imagefolder_of_one_table(folder)
-    table = folder / "metadata.jsonl"
-    first, *others = table.read_text().splitlines(keepends=True)
-    table.write_text("".join([first, json.dumps({"question": "where?", "answer": "here"}) + "\n", *others]))
-    with pytest.raises(ValueError, match=r"row train/1: line 2 of metadata.jsonl: there is no image"):
-        splits_of()
-    assert {split: len(data) for split, data in splits_of(data__on_error="skip").items()}["test"] == 3

@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from small_sources import jsonl, rows, splits_of
+from small_sources import jsonl, png, rows, splits_of
 
 from blipvqa.data.split_names import SourceError
 
@@ -131,3 +131,19 @@ def test_a_number_that_is_none_is_no_answer_in_vqa_rad(folder):
     (folder / "VQA_RAD.json").write_text(json.dumps(lines))
     with pytest.raises(SourceError, match=r"element 3 of VQA_RAD.json: column answer: found a number"):
         splits_of()
+
+
+def test_a_row_of_an_imagefolder_without_a_name_is_named_and_hides_no_other(folder):
+    """Before, what came after it was lost, or the error was "generator raised StopIteration"."""
+    names = ["train/0.png", "train/1.png", None, "train/2.png", "test/3.png"]
+    for number, name in enumerate(names):
+        if name:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(png(number))
+    lines = [{"file_name": name, "question": "where?", "answer": "here"} for name in names]
+    del lines[2]["file_name"]
+    jsonl(folder / "metadata.jsonl", lines)
+    with pytest.raises(ValueError, match=r"row train/2: line 3 of metadata.jsonl: there is no image"):
+        splits_of()
+    splits = splits_of(data__on_error="skip")
+    assert {split: len(data) for split, data in splits.items()} == {"train": 2, "validation": 1, "test": 1}
