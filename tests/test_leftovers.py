@@ -111,8 +111,7 @@ def test_patients_that_differ_in_case_and_outer_spaces_are_one(tiny, folder):
     notes = load_splits(tiny(data__source="mine", data__group_column="patient")).notes
     assert "1 of the 1 test groups stand in train too: test scores are flattered by what was memorized" in notes
     assert any(
-        note.startswith("1 values of patient are written in several ways (upper and lower case, spaces")
-        for note in notes
+        note.startswith("1 value of patient is written in several ways (upper and lower case, spaces") for note in notes
     )
     assert not any("stand under several values" in note for note in notes)
     splits = load_splits(tiny(data__source="mine", data__group_column="patient", data__split="regroup"))

@@ -22,6 +22,7 @@ from blipvqa.pages.page import Section, folded, remark, section, wide, write_pag
 from blipvqa.pages.seeds import spread_cell
 from blipvqa.pages.tables import table
 from blipvqa.pages.wording import NOTHING, count, interval, last_part, number
+from blipvqa.plural import how_many
 from blipvqa.runs.files import write_text
 from blipvqa.runs.run import Run, RunError
 from blipvqa.runs.seeds import UNREADABLE, Scored, one_a_seed, scored
@@ -128,8 +129,8 @@ def board(rows: Sequence[Row], broken: Mapping[str, str], several: Sequence[str]
         "Runs",
         [section("All runs", tools), *sections],
         heading="Every run of outputs/",
-        subtitle=f"{len(rows)} runs ({tasks_said}), {evaluated} of them evaluated. No medical device: for research on "
-        "methods only.",
+        subtitle=f"{how_many(len(rows), 'run')} ({tasks_said}), {evaluated} of them evaluated. No medical device: "
+        "for research on methods only.",
         sortable=True,
     )
 

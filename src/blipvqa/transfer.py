@@ -15,6 +15,7 @@ from blipvqa.pages.html import Html
 from blipvqa.pages.page import remark, section, wide, write_page
 from blipvqa.pages.tables import table
 from blipvqa.pages.wording import NOTHING, count, interval, number
+from blipvqa.plural import how_many
 from blipvqa.runs.files import write_text
 from blipvqa.vqa.elsewhere import check_pair, evaluate_elsewhere
 from blipvqa.vqa.measures import MEASURES
@@ -61,7 +62,8 @@ def write_transfer(
             section(f"{title[:1].upper()}{title[1:]}", remark(note), wide(table(head, rows))),
             section("The sets", wide(table(["set", "questions (pictures)", "without a picture"], sizes))),
         ],
-        subtitle=f"{len(runs)} runs on {len(sets)} sets, with 95 % intervals over pictures or groups.",
+        subtitle=f"{how_many(len(runs), 'run')} on {how_many(len(sets), 'set')}, with 95 % intervals over pictures "
+        "or groups.",
     )
     path = outputs / "transfer.html"
     write_text(path, page)
@@ -70,7 +72,7 @@ def write_transfer(
 
 def _plain(scores: Mapping) -> str:
     entry = scores["overall"][MEASURE]
-    seen = f", {scores['seen']:,} rows seen in training" if scores["seen"] else ""
+    seen = f", {how_many(scores['seen'], 'row')} seen in training" if scores["seen"] else ""
     return f"{number(entry)} ({interval(entry)}){seen}"
 
 

@@ -142,5 +142,5 @@ def test_a_row_without_its_picture_is_named_or_left_out(source):
         SourceError, match=r"row train/5: line 6 of train\.jsonl: image 'images/none\.png': No such file"
     ):
         write_shards(config_of(), "shards", workers=1)
-    assert "; 1 rows left out" in write_shards(config_of(data__on_error="skip"), "others", workers=1)
+    assert "; 1 row left out" in write_shards(config_of(data__on_error="skip"), "others", workers=1)
     assert len(splits_of(data__source="others")["train"]) == 17

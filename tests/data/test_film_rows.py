@@ -196,7 +196,7 @@ def test_films_of_one_frame_of_none_and_of_sound_alone(films, folder):
     video(folder / "one.mp4", GREYS[3:4])
     image = load_splits(films("one.mp4", data__frames=1))["test"].image(0)
     assert abs(np.asarray(image).mean() - GREYS[3]) < 4
-    with pytest.raises(ImageError, match=r"train/0: .*the film has 1 frames, data.frames asks for 4"):
+    with pytest.raises(ImageError, match=r"train/0: .*the film has 1 frame, data.frames asks for 4"):
         load_splits(films("one.mp4"))
     sound(folder / "sound.mp4")
     with pytest.raises(ImageError, match=r"train/0: .*it holds no video"):

@@ -75,7 +75,7 @@ def test_signs_that_show_nothing_make_no_other_patient(folder, written):
     jsonl(folder / "test.jsonl", [{**row, "patient": written} for row in rows(2, 10)])
     splits = splits_of(data__group_column="patient")
     assert any(note.startswith("1 of the 1 test groups stand in ") for note in splits.notes)
-    assert any("1 values of patient are written in several ways" in note for note in splits.notes)
+    assert any("1 value of patient is written in several ways" in note for note in splits.notes)
 
 
 def test_spaces_within_a_name_are_one_space():
@@ -88,7 +88,7 @@ def test_zeros_that_a_spreadsheet_drops_are_told(folder):
     jsonl(folder / "test.jsonl", [{**row, "patient": 7} for row in rows(2, 10)])
     notes = splits_of(data__group_column="patient").notes
     assert any(
-        "1 values of patient differ from another in leading zeros alone" in n and "'007' and '7'" in n for n in notes
+        "1 value of patient differs from another in leading zeros alone" in n and "'007' and '7'" in n for n in notes
     )
 
 

@@ -38,9 +38,9 @@ def write_csv(path, lines):
 MISFITS = {
     "annotated twice": (
         lambda q, a: a.append({**a[0], "multiple_choice_answer": "b"}),
-        "1 questions and 2 annotations",
+        "1 question and 2 annotations",
     ),
-    "asked twice": (lambda q, a: q.append({**q[0], "question": "another?"}), "2 questions and 1 annotations"),
+    "asked twice": (lambda q, a: q.append({**q[0], "question": "another?"}), "2 questions and 1 annotation"),
     "no id": (lambda q, a: [each.pop("question_id") for each in (*q, *a)], "found nothing"),
     "no id but null": (lambda q, a: [each.update(question_id=None) for each in (*q, *a)], "found nothing"),
     "a list as id": (lambda q, a: [each.update(question_id=[1]) for each in (q[0], a[0])], "found a list"),

@@ -161,7 +161,7 @@ def test_what_json_has_no_form_for_is_converted(folder):
     assert (row["ratio"], row["far"], row["spent"]) == (None, None, "1:00:00")
     assert row["nested"] == {"when": ["2024-01-01"], "bad": None}
     assert json.loads(json.dumps(loaded, allow_nan=False)) == loaded
-    assert "train: column ratio: 1 values that are NaN or infinite became null" in splits.notes
+    assert "train: column ratio: 1 value that is NaN or infinite became null" in splits.notes
 
 
 def test_a_date_that_python_cannot_hold_is_named_by_its_row(folder):

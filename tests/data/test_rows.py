@@ -167,7 +167,7 @@ def test_text_of_all_kinds_passes(folder):
     assert set(odd[:5]) <= found
     assert all(question.encode() for question in found)
     notes = [note for note in splits.notes if "lost letters" in note]
-    assert notes == ["train: column question: 1 texts have lost letters (\ufffd, first: line 6 of train.jsonl)"]
+    assert notes == ["train: column question: 1 text has lost letters (\ufffd, first: line 6 of train.jsonl)"]
 
 
 BAD_FILES = {

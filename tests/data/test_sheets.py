@@ -85,7 +85,7 @@ def test_a_number_is_read_as_it_is_padded_or_called(sheet):
     splits = sheet(change)
     answers = {row["answer"] for split in splits.values() for row in split.rows}
     assert answers >= {"007", "5 mm", "5.5 cm", "0.3", "0"}
-    assert "train.xlsx: 1 rows are hidden, by a filter or by hand, and read as the others are" in splits.notes
+    assert "train.xlsx: 1 row is hidden, by a filter or by hand, and read as the others are" in splits.notes
 
 
 def test_empty_cells_right_of_the_head_and_far_below_it_are_no_cells(sheet):

@@ -127,7 +127,7 @@ def test_wrong_predictions_are_named():
     ):
         with pytest.raises(InputError, match=said):
             score([broken], bootstrap=DRAWS)
-    with pytest.raises(InputError, match="1 ids are there twice"):
+    with pytest.raises(InputError, match="1 id is there twice"):
         score([row(0, "true", "true")] * 2, bootstrap=DRAWS)
 
 

@@ -85,7 +85,7 @@ def test_runs_on_different_questions_are_refused():
         compare_runs(a, a[:2])
     with pytest.raises(ValueError, match="'test/1' has the answer 'lung' in a and 'bone' in b"):
         compare_runs(a, [a[0], a[1] | {"answer": "bone"}, a[2]])
-    with pytest.raises(ValueError, match="stand more than once"):
+    with pytest.raises(ValueError, match="stands more than once"):
         compare_runs(a, [*a, a[0]])
 
 

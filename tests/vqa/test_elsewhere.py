@@ -71,9 +71,9 @@ def test_its_pictures_under_other_questions_and_further_columns_are_counted(fold
     scores = evaluate_elsewhere(config, theirs, resamples=20, progress=False)
     assert (scores["seen"], scores["seen_pictures"]) == (1, {"train": 2, "validation": 1})
     said = scores["warnings"][:4]
-    assert said[0] == "1 of these 5 rows are rows that the run was trained on"
-    assert said[1].startswith("2 of these 5 rows show pictures of the run's train: scores are flattered")
-    assert any(note.startswith("test: 1 of 5 rows stand there before") for note in scores["warnings"])
+    assert said[0] == "1 of 5 rows is one that the run was trained on"
+    assert said[1].startswith("2 of 5 rows show pictures of the run's train: scores are flattered")
+    assert any(note.startswith("test: 1 of 5 rows stands there before") for note in scores["warnings"])
     (folder / "train.jsonl").unlink()
     again = evaluate_elsewhere(config, theirs, resamples=20, progress=False)
     assert again["seen_pictures"] is None and "are not counted: its own data cannot be read" in again["warnings"][0]

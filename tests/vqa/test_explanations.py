@@ -195,4 +195,4 @@ def test_a_picture_saved_anew_is_found_and_others_are_not(tiny, root):
     (folder / "validation.jsonl").write_text(line.format("c.png"))
     look_alikes = near_duplicates(load_splits(tiny(data__source="twins")))
     assert [(pair["splits"], pair["rows"]) for pair in look_alikes] == [(("train", "test"), (0, 0))]
-    assert "1 test images look like another image of train" in duplicate_notes(look_alikes)[0]
+    assert "1 test image looks like another image of train" in duplicate_notes(look_alikes)[0]

@@ -141,7 +141,7 @@ def test_incomplete_or_repeated_predictions_are_refused_by_id():
     rows = predicted(("lung", "lung"), ("yes", "no"))
     with pytest.raises(ValueError, match=r"'test/1' has no answer, prediction"):
         counts([rows[0], {"id": "test/1", "image_id": "x", "question": "?", "answer": None}])
-    with pytest.raises(ValueError, match=r"1 ids stand more than once .* 'test/0'"):
+    with pytest.raises(ValueError, match=r"1 id stands more than once .* 'test/0'"):
         counts([rows[0], rows[1], rows[0]])
 
 

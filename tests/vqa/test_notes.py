@@ -28,7 +28,7 @@ def test_imbalance_laterality_and_shared_pictures(tiny, root):
     closed = sum(row["answer"] in ("yes", "no") for row in train.rows)
     assert f"imbalance: {closed / len(train):.0%} of train's answers are yes or no" in text
     sided = sum("left" in row["question"] for row in train.rows)
-    assert f"laterality: {sided} of {len(train)} training questions or answers name left or right" in text
+    assert f"laterality: {sided} of {len(train)} training rows name left or right" in text
     assert any("test images stand in train too" in note for note in notes["leaks"])
     assert set(notes["look_alikes"]) == {"most_bits", "pairs", "images", "flat"}
 
@@ -38,7 +38,7 @@ def test_the_commonest_other_answer(tiny, root):
     write(root, "validation", [(20, "what is it?", "fat")])
     found = answer_notes(load_splits(tiny(data__source="mine"))["train"])
     assert found == [
-        'imbalance: of 2 different other answers the commonest, "fat", is 66.7%, and 0 stand there once only'
+        'imbalance: of 2 different other answers the commonest, "fat", is 66.7%, and 0 answers stand there once only'
     ]
 
 
@@ -72,4 +72,4 @@ def test_questions_that_are_answered_in_two_ways_are_counted(tiny, root):
     notes = all_notes(load_splits(tiny(data__source="mine")))["answers"]
     contradicted = [note for note in notes if note.startswith("contradicted")]
     first = "rows validation/0 and validation/1"
-    assert contradicted == [f"contradicted: 1 questions of validation have two answers or more (first: {first})"]
+    assert contradicted == [f"contradicted: 1 question of validation has two answers or more (first: {first})"]

@@ -76,11 +76,11 @@ def test_missing_doubled_and_unknown_ids_are_counted(data, root):
     rows = [{"question_id": row["id"], "prediction": "yes"} for row in data.rows]
     refused(data, lines(root / "a.jsonl", rows[2:]), r"2 questions are missing, the first is 'test/0'")
     refused(data, lines(root / "b.jsonl", [*rows, rows[0], rows[3]]), r"2 ids stand there twice, the first is 'test/0'")
-    refused(data, lines(root / "c.jsonl", [*rows, {**rows[0], "question_id": "train/0"}]), "1 ids are unknown")
-    refused(data, lines(root / "d.jsonl", [*rows[1:], {**rows[0], "prediction": None}]), "1 rows have no prediction")
+    refused(data, lines(root / "c.jsonl", [*rows, {**rows[0], "question_id": "train/0"}]), "1 id is unknown")
+    refused(data, lines(root / "d.jsonl", [*rows[1:], {**rows[0], "prediction": None}]), "1 row has no prediction")
     refused(data, lines(root / "e.jsonl", [{"question_id": 1}]), "have the columns question_id; expected")
     (root / "f.jsonl").write_text('{"question_id": 0, "predic\n')
-    refused(data, root / "f.jsonl", "1 rows cannot be read, the first is line 1")
+    refused(data, root / "f.jsonl", "1 row cannot be read, the first is line 1")
     refused(data, lines(root / "g.jsonl", []), "have the columns none")
 
 
@@ -116,7 +116,7 @@ def test_a_reference_may_be_any_of_several_right_answers_or_all_of_them(folder, 
 def test_a_prediction_that_is_no_text_is_refused(data, root, said):
     """Before, "['yes']" and "True" were answers, each of them wrong."""
     rows = [{"question_id": row["id"], "prediction": said if i == 2 else "yes"} for i, row in enumerate(data.rows)]
-    refused(data, lines(root / "a.jsonl", rows), "1 predictions are no texts, the first is .test/2: ")
+    refused(data, lines(root / "a.jsonl", rows), "1 prediction is no text, the first is .test/2: ")
     rows = [{"question": r["question"], "answer": r["answer"], "response": said} for r in data.rows]
     (root / "b.json").write_text(json.dumps(rows))
     refused(data, root / "b.json", "element 1: the response is no text")

@@ -219,7 +219,7 @@ def test_verdicts_outlive_a_second_call_and_are_never_overwritten(tmp_path):
     assert [row["verdict"] for row in sheet(path)] == ["partly", ""]
     write_review([rows[0], rows[1] | {"prediction": "y"}], tmp_path)  # nothing was said about this one
     before = path.read_bytes()
-    with pytest.raises(FileExistsError, match=r"holds 1 verdicts .* the first is 'test/0': move the file"):
+    with pytest.raises(FileExistsError, match=r"holds 1 verdict .* the first is 'test/0': move the file"):
         write_review([rows[0] | {"prediction": "new"}, rows[1]], tmp_path)
     with pytest.raises(FileExistsError):
         write_review(rows[1:], tmp_path)

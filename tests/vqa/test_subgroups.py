@@ -129,5 +129,5 @@ def test_several_spellings_are_told(folder, tiny):
         ]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     notes = load_splits(tiny(data__source="mine")).notes
-    said = "test: 1 values of column sex are written in several ways, and counted as one each, such as 'M' and 'm '"
+    said = "test: 1 value of column sex is written in several ways, and counted as one each, such as 'M' and 'm '"
     assert said in notes

@@ -12,6 +12,7 @@ from blipvqa.pages.html import drawing
 from blipvqa.pages.page import folded, paragraph, remark, search_gallery, section, wide, write_page
 from blipvqa.pages.tables import settings_table
 from blipvqa.pages.wording import last_part
+from blipvqa.plural import how_many
 from blipvqa.runs.files import write_text
 
 PICTURES = 200
@@ -53,10 +54,12 @@ def write_report(result: Bootstrapped) -> Path:
         f"{config.name}: bootstrapped captions",
         sections,
         heading=config.name,
-        subtitle=f"{last_part(config.data.source)} · {len(result.texts):,} texts of {len(cards):,} pictures · kept "
-        f"from a probability of {last['threshold']:.3g} on. No medical device: for research on methods only.",
+        subtitle=f"{last_part(config.data.source)} · {how_many(len(result.texts), 'text')} of "
+        f"{how_many(len(cards), 'picture')} · kept from a probability of {last['threshold']:.3g} on. No medical "
+        "device: for research on methods only.",
         warnings=[
-            f"{written:,} texts on this page were written by a model, no person; each is marked “{MARK}”.",
+            f"{how_many(written, 'text on this page was', 'texts on this page were')} written by a model, no "
+            f"person; each is marked “{MARK}”.",
             *_unfinished(result),
         ],
     )

@@ -24,6 +24,7 @@ from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import Splits, VQADataset, load_splits
 from blipvqa.data.groups import same_group
 from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.plural import how_many
 from blipvqa.runs.files import damaged, read_lines, sweep, write_lines
 from blipvqa.runs.run import Run, RunError
 from blipvqa.runs.seals import EDITED, digest_of_file, read_sealed, write_sealed
@@ -143,7 +144,10 @@ def _without_held_out(noisy: VQADataset, clean: Splits, column: str | None, clea
         if row["image_id"] not in pictures and same_group(row.get(column)) not in people
     ]
     if len(rows) < len(noisy):
-        print(f"{len(noisy) - len(rows)} texts are left out: the clean pairs hold out their pictures or patients")
+        print(
+            f"{how_many(len(noisy) - len(rows), 'text is', 'texts are')} left out: the clean pairs hold out their "
+            "pictures or patients"
+        )
     if not rows:
         raise RunError("every picture of `data` is held out by bootstrap.clean: nothing is left to write and filter")
     return noisy.chosen(rows)

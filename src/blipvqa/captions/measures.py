@@ -17,6 +17,7 @@ from blipvqa.captions.terms import Finder, Terms, side
 from blipvqa.errors import InputError
 from blipvqa.numbers.bleu import BLEU_ORDERS, bleu, count_ngrams
 from blipvqa.numbers.measures import Measure, Measures, divide, ratio
+from blipvqa.plural import how_many
 from blipvqa.text import normalize, words
 
 NEEDED = ("id", "image_id", "references", "prediction")
@@ -85,7 +86,7 @@ def check_predictions(predictions: Sequence[Mapping]) -> None:
             raise InputError(f"prediction {prediction['id']!r} has no reference: an image needs one caption or more")
         ids[prediction["id"]] += 1
     if repeated := [key for key, n in ids.items() if n > 1]:
-        raise InputError(f"{len(repeated)} ids are there twice, such as {repeated[0]!r}")
+        raise InputError(f"{how_many(len(repeated), 'id is', 'ids are')} there twice, such as {repeated[0]!r}")
 
 
 def counts(predictions: Sequence[Prediction], terms: Terms) -> np.ndarray:

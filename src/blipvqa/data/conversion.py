@@ -35,6 +35,7 @@ from blipvqa.data.raw import InFiles, ListedPictures, Pictures, RawSplit
 from blipvqa.data.row_table import Column
 from blipvqa.data.several_pictures import cells_of
 from blipvqa.data.split_names import SourceError
+from blipvqa.plural import how_many
 from blipvqa.runs.files import replacing
 
 ROWS = 10_000  # of a file
@@ -72,9 +73,13 @@ def write_shards(config: Config, folder: str | Path, workers: int | None = None)
     left_out = sum(_written(missing, workers or os.cpu_count() or 1))
     rows = sum(len(raw.rows) for raw in splits.values())
     more = f", {len(pieces) - len(missing)} of them before" if len(missing) < len(pieces) else ""
-    skipped = f"; {left_out:,} rows left out" if left_out else ""
+    skipped = f"; {how_many(left_out, 'row')} left out" if left_out else ""
     return "\n".join(
-        [*notes, f"{folder.name}: {rows:,} rows of {len(splits)} splits in {len(pieces)} files{more}{skipped}"]
+        [
+            *notes,
+            f"{folder.name}: {how_many(rows, 'row')} of {how_many(len(splits), 'split')} in "
+            f"{how_many(len(pieces), 'file')}{more}{skipped}",
+        ]
     )
 
 

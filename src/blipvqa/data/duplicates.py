@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from blipvqa.numbers.hamming import close_pairs
+from blipvqa.plural import how_many
 
 MOST_BITS = 48  # of 256: different pictures of VQA-RAD differ in 68 and more, copies cropped by 2 % in 44 at most
 MOST_PAIRS = 10_000  # pairs of two splits that are listed: where all pictures look alike, there are N x N
@@ -116,8 +117,8 @@ def duplicate_notes(pairs: NearDuplicates) -> list[str]:
     """One line for each pair of splits that near-duplicates connect, one where not all pairs are listed, and one for
     each split with pictures that could not be compared."""
     notes = [
-        f"{count:,} {b} images look like another image of {a} (at most {MOST_BITS} of 256 bits differ): the same "
-        "picture saved anew, or nearly so"
+        f"{how_many(count, f'{b} image looks', f'{b} images look')} like another image of {a} (at most {MOST_BITS} of "
+        "256 bits differ): the same picture saved anew, or nearly so"
         for (a, b), count in pairs.images.items()
     ]
     if pairs.cut_off:
@@ -126,6 +127,6 @@ def duplicate_notes(pairs: NearDuplicates) -> list[str]:
             "the pictures may be nearly empty, or all of one kind"
         )
     for name, count in pairs.flat.items():
-        of = "1 image is" if count == 1 else f"{count:,} images are"
+        of = how_many(count, "image is", "images are")
         notes.append(f"{name}: {of} almost one colour and compared with none: whether they look alike is unknown")
     return notes

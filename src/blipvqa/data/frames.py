@@ -36,6 +36,7 @@ from blipvqa.data.images import ImageError, open_picture
 from blipvqa.data.medical_files import PictureFile, View, file_id, image_digest, picture_id
 from blipvqa.data.picture_sources import LARGEST
 from blipvqa.errors import InputError, MissingFile
+from blipvqa.plural import how_many
 from blipvqa.runs.files import replacing
 
 Rule = Literal["evenly", "authors"]
@@ -142,7 +143,7 @@ def frames_of(film: Film, frames: Frames, folder: Path | None = None) -> dict[st
     content, window = _opened(film)
     length = _kept_length(content, folder) if folder and is_video(content) else film_length(content)
     if length < frames.count:
-        raise Refused(f"the film has {length:,} frames, data.frames asks for {frames.count}")
+        raise Refused(f"the film has {how_many(length, 'frame')}, data.frames asks for {frames.count}")
     numbers = frame_numbers(length, frames.count, frames.rule)
     if dicom.is_dicom(content):  # as one that a column `frame` names
         return {picture_id(_dicom_frame(content, number, window)): number for number in numbers}

@@ -10,6 +10,7 @@ from blipvqa.data.layouts import Layout, Source, Table, first_row, split_in, tab
 from blipvqa.data.split_names import SYNONYMS, SourceError, TableFile, split_of
 from blipvqa.data.text_tables import checked_row, read_text_table, whole_json
 from blipvqa.data.values import DoubledObject, folded_name, kind_of
+from blipvqa.plural import how_many
 
 
 def vqa_v2(source: Source) -> Layout | None:
@@ -68,7 +69,7 @@ def _annotated(source: Source, question: Any, asked: dict, answered: dict, subty
         return f"question_id: found {kind_of(number)} ({number!r:.40}), expected a whole number or text"
     annotations = answered.get(number, [])
     if len(asked[number]) != 1 or len(annotations) != 1:
-        several = f"{len(asked[number])} questions and {len(annotations)} annotations"
+        several = f"{how_many(len(asked[number]), 'question')} and {how_many(len(annotations), 'annotation')}"
         return f"question_id {number!r:.40} has {several if annotations else 'no annotation'}"
     annotation = checked_row(annotations[0])
     if isinstance(annotation, str):

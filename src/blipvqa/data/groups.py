@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from blipvqa.data.texts import BLANK
+from blipvqa.plural import how_many, of_all
 
 UNKNOWN = ("", "nan", "none", "null", "<na>", "na", "n/a", "#n/a", "unknown", "-", "?")  # what tables have for nothing
 WHOLE = re.compile(r"^(-?\d+)\.0+$")
@@ -96,7 +97,8 @@ def group_notes(column: str, values: dict[str, list[Any]], ids: list[str]) -> li
         unknown = sum(group_name(cell) is None for cell in cells)
         if unknown:
             notes.append(
-                f"{split}: {unknown} of {len(cells)} rows have no {column}: each of them counts by its picture alone"
+                f"{split}: {of_all(unknown, len(cells), 'row', 'has', 'have')} no {column}: each of them counts by its "
+                "picture alone"
             )
     spelled: dict[str, set[str]] = {}
     for cell in (cell for cells in values.values() for cell in cells):
@@ -106,22 +108,22 @@ def group_notes(column: str, values: dict[str, list[Any]], ids: list[str]) -> li
     twice = sorted(sorted(names) for names in spelled.values() if len(names) > 1)
     if twice:
         notes.append(
-            f"{len(twice)} values of {column} are written in several ways (upper and lower case, spaces, signs), and "
-            f"counted as one each, such as {' and '.join(map(ascii, twice[0][:3]))}: if they are different ones, give "
-            "them names that differ in more"
+            f"{how_many(len(twice), f'value of {column} is', f'values of {column} are')} written in several ways "
+            "(upper and lower case, spaces, signs), and counted as one each, such as "
+            f"{' and '.join(map(ascii, twice[0][:3]))}: if they are different ones, give them names that differ in more"
         )
     names = set(spelled)
     padded = sorted(name for name in names if PADDED.match(name) and PADDED.sub("", name) in names)
     if padded:
         notes.append(
-            f"{len(padded)} values of {column} differ from another in leading zeros alone, and count as another one, "
-            f"such as {padded[0]!r} and {PADDED.sub('', padded[0])!r}: a spreadsheet drops such zeros. If they are the "
-            "same, write them in one way"
+            f"{how_many(len(padded), f'value of {column} differs', f'values of {column} differ')} from another in "
+            f"leading zeros alone, and counts as another one, such as {padded[0]!r} and {PADDED.sub('', padded[0])!r}: "
+            "a spreadsheet drops such zeros. If they are the same, write them in one way"
         )
     joined = len(names) - len(names & set(map(_folded, ids)))
     if joined:
         notes.append(
             f"pictures that stand under several values of {column} join them: {len(names)} of these make "
-            f"{len(names) - joined} groups"
+            f"{how_many(len(names) - joined, 'group')}"
         )
     return notes

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from blipvqa.data.several_pictures import first_rows
+from blipvqa.plural import how_many
 
 NAMED = 5  # rows that a note names
 LEAST_RANGE = 4  # of 255, between the darkest and the brightest: nobody sees less
@@ -24,7 +25,7 @@ def one_colour_notes(splits: Mapping) -> list[str]:
     for name, data in splits.items():
         rows = _rows_of_one_colour(data)
         if rows:
-            count = "1 picture is" if len(rows) == 1 else f"{len(rows):,} pictures are"
+            count = how_many(len(rows), "picture is", "pictures are")
             named = list(dict.fromkeys(rows))  # a row of several pictures once
             more = ", …" if len(named) > NAMED else ""
             notes.append(f"{name}: {count} (almost) one colour after decoding (row {', '.join(named[:NAMED])}{more})")

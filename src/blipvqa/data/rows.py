@@ -38,6 +38,7 @@ from blipvqa.data.several_answers import join_answers
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.texts import lost_letter_notes, text_problem
 from blipvqa.data.values import kind_of, plain_value
+from blipvqa.plural import how_many
 from blipvqa.text import encodable
 
 
@@ -129,11 +130,13 @@ class _Check:
             first.setdefault(_kind_of_problem(problem), row)
         counts = Counter(map(_kind_of_problem, self.problems.values()))
         left_out = [
-            f"{self.split}: {count} of {len(self.rows)} rows left out: {kind} (first: {self.raw.place(first[kind])})"
+            f"{self.split}: {count} of {how_many(len(self.rows), 'row')} left out: {kind} (first: "
+            f"{self.raw.place(first[kind])})"
             for kind, count in counts.items()
         ]
         nulls = [
-            f"{self.split}: column {name}: {count} values that are NaN or infinite became null"
+            f"{self.split}: column {name}: {how_many(count, 'value that is', 'values that are')} NaN or infinite "
+            "became null"
             for name, count in self.nonfinite.items()
         ]
         lost = lost_letter_notes(

@@ -22,6 +22,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from blipvqa.data.split_names import SourceError, TableFile
+from blipvqa.plural import how_many
 
 LARGEST = 500_000_000  # bytes of the sheets, unpacked
 LARGEST_FILE = 200_000_000  # bytes of the file
@@ -61,7 +62,10 @@ def sheet_notes(path: TableFile) -> list[str]:
     if others:
         notes.append(f"{path.name}: only sheet '{first.title}' is read, not {', '.join(others)}")
     if hidden:
-        notes.append(f"{path.name}: {hidden:,} rows are hidden, by a filter or by hand, and read as the others are")
+        notes.append(
+            f"{path.name}: {how_many(hidden, 'row is', 'rows are')} hidden, by a filter or by hand, and read as the "
+            "others are"
+        )
     return notes
 
 

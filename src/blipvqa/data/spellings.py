@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from blipvqa.data.row_table import column_of
 from blipvqa.numbers.grouping import NO_VALUE, written_level
+from blipvqa.plural import how_many
 
 
 def spelling_notes(splits: Mapping) -> list[str]:
@@ -19,7 +20,9 @@ def spelling_notes(splits: Mapping) -> list[str]:
             several = sorted(sorted(spellings) for key, spellings in spelled.items() if len(spellings) > 1)
             if several := [spellings for spellings in several if written_level(spellings[0]) != NO_VALUE]:
                 notes.append(
-                    f"{name}: {len(several)} values of column {column} are written in several ways, and counted as one "
-                    f"each, such as {' and '.join(map(repr, several[0][:3]))}"
+                    f"{name}: "
+                    f"{how_many(len(several), f'value of column {column} is', f'values of column {column} are')} "
+                    "written in several ways, and counted as one each, such as "
+                    f"{' and '.join(map(repr, several[0][:3]))}"
                 )
     return notes

@@ -15,6 +15,7 @@ from blipvqa.data.rows import CheckedSplit
 from blipvqa.data.several_pictures import pictures_of
 from blipvqa.data.split_names import SourceError, split_of
 from blipvqa.data.values import folded_name
+from blipvqa.plural import how_many, of_all
 
 Tables = dict[str, CheckedSplit]
 SYNTHETIC = "synthetic"  # in column `origin` of bootstrapped captions: a model wrote the text
@@ -42,8 +43,8 @@ def cut_validation(tables: Tables, group: str, share: float, seed: int) -> tuple
     train = tables["train"].chosen([i for i, name in enumerate(groups) if name not in chosen])
     validation = tables["train"].chosen([i for i, name in enumerate(groups) if name in chosen])
     note = (
-        f"there was no validation split: {len(chosen)} of train's {len(names)} {_plural(group)} were cut for it, "
-        f"{len(validation.rows)} questions"
+        f"there was no validation split: {len(chosen)} of train's {len(names)} {_plural(group)} "
+        f"{'was' if len(chosen) == 1 else 'were'} cut for it, {how_many(len(validation.rows), 'question')}"
     )
     return {"train": train, "validation": validation} | {k: t for k, t in tables.items() if k != "train"}, [note]
 
@@ -60,8 +61,8 @@ def regroup(tables: Tables, group: str) -> tuple[Tables, list[str]]:
             raise SourceError(f"data.split: regroup leaves nothing of {split}: all of it is held out elsewhere too")
         if len(rows) < len(groups):
             notes.append(
-                f"regrouped: {len(groups) - len(rows)} of {len(groups)} {split} questions were dropped, their "
-                f"{_plural(group)} are held out"
+                f"regrouped: {of_all(len(groups) - len(rows), len(groups), f'{split} question', 'was', 'were')} "
+                f"dropped, their {_plural(group)} are held out"
             )
         held_out |= set(groups)
         remaining[split] = tables[split].chosen(rows)
@@ -117,7 +118,8 @@ def written_notes(tables: Tables) -> list[str]:
                 else f"scores on {split} say how well they are repeated, not what is right"
             )
             notes.append(
-                f"{split}: {count:,} of {len(rows):,} texts were written by a model (origin: {SYNTHETIC}): {so}"
+                f"{split}: {of_all(count, len(rows), 'text', 'was', 'were')} written by a model (origin: "
+                f"{SYNTHETIC}): {so}"
             )
     return notes
 
@@ -136,8 +138,9 @@ def doubled_notes(tables: Tables) -> list[str]:
         if len(again):
             pair = (table.rows[int(row)]["id"] for row in (first[which[again[0]]], again[0]))
             notes.append(
-                f"{split}: {len(again):,} of {len(which):,} rows stand there before with the same picture, "
-                f"{' and '.join(table.texts)}, and count again (first: {' and '.join(pair)})"
+                f"{split}: {of_all(len(again), len(which), 'row', 'stands', 'stand')} there before with the same "
+                f"picture, {' and '.join(table.texts)}, and count{'s' * (len(again) == 1)} again (first: "
+                f"{' and '.join(pair)})"
             )
     return notes
 
@@ -150,7 +153,11 @@ def repeated_notes(tables: Tables) -> list[str]:
         rows = [i for i, ids in enumerate(lists) if ids and len(set(ids)) < len(ids)]
         if rows:
             first = table.rows[rows[0]]["id"]
-            notes.append(f"{split}: {len(rows):,} rows show the same picture twice in their list (first: {first})")
+            notes.append(
+                f"{split}: {how_many(len(rows), 'row shows', 'rows show')} the same picture twice in "
+                f"{'its' if len(rows) == 1 else 'their'} list "
+                f"(first: {first})"
+            )
     return notes
 
 
@@ -164,7 +171,7 @@ def part_notes(tables: Tables) -> list[str]:
     if not shared:
         return []
     hint = "name a data.group_column to hold them together"
-    return [f"parts of one file stand in two splits (frames, regions), of {len(shared)} files: {hint}"]
+    return [f"parts of one file stand in two splits (frames, regions), of {how_many(len(shared), 'file')}: {hint}"]
 
 
 def _held(table: CheckedSplit, column: str) -> set[str]:
@@ -195,8 +202,9 @@ def overlap_notes(tables: Tables, group: str) -> list[str]:
     if len(groups) == len(lists):
         return []
     return [
-        f"rows with several pictures share some of them: {len(lists)} lists of pictures are {len(groups)} groups. "
-        "Intervals count each list by itself: name a data.group_column (patient, series) that holds them together"
+        f"rows with several pictures share some of them: {len(lists)} lists of pictures are "
+        f"{how_many(len(groups), 'group')}. Intervals count each list by itself: name a data.group_column (patient, "
+        "series) that holds them together"
     ]
 
 

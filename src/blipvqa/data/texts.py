@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from blipvqa.data.row_table import RowTable
 from blipvqa.data.values import kind_of
+from blipvqa.plural import how_many
 from blipvqa.text import LOST, normalize, says_something
 
 BLANK = dict.fromkeys(map(ord, "\u115f\u1160\u2800\u3164\uffa0"))  # letters and signs, to Unicode, that show nothing
@@ -45,5 +46,8 @@ def lost_letter_notes(split: str, texts: Sequence[str], rows: RowTable, place: C
             lost |= marked.fill_null(False).to_numpy(zero_copy_only=False)
         if lost.any():
             first = place(int(lost.argmax()))
-            notes.append(f"{split}: column {name}: {lost.sum()} texts have lost letters ({LOST}, first: {first})")
+            notes.append(
+                f"{split}: column {name}: {how_many(int(lost.sum()), 'text has', 'texts have')} lost letters "
+                f"({LOST}, first: {first})"
+            )
     return notes

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from blipvqa.plural import how_many
+
 Key = TypeVar("Key", bound=Hashable)
 FEW_GROUPS = 30  # with fewer images, intervals are rough
 FEW_OF_LEVEL = 10  # a level of a column with fewer is named in the warnings
@@ -18,7 +20,7 @@ def few_groups_notes(groups: int, unit: str) -> list[str]:
     """What a score on fewer than FEW_GROUPS images (`unit`: or whatever intervals are drawn over) says first."""
     if groups >= FEW_GROUPS:
         return []
-    return [f"everything rests on {groups} {unit} only: believe the intervals, not the values"]
+    return [f"everything rests on {how_many(groups, unit[:-1])} only: believe the intervals, not the values"]
 
 
 def few_levels_notes(column: str, levels: Mapping[str, Mapping], unit: str) -> list[str]:

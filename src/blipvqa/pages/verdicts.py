@@ -17,6 +17,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.data.several_pictures import pictures_of, sheet_columns
 from blipvqa.errors import InputError, UserError
 from blipvqa.pages.spreadsheets import SEPARATORS, unguard
+from blipvqa.plural import how_many
 from blipvqa.runs.files import replacing
 from blipvqa.text import LOST, same_text
 
@@ -77,7 +78,7 @@ def _carry_over(path: Path, rows: list[dict[str, str]], judged: Sequence[str]) -
             lost.append(reviewed["id"])
     if lost:
         raise VerdictsError(
-            f"{path} holds {len(lost)} verdicts on answers that are no longer the same or no longer there, "
+            f"{path} holds {how_many(len(lost), 'verdict')} on answers that are no longer the same or no longer there, "
             f"the first is {lost[0]!r}: move the file away to start a new review"
         )
 

@@ -11,6 +11,7 @@ from blipvqa.data.labels import LABELS, truth
 from blipvqa.errors import InputError
 from blipvqa.numbers.measures import Measures, ratio
 from blipvqa.pairs.predictions import Prediction
+from blipvqa.plural import how_many
 
 NEEDED = ("id", "image_id", "sentence", "label", "prediction")
 
@@ -55,7 +56,7 @@ def check_predictions(predictions: Sequence[Mapping]) -> None:
                 )
         ids[prediction["id"]] += 1
     if repeated := [key for key, n in ids.items() if n > 1]:
-        raise InputError(f"{len(repeated)} ids are there twice, such as {repeated[0]!r}")
+        raise InputError(f"{how_many(len(repeated), 'id is', 'ids are')} there twice, such as {repeated[0]!r}")
 
 
 def counts(predictions: Sequence[Prediction]) -> np.ndarray:

@@ -13,6 +13,7 @@ from blipvqa.numbers.ranks import chance_of_recall
 from blipvqa.pages import plots
 from blipvqa.pages.certainty import plot_bins
 from blipvqa.pages.figures import BLUE, GREEN, GREY, ORANGE, RED, empty, heading, legend, new_figure
+from blipvqa.plural import how_many
 from blipvqa.retrieval.gallery import Gallery
 from blipvqa.retrieval.measures import DIRECTIONS, title
 from blipvqa.retrieval.tables import by_cosine
@@ -53,7 +54,7 @@ def plot_metrics(scores: Mapping) -> Figure:
         (text, colour, shift, [entries.get(name) for name in RECALLS]) for text, colour, shift, entries in columns
     ]
     sizes = scores["gallery"]
-    heading_text = f"{scores['split']}: {sizes['pictures']:,} pictures, {sizes['texts']:,} texts"
+    heading_text = f"{scores['split']}: {how_many(sizes['pictures'], 'picture')}, {how_many(sizes['texts'], 'text')}"
     return plots.plot_points(list(RECALLS.values()), series, heading_text)
 
 

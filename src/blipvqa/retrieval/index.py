@@ -29,6 +29,7 @@ from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.models.weights import weights_digest
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.numbers.nearest import Cells
+from blipvqa.plural import how_many
 from blipvqa.retrieval.batches import text_tokens
 from blipvqa.retrieval.encoding import EncodedPictures, encode_texts, encoded_rows
 from blipvqa.retrieval.feature_files import features_of, refuse_other_weights
@@ -59,7 +60,8 @@ class Index:
     cells: dict[str, Cells] = field(default_factory=dict)  # of galleries too large to compare with each, once searched
 
     def __repr__(self) -> str:
-        return f"Index({len(self.picture_rows):,} pictures, {len(self.texts):,} texts, run {self.run.name!r})"
+        pictures, texts = how_many(len(self.picture_rows), "picture"), how_many(len(self.texts), "text")
+        return f"Index({pictures}, {texts}, run {self.run.name!r})"
 
     def name(self, picture: int) -> str:
         """What a picture is called: its path inside its folder, or the id of its first row."""

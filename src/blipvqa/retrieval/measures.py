@@ -15,6 +15,7 @@ import numpy as np
 from blipvqa.errors import InputError
 from blipvqa.numbers.measures import Measure, Measures
 from blipvqa.numbers.ranks import RECALLS, mean_of_both, rank_columns, rank_measures
+from blipvqa.plural import how_many
 
 NEEDED = ("id", "image_id", "caption", "img")
 DIRECTIONS = {"txt": "text by picture", "img": "picture by text"}
@@ -51,7 +52,7 @@ def check_predictions(predictions: Sequence[Mapping]) -> None:
             raise InputError(f"prediction {prediction.get('id', i)!r} has no {', '.join(missing)}")
         ids[prediction["id"]] += 1
     if repeated := [key for key, n in ids.items() if n > 1]:
-        raise InputError(f"{len(repeated)} ids are there twice, such as {repeated[0]!r}")
+        raise InputError(f"{how_many(len(repeated), 'id is', 'ids are')} there twice, such as {repeated[0]!r}")
 
 
 def counts(predictions: Sequence[Mapping], rank: str = "rank") -> np.ndarray:

@@ -17,6 +17,7 @@ from blipvqa.numbers.grouping import few_groups_notes, few_levels_notes, levels
 from blipvqa.numbers.ranking import estimate_auroc
 from blipvqa.numbers.ranks import RECALLS, chance_columns, estimate_median, median_by_chance
 from blipvqa.pages.wording import unit
+from blipvqa.plural import how_many, of_all
 from blipvqa.retrieval.gallery import Gallery
 from blipvqa.retrieval.measures import DIRECTIONS, MEASURES, check_predictions, counts
 from blipvqa.retrieval.predictions import Prediction
@@ -187,12 +188,13 @@ def _warnings(scores: Scores, groups: int) -> list[str]:
     warnings, sizes = few_groups_notes(groups, unit(scores, "pictures")), scores["gallery"]
     if scores["chance"]["img_r10"]["value"] > EASY_RECALL:
         warnings.append(
-            f"the gallery holds {sizes['pictures']} pictures only: chance alone has R@10 "
+            f"the gallery holds {how_many(sizes['pictures'], 'picture')} only: chance alone has R@10 "
             f"{scores['chance']['img_r10']['value']:.2f}"
         )
     if sizes["shared"] > MANY_SHARED * sizes["texts"]:
         warnings.append(
-            f"{sizes['shared']:,} of {sizes['texts']:,} texts describe several pictures, each of which counts as right"
+            f"{of_all(sizes['shared'], sizes['texts'], 'text', 'describes', 'describe')} several pictures, each of "
+            "which counts as right"
         )
     needs = scores.get("needs_picture")
     if needs and not surely_above(needs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blipvqa.plural import how_many
 from blipvqa.retrieval.measures import DIRECTIONS, MEASURES, title
 
 HEADLINE = {
@@ -27,5 +28,5 @@ OUTSIDE = (
 def gallery_line(gallery: dict) -> str:
     """What was searched, in words: "140 pictures, 280 texts; of each search the best 16 were matched"."""
     matched = gallery.get("matched", 0)
-    texts = f"{gallery['pictures']:,} pictures, {gallery['texts']:,} texts"
+    texts = f"{how_many(gallery['pictures'], 'picture')}, {how_many(gallery['texts'], 'text')}"
     return f"{texts}; of each search the best {matched:,} matched" if matched else f"{texts}; by cosine alone"

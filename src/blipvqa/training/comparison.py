@@ -19,6 +19,7 @@ from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap
 from blipvqa.numbers.comparison import adjusted, compare_counts
 from blipvqa.numbers.grouping import levels
 from blipvqa.numbers.measures import Measures
+from blipvqa.plural import how_many
 
 Rows = Sequence[Mapping]
 Levels = Mapping[str, Mapping[str, np.ndarray]]
@@ -85,7 +86,9 @@ def _paired(a: list[Mapping], b: list[Mapping], same: Sequence[str]) -> tuple[li
     for rows in (a, b):
         repeated = [row_id for row_id, times in Counter(row.get("id") for row in rows).items() if times > 1]
         if repeated:
-            raise InputError(f"{len(repeated)} ids stand more than once, such as {repeated[0]!r}")
+            raise InputError(
+                f"{how_many(len(repeated), 'id stands', 'ids stand')} more than once, such as {repeated[0]!r}"
+            )
     by_id = {row["id"]: row for row in b}
     ids = {row["id"] for row in a}
     if ids != by_id.keys():

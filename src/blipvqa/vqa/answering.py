@@ -29,6 +29,7 @@ from blipvqa.models.loading import load_model
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.models.weights import weights_digest
 from blipvqa.pages.spreadsheets import write_sheet, write_workbook
+from blipvqa.plural import of_all
 from blipvqa.runs.files import append_lines, make_folder, read_lines, remove, write_lines
 from blipvqa.runs.run import Run
 from blipvqa.training.shares import cost_of, is_first, join_processes, locked, of_first, rank, shared
@@ -90,7 +91,8 @@ def answer_all(
             foreign = sum(r is not None and r > 1 for r in unlike or [])
             if foreign:
                 print(
-                    f"{foreign:,} of {len(dataset):,} questions are on pictures unlike those of training: see `unlike`"
+                    f"{of_all(foreign, len(dataset), 'question', 'is', 'are')} on pictures unlike those of "
+                    "training: see `unlike`"
                 )
         if not is_first():
             return output
@@ -189,7 +191,10 @@ def _check_history(model: BlipForVQA, processor, dataset: VQADataset, config: Co
         refuse_history(model)
         cut = collator_for(processor, config).count_cut(dataset.rows)["history"]
         if cut and is_first():
-            print(f"{cut:,} of {len(dataset):,} questions are answered without their oldest turns: there is no room")
+            print(
+                f"{of_all(cut, len(dataset), 'question', 'is', 'are')} answered without some oldest turns: there is "
+                "no room"
+            )
 
 
 def _splits(config: Config) -> Splits:

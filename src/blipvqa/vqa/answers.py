@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 from blipvqa.errors import InputError
+from blipvqa.plural import how_many
 from blipvqa.text import normalize, says_something
 from blipvqa.vqa.turns import conversation
 
@@ -44,8 +45,8 @@ def check_predictions(predictions: Sequence[Prediction]) -> None:
     twice = [id_ for id_, n in Counter(prediction["id"] for prediction in predictions).items() if n > 1]
     if twice:
         raise InputError(
-            f"{len(twice)} ids stand more than once among the predictions, the first is {twice[0]!r}: "
-            "each question may be counted once"
+            f"{how_many(len(twice), 'id stands', 'ids stand')} more than once among the predictions, the first is "
+            f"{twice[0]!r}: each question may be counted once"
         )
 
 

@@ -24,6 +24,7 @@ from blipvqa.errors import UserError
 from blipvqa.models.loading import load_model
 from blipvqa.models.weights import weights_digest
 from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.plural import of_all
 from blipvqa.runs.files import sweep, write_lines
 from blipvqa.runs.identity import read_rows, rows_digest
 from blipvqa.runs.lock import lock
@@ -83,9 +84,11 @@ def evaluate_elsewhere(
         )
         seen = rows_seen(run, own, splits[split])
         pictures = {} if own is None else pictures_seen(own, splits[split])
-        notes += [f"{seen:,} of these {len(predictions):,} rows are rows that the run was trained on"] * bool(seen)
+        notes += [f"{of_all(seen, len(predictions), 'row', 'is one', 'are some')} that the run was trained on"] * bool(
+            seen
+        )
         notes += [
-            f"{count:,} of these {len(predictions):,} rows show pictures of the run's {held}: {COSTS[held]}"
+            f"{of_all(count, len(predictions), 'row', 'shows', 'show')} pictures of the run's {held}: {COSTS[held]}"
             for held, count in pictures.items()
             if count
         ]

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.data.duplicates import duplicate_notes, near_duplicates
 from blipvqa.pages.wording import share
+from blipvqa.plural import how_many, of_all
 from blipvqa.text import normalize, words
 from blipvqa.vqa.answers import YES_NO, same_question
 
@@ -39,12 +40,13 @@ def answer_notes(train: VQADataset) -> list[str]:
         once = sum(n == 1 for n in rest.values())
         notes.append(
             f'imbalance: of {len(rest):,} different other answers the commonest, "{commonest[:60]}", is '
-            f"{share(rest[commonest] / sum(rest.values()), 1)}, and {once:,} stand there once only"
+            f"{share(rest[commonest] / sum(rest.values()), 1)}, and {how_many(once, 'answer stands', 'answers stand')} "
+            "there once only"
         )
     sided = sum(_names_a_side(row) for row in train.rows)
     if sided:
         notes.append(
-            f"laterality: {sided:,} of {len(train):,} training questions or answers name left or right: a "
+            f"laterality: {of_all(sided, len(train), 'training row', 'names', 'name')} left or right: a "
             "mirrored picture makes them wrong, and none is mirrored in training"
         )
     return notes
@@ -65,7 +67,8 @@ def contradiction_notes(data: VQADataset) -> list[str]:
         return []
     first = " and ".join(contradicted[0][:2])
     return [
-        f"contradicted: {len(contradicted):,} questions of {data.split} have two answers or more (first: rows {first})"
+        f"contradicted: {how_many(len(contradicted), 'question')} of {data.split} "
+        f"{'has' if len(contradicted) == 1 else 'have'} two answers or more (first: rows {first})"
     ]
 
 

@@ -23,6 +23,7 @@ from blipvqa.data.split_names import ending_of
 from blipvqa.data.text_tables import read_text_table
 from blipvqa.errors import InputError, MissingFile
 from blipvqa.pages.spreadsheets import unguard, write_sheet
+from blipvqa.plural import how_many
 from blipvqa.runs.files import write_json, write_lines
 from blipvqa.text import normalize, same_text, words
 from blipvqa.vqa.answers import Prediction, spelled_answers
@@ -46,7 +47,8 @@ def read_others(path: str | Path, dataset: VQADataset) -> list[Prediction]:
     unreadable = [f"line {line}: {row}" for line, row in rows if not isinstance(row, dict)]
     if unreadable:
         raise InputError(
-            f"predictions '{path.name}': {len(unreadable)} rows cannot be read, the first is {unreadable[0]}"
+            f"predictions '{path.name}': {how_many(len(unreadable), 'row')} cannot be read, the first is "
+            f"{unreadable[0]}"
         )
     table = [row for _, row in rows]
     columns = set().union(*table)
@@ -90,13 +92,13 @@ def _by_id(path: Path, dataset: VQADataset, table: Sequence[dict], names, predic
                 others.append((row_id, stated, ids[row_id]["answer"]))
     missing = [row_id for row_id in ids if row_id not in answers and row_id not in empty] if not no_texts else []
     problems = [
-        f"{len(cases):,} {what}, the first is {cases[0]!r}"
-        for what, cases in (
-            ("ids are unknown", unknown),
-            ("ids stand there twice", doubled),
-            ("rows have no prediction", empty),
-            ("predictions are no texts", no_texts),
-            ("questions are missing", missing),
+        f"{how_many(len(cases), one, several)}, the first is {cases[0]!r}"
+        for one, several, cases in (
+            ("id is unknown", "ids are unknown", unknown),
+            ("id stands there twice", "ids stand there twice", doubled),
+            ("row has no prediction", "rows have no prediction", empty),
+            ("prediction is no text", "predictions are no texts", no_texts),
+            ("question is missing", "questions are missing", missing),
         )
         if cases
     ]

@@ -33,6 +33,7 @@ from blipvqa.pages.html import Html, escape, join, picture
 from blipvqa.pages.maps import beside_its_map
 from blipvqa.pages.tables import table
 from blipvqa.pages.wording import share
+from blipvqa.plural import how_many
 from blipvqa.vqa.answers import actual_answer, answered_right, question_type
 from blipvqa.vqa.explained import StoredExplanation
 from blipvqa.vqa.turns import conversation
@@ -86,7 +87,7 @@ def gallery(
         notes.append(f"{most} of {len(chosen):,} questions are shown")
         chosen = chosen[:most]
     right = sum(answered_right(predictions[i]) for i in chosen)
-    notes.insert(0, f"{len(chosen)} questions, {right} right, {len(chosen) - right} wrong")
+    notes.insert(0, f"{how_many(len(chosen), 'question')}, {right} right, {len(chosen) - right} wrong")
     by_image = rows_by(predictions[i]["image_id"] for i in chosen).values()
     numbers = [[chosen[k] for k in places] for places in by_image]
     cards = [prediction_card(dataset, [predictions[i] for i in rows], numbers=rows) for rows in numbers]

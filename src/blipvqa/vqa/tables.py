@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from blipvqa.pages.html import Html, join
 from blipvqa.pages.tables import measures_table, table, titled
 from blipvqa.pages.wording import count, counted, interval, number, share
+from blipvqa.plural import how_many
 from blipvqa.vqa.baselines import TITLES
 from blipvqa.vqa.candidate_ranks import RANKS
 from blipvqa.vqa.measures import MEASURES
@@ -213,9 +214,9 @@ def sets_note(sets: Mapping) -> str:
     fitted = sets["calibration"]
     return (
         "Of a new picture's questions a set holds the right answer at least as often as its level says, pictures "
-        "weighing equally. A set always holds the answer given, so easy questions are covered more often. "
-        f"Calibrated on {fitted['questions']:,} validation questions of {fitted['groups']:,} groups, which chose no "
-        "epoch and no temperature. A right answer that is no candidate counts as not covered: "
+        "weighing equally. A set always holds the answer given, so easy questions are covered more often. Calibrated "
+        f"on {how_many(fitted['questions'], 'validation question')} of {how_many(fitted['groups'], 'group')}, which "
+        "chose no epoch and no temperature. A right answer that is no candidate counts as not covered: "
         f"{share(sets['not_among']['value'])} of these questions, {fitted['not_among']:,} of those calibrated on."
     )
 
