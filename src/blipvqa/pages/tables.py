@@ -18,6 +18,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence], left: int = 1, sortable
     """A table; the first `left` columns are text, the rest numbers. Cells that are Html stay as they are.
 
     `sortable`: a press on a head sorts it, by the number that a cell begins with or by its text, on a page that is too.
+    Without a row it says so: a head alone looks like a page that broke off.
     """
     if sortable:
         head = [Html('<button type="button">{}</button>').format(title) for title in head]
@@ -31,6 +32,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence], left: int = 1, sortable
 
     head_tags = ["th" if title else "td" for title in head]  # a head without text is read out as one that is missing
     body = join(Html("<tr>{}</tr>").format(row(cells, ["td"] * len(cells))) for cells in rows)
+    body = body or Html('<tr><td style="{}" colspan="{}">nothing to show</td></tr>').format(
+        Html(CELL + TEXT), len(head)
+    )
     kind = Html(' class="sortable"') if sortable else ""
     page = Html('<table{} style="{}"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>')
     return page.format(kind, Html(TABLE), row(head, head_tags), body)
