@@ -120,6 +120,15 @@ def test_the_verdict_says_whether_it_looks_at_both_at_one_or_at_none():
     assert both["looks"] not in both["warnings"]
 
 
+def test_too_few_pairs_to_tell_are_not_called_as_good_without_their_pictures():
+    """All right with their own pictures, all wrong with others, on three pairs: it said "about as well as its own"."""
+    rows = [row(2 * i, "true", "true") for i in range(3)]
+    wrong = [each | {"prediction": "false"} for each in rows]
+    scores = score(rows, changed={name: wrong for name in CHANGES}, bootstrap=DRAWS)
+    assert scores["needs_pictures"]["difference"] == 1 and not scores["needs_pictures"]["real"]
+    assert scores["looks"].startswith("It is not surely better with its own pictures")
+
+
 def test_wrong_predictions_are_named():
     for broken, said in (
         ({**row(0, "true", "true"), "label": None}, "has no label"),

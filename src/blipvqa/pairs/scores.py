@@ -165,9 +165,9 @@ def _changed(counted: np.ndarray, changed: Mapping[str, np.ndarray], groups: np.
 def verdict(scores: Mapping) -> str:
     """Whether it looks, in a sentence."""
     if "needs_pictures" in scores and not surely_above(scores["needs_pictures"]):
-        return "It judges another pair's pictures about as well as its own: nothing shows that it looks."
+        return "It is not surely better with its own pictures than with another pair's: nothing shows that it looks."
     if not surely_above(scores["needs_both"]):
-        return "It judges about as well from one of the two pictures: nothing shows that it needs both."
+        return "It is not surely better with both pictures than with one of the two: nothing shows that it needs both."
     return "It looks at both pictures: with either one alone, and with another pair's, it is surely worse."
 
 
