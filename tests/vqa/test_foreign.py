@@ -136,3 +136,19 @@ def test_as_many_foreign_pictures_as_chance_leaves_to_be_expected_are_told_and_n
     assert f"up to {foreign['by_chance']} are unlike by chance" in foreign_note_of_all(metrics)
     told = {"images": 40, "of": 140, "by_chance": 40}
     assert foreign_warnings(told, "test") == [] and foreign_warnings(told | {"by_chance": 39}, "test") != []
+
+
+def test_of_few_validation_pictures_all_pass_and_the_page_says_no_less():
+    """Six pictures have no 95 %: the threshold is the farthest one's distance, and the page said that 95 % pass."""
+    draw = np.random.default_rng(0)
+    train, few = draw.normal(size=(200, 3)), draw.normal(size=(6, 3))
+    assert (fit_gate(train, few).unlike(few) <= 1 + 1e-9).all()
+    nothing = {"value": None, "n": 0, "groups": 0, "low": None, "high": None}
+    foreign = {
+        "images": 0,
+        "of": 6,
+        "checked_on": 6,
+        "by_chance": 3,
+        "exact_match": dict.fromkeys(("usual", "foreign"), nothing),
+    }
+    assert "the one that 95 % or more of validation's pictures pass" in foreign_note_of_all({"foreign": foreign})

@@ -2,7 +2,8 @@
 
 Notable:
 - A picture's features are the mean of the vision tower's patches; its distance is Mahalanobis' from train's pictures,
-  and the threshold lets 95 % of validation's pictures pass. `unlike` is distance over threshold: above 1 is foreign.
+  and the threshold lets 95 % or more of validation's pictures pass. `unlike` is distance over threshold: above 1 is
+  foreign.
 - Of train only mean and spread are kept, so that no patient's picture can be recognised from a model that travels.
 - A gate belongs to its weights: beside others it is ignored, with a warning.
 """
@@ -201,5 +202,5 @@ def foreign_warnings(foreign: Mapping, split: str) -> list[str]:
         return []
     return [
         f"{foreign['images']:,} of {foreign['of']:,} {split} pictures are unlike those of training (of validation 5 % "
-        "are): they may be of another scanner, stain or kind"
+        "or fewer are): they may be of another scanner, stain or kind"
     ]

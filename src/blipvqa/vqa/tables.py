@@ -204,8 +204,8 @@ def foreign_note(scores: Mapping) -> str:
     )
     return (
         f"{foreign['images']:,} of {foreign['of']:,} pictures are unlike those of training, by the vision tower's "
-        f"features; the threshold is the one that 95 % of validation's pictures pass.{by_chance} Exact match on "
-        f"them is {number(unusual)} ({interval(unusual)}), on the others {number(usual)} ({interval(usual)})."
+        f"features; the threshold is the one that 95 % or more of validation's pictures pass.{by_chance} Exact match "
+        f"on them is {number(unusual)} ({interval(unusual)}), on the others {number(usual)} ({interval(usual)})."
     )
 
 
