@@ -9,8 +9,9 @@ from conftest import TINY
 from same_run import assert_same_run, in_two_processes, losses
 
 from blipvqa import answer_all, ask, describe, evaluate, fine_tune, load_config, load_model, load_splits
+from blipvqa.captions import predictions
 from blipvqa.captions.batches import CaptionCollator
-from blipvqa.captions.predictions import predict, replace_prompt
+from blipvqa.captions.predictions import Describer, predict, replace_prompt
 from blipvqa.config.knobs import ConfigError
 from blipvqa.config.reading import with_overrides
 from blipvqa.data.images import ImageError
@@ -220,6 +221,24 @@ def test_describe_goes_on_from_any_prompt_and_from_none(run):
         describe(model, processor, pictures[0], "  A Picture Of ", settings).caption
         == describe(model, processor, pictures[0], "a picture of", settings).caption
     )
+
+
+def test_describe_goes_by_the_run_s_own_settings(tiny, monkeypatch):
+    """The prompt it was trained behind, and its lengths: by the defaults another model was asked than was trained."""
+    own = {"caption__prompt": "", "caption__num_beams": 1, "caption__max_length": 9, "caption__min_length": 0}
+    run = fine_tune(tiny("bare", task="caption", train__epochs=1, **own))
+    model, processor = load_model(str(run.model_folder))
+    asked = []
+    monkeypatch.setattr(predictions, "Describer", lambda *args: asked.append(args[2]) or Describer(*args))
+    picture = load_splits(run.config)["test"].image(0)
+    assert (
+        describe(model, processor, picture).caption
+        == describe(model, processor, picture, None, run.config.caption).caption
+    )
+    assert (asked[0].prompt, asked[0].num_beams, asked[0].max_length, asked[0].min_length) == ("", 1, 9, 0)
+    model.config.own_settings = {"num_beams": 0}
+    with pytest.raises(ModelError, match=r"config\.json of the model: own_settings num_beams"):
+        describe(model, processor, picture)
 
 
 def test_a_prompt_that_leaves_no_room_is_refused_in_words(run):

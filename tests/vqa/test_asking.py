@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blipvqa import ask, load_model, load_splits
+from blipvqa import ask, evaluate, fine_tune, load_model, load_splits
+from blipvqa.config.knobs import GenerateConfig
 from blipvqa.data.one_colour import SHOWS_NOTHING
 from blipvqa.errors import InputError
 from blipvqa.models.folders import ModelError
 from blipvqa.retrieval.search import Hit
+from blipvqa.vqa import asking
 from blipvqa.vqa.asking import Answer
+from blipvqa.vqa.predictions import Answerer
 
 
 def test_the_stored_calibration_is_used_unless_told_otherwise(done):
@@ -28,6 +31,21 @@ def test_the_stored_calibration_is_used_unless_told_otherwise(done):
     assert stated != ask(model, processor, *question, calibration=None).confidence
     predicted = json.loads((done.folder / "predictions-test.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert stated == pytest.approx(predicted["confidence"], abs=1e-4)
+
+
+def test_it_goes_by_the_run_s_own_settings_unless_told_otherwise(tiny, monkeypatch):
+    """README says that a wish makes `ask` withhold what is not sure enough: only who gave the settings saw that."""
+    config = tiny("wishing", generate__wished_accuracy=1.0, generate__max_new_tokens=3)
+    run = fine_tune(config)
+    evaluate(config, progress=False, resamples=10)
+    model, processor = load_model(str(run.model_folder))
+    picture = load_splits(config)["test"].image(0)
+    asked = []
+    monkeypatch.setattr(asking, "Answerer", lambda *args: asked.append(args[2]) or Answerer(*args))
+    assert ask(model, processor, picture, "is there a gland?").answer == "uncertain"  # nothing is always right here
+    assert ask(model, processor, picture, "is there a gland?", settings=GenerateConfig()).answer != "uncertain"
+    assert ask(model, processor, picture, "is there a gland?", calibration=None).answer != "uncertain"
+    assert [settings.max_new_tokens for settings in asked] == [3, 40, 3]
 
 
 def test_a_damaged_calibration_is_named_and_a_missing_one_leaves_the_models_own_probability(done, tmp_path):

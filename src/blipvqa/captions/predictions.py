@@ -33,6 +33,7 @@ from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.models.folders import check_task
 from blipvqa.models.looks import Look, Work, in_turns
+from blipvqa.models.own_settings import own_settings
 from blipvqa.models.packing import Layout, Written, sent
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.wording import share
@@ -183,14 +184,14 @@ def describe(
     """A caption of one's own picture: a file (from the project's root), its bytes, an array or a Pillow picture, as
     `ask` takes it (`images.open_picture`); a list of captions of a list of them.
 
-    `settings` are a config's `caption` (lengths, beams, sampling); `prompt` replaces theirs, and the caption goes on
-    from it. Raises ModelError for a model of another task, ImageError for a file that is no picture, and
-    FileNotFoundError.
+    `settings` are a config's `caption` (lengths, beams, sampling), by default that of the model's run; `prompt`
+    replaces theirs, and the caption goes on from it. Raises ModelError for a model of another task, ImageError for a
+    file that is no picture, and FileNotFoundError.
     """
     check_task(model, BlipForCaptioning, "describe")
     if isinstance(image, list | tuple):
         return [describe(model, processor, one, prompt, settings, seed) for one in image]
-    settings = settings or CaptionConfig()
+    settings = settings or own_settings(model, CaptionConfig)
     if prompt is not None:
         settings = replace_prompt(settings, prompt)
     picture = open_picture(image)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from blipvqa.captions.batches import collator_for
 from blipvqa.captions.card import write_card
 from blipvqa.captions.evaluation import evaluate
@@ -9,7 +11,9 @@ from blipvqa.captions.measures import MEASURES, counts, measure_names
 from blipvqa.captions.terms import load_terms
 from blipvqa.captions.validation import Validation
 from blipvqa.config.knobs import TEXTS, Config
+from blipvqa.config.task_knobs import DESCRIBED_BY
 from blipvqa.models.captioner import BlipForCaptioning
+from blipvqa.models.own_settings import tell_settings
 from blipvqa.training.comparison import Comparing
 from blipvqa.training.task import Batch, Losses, Place, Task, Views, nothing_remembered
 
@@ -36,6 +40,11 @@ def units(config: Config, batch: Batch) -> int:
     return len(batch["labels"])
 
 
+def tell_model(model: BlipForCaptioning, config: Config, _splits: Mapping) -> None:
+    """The prompt it is trained behind, and how `describe` writes."""
+    tell_settings(model, config.caption, DESCRIBED_BY)
+
+
 def views() -> Views:
     """How it is looked at; the figures are loaded with it."""
     from blipvqa.captions.views import VIEWS
@@ -58,6 +67,7 @@ CAPTION = Task(
     evaluate=evaluate,
     views=views,
     comparing=CAPTIONS,
+    tell_model=tell_model,
     notebooks=("01_explore_data", "02_finetune", "06_captions"),
     headline=("cider_d", "bleu_4", "rouge_l", "terms_recalled", "terms_invented"),
 )

@@ -188,6 +188,8 @@ class TrainConfig(_Section):
     tracker: Literal["tensorboard", "wandb", "mlflow"] | None = None
 
 
+# of `generate`: what `ask` goes by
+ASKED_BY = ("method", "num_beams", "max_new_tokens", "wished_accuracy", "uncertain_below")
 APPLIED_AFTER = ("wished_accuracy", "uncertain_below", "wished_sensitivity")  # of `generate`: they change no answer
 
 

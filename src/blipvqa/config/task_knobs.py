@@ -66,6 +66,10 @@ class CaptionConfig(BaseModel):
     terms: str | None = None  # file of things to name, a line "term: synonym, synonym"; the drawn data brings its own
 
 
+DESCRIBED_BY = tuple(name for name in CaptionConfig.model_fields if name not in ("max_words", "max_tokens", "terms"))
+# what `describe` goes by; the rest is of training and of measuring
+
+
 class RetrievalConfig(BaseModel):
     """Pictures by words and words by pictures. Read with `task: retrieval` and `pretrain`; values are the authors'."""
 

@@ -51,6 +51,12 @@ def one_of(*values: Any) -> Check:
     return check
 
 
+def knobs(value: Any) -> dict:
+    if not isinstance(value, dict) or not all(isinstance(one, str | int | float | None) for one in value.values()):
+        raise ValueError("an object of texts and numbers")
+    return value
+
+
 TOKEN = whole(0, 10**6)
 SIZES = {
     "hidden_size": whole(1, 2**14),
@@ -89,6 +95,7 @@ TOP = {
     "contrast_temperature": number(1e-6, 1000),  # retrieval's, learnt (models/retriever.py)
     "picture_places": whole(0, 1024),  # of rows with several pictures (models/several_pictures.py)
     "history_tokens": whole(3, 512),  # of a model that is asked with the conversation so far (vqa/turns.py)
+    "own_settings": knobs,  # how its run finds answers; checked by who reads them (own_settings.py)
     "label_smoothing": number(0, 0.99),
     "initializer_factor": number(0, 1000),
     "initializer_range": number(0, 1000),

@@ -25,6 +25,7 @@ from blipvqa.data.one_colour import SHOWS_NOTHING, shows_nothing
 from blipvqa.data.several_pictures import sheet
 from blipvqa.errors import InputError
 from blipvqa.models.folders import check_task
+from blipvqa.models.own_settings import own_settings
 from blipvqa.models.towers import picture_features
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.pages.wording import share
@@ -105,9 +106,9 @@ def ask(
     question about the first picture, then about the second; each picture is encoded once a batch. `together` asks
     about a list of pictures as one: the questions see all of them, in their order.
 
-    `settings` are a config's `generate`: its lengths, its beams and what it says of unsure answers hold (`selective`).
-    The answer is generated; where the settings rank and the run was evaluated so, it is ranked. Of such a run it has an
-    answer set, too.
+    `settings` are a config's `generate`, by default that of the model's run: its lengths, its beams and what it says of
+    unsure answers hold (`selective`). The answer is generated; where the settings rank and the run was evaluated so, it
+    is ranked. Of such a run it has an answer set, too.
     `calibration` makes the confidence one that was checked: by default what `evaluate` stored in the model's folder,
     None for the model's own probability. `gate` tells whether the picture is unlike those of training; by default it is
     the one that `evaluate` stored, which `stored_gate` reads once for many questions. `alike` finds the training
@@ -131,7 +132,10 @@ def ask(
     pictures = [open_picture(one) for one in listed]
     check_task(model, BlipForVQA, "ask")
     turns = _turns(model, history)
-    settings = settings or GenerateConfig()
+    if settings is None:
+        settings = own_settings(model, GenerateConfig)
+        if calibration is None:  # no threshold was chosen on the model's own probability
+            settings = settings.model_copy(update={"wished_accuracy": None})
     if calibration == "stored":
         calibration = stored_calibration(model)
     gate = stored_gate(model) if gate == "stored" else gate

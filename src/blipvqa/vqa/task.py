@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from blipvqa.config.knobs import TEXTS, Config
+from collections.abc import Mapping
+
+from blipvqa.config.knobs import ASKED_BY, TEXTS, Config
+from blipvqa.models.own_settings import tell_settings
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.training.task import Batch, Losses, Place, Task, Views, nothing_remembered
 from blipvqa.vqa.batches import training_collator
@@ -11,7 +14,7 @@ from blipvqa.vqa.comparison import QUESTIONS
 from blipvqa.vqa.evaluation import evaluate
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.titles import SHOWN_FIRST
-from blipvqa.vqa.turns import tell_model
+from blipvqa.vqa.turns import tell_turns
 from blipvqa.vqa.validation import Validation
 
 
@@ -25,6 +28,12 @@ def units(config: Config, batch: Batch) -> int:
     if config.train.loss == "token_mean":
         return int((batch["labels"][:, 1:] != -100).sum())
     return len(batch["input_ids"])
+
+
+def tell_model(model: BlipForVQA, config: Config, splits: Mapping) -> None:
+    """How it is asked: with conversations or without, and the `generate` that `ask` goes by."""
+    tell_turns(model, config, splits)
+    tell_settings(model, config.generate, ASKED_BY)
 
 
 def views() -> Views:

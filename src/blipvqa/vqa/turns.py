@@ -69,7 +69,7 @@ def refuse_history(model) -> None:
         )
 
 
-def tell_model(model, config: Config, splits: Mapping) -> None:
+def tell_turns(model, config: Config, splits: Mapping) -> None:
     """Write into the model's config, and so into its export, whether it is trained with conversations."""
     trained_with = any(history_of(row) for row in splits["train"].rows)
     if trained_with:
