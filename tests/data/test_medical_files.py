@@ -166,14 +166,18 @@ def test_another_window_or_frame_is_other_data(folder):
 
 
 def test_columns_of_these_names_mean_nothing_for_other_pictures(folder):
-    lines = [
-        {"image": f"images/{n}.png", "question": "what?", "answer": "x", "x": "left", "frame": n} for n in range(6)
-    ]
+    same = {"question": "what?", "answer": "x", "x": "left"}
+    lines = [{"image": f"images/{n}.png", **same, "frame": n} for n in range(6)]
     jsonl(folder / "train.jsonl", lines)
     splits = splits_of(data__window=[40, 400])
     plain = PictureFile((folder / "images" / "0.png").read_bytes())
     ids = {row["image_id"] for data in splits.values() for row in data.rows}
     assert picture_id(plain.content) in ids and len(ids) == 6
+    assert "shown whole, whatever frame say" in "\n".join(splits.notes)
+    boxes = [{**line, "frame": None, "x": 0, "y": 0, "width": 5, "height": 5} for line in lines]
+    for x, said in ((0, True), (None, False)):  # with a size alone nothing is chosen
+        jsonl(folder / "train.jsonl", [{**line, "x": x} for line in boxes])
+        assert ("whatever x, y, width, height say" in "\n".join(splits_of().notes)) == said
 
 
 # ------------------------------------------------------------------------------------------------ what never leaves

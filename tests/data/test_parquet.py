@@ -13,7 +13,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import Dataset, Features, Value
+from datasets import Dataset, DatasetDict, Features, Value
 from datasets import Image as ImageFeature
 from small_sources import jsonl, parquet, png, rows, splits_of
 
@@ -239,3 +239,19 @@ def test_files_of_a_split_may_differ_in_the_case_of_their_columns(folder):
     assert sorted(row["question"] for row in rows) == [f"what {i}?" for i in range(8)]
     assert {row["organ"] for row in rows} == {"liver"}
     assert all(data.image(i).size == (20, 20) for data in splits.values() for i in range(len(data)))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "save_to_disk"])
+def test_pictures_in_a_column_of_another_name_are_pointed_at(folder, kind):
+    """Before, the error named the columns that are there, and left out the one that holds the pictures."""
+    lines = [{"scan": {"bytes": png(i), "path": None}, "question": "what?", "answer": f"it is {i}"} for i in range(4)]
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(lines), folder / "train.parquet")
+    else:
+        features = Features({"scan": ImageFeature(), "question": Value("string"), "answer": Value("string")})
+        DatasetDict({"train": Dataset.from_list(lines, features=features)}).save_to_disk(folder)
+    with pytest.raises(
+        SourceError, match=r"no column image; .*column `scan` holds pictures: set data.columns.scan=image"
+    ):
+        splits_of()
+    assert len(splits_of(data__columns={"scan": "image"})["train"]) == 3

@@ -78,6 +78,8 @@ def check_schema(schema: pa.Schema, image: str, texts: tuple[str, ...], where: s
             files.append(column.name)
         else:
             columns.append(column.name)
+    if files and image not in schema.names:
+        return columns, [f"column `{files[0]}` holds pictures: set data.columns.{files[0]}=image"]
     notes = [f"{where}: further columns that hold files are left out, undecoded: {', '.join(files)}"] if files else []
     return columns, notes
 

@@ -73,6 +73,14 @@ def views_of(values: RowTable, rows: np.ndarray, window: list[float] | None) -> 
     return {row: view for row, view in zip(rows.tolist(), views, strict=True) if view != View()}
 
 
+def whole_notes(split: str, views: Mapping[int, View], parts: Mapping[str, str]) -> list[str]:
+    """A line where rows name a frame or a region and no picture has any; `parts` are those that are part of a file."""
+    named = ["frame"] * any(view.frame for view in views.values())
+    named += REGION[:4] * any(all(view.region[:4]) for view in views.values())
+    why = "frames are of DICOM files and films, regions of whole slides"
+    return [f"{split}: pictures are shown whole, whatever {', '.join(named)} say: {why}"] if named and not parts else []
+
+
 class ImageIds:
     """The ids of the pictures that each row of a source shows: a number a row, where it shows one."""
 

@@ -30,7 +30,7 @@ from blipvqa.data.images import ImageStore
 from blipvqa.data.labels import join_label
 from blipvqa.data.looks import Looks
 from blipvqa.data.medical_files import View
-from blipvqa.data.plain_columns import ImageIds, plain_columns, views_of
+from blipvqa.data.plain_columns import ImageIds, plain_columns, views_of, whole_notes
 from blipvqa.data.raw import InFiles, ListedPictures, Pictures, RawSplit
 from blipvqa.data.row_table import SPAN, Column, RowTable, RowTableBuilder, numbered, repacked
 from blipvqa.data.seen import SeenPictures
@@ -142,7 +142,8 @@ class _Check:
         lost = lost_letter_notes(
             self.split, self.texts, checked.rows, lambda i: self.raw.place(int(checked.source_rows[i]))
         )
-        return [*self.raw.notes, *self.names.notes, *left_out, *nulls, *lost]
+        whole = whole_notes(self.split, self.views, self.files)
+        return [*self.raw.notes, *self.names.notes, *left_out, *nulls, *lost, *whole]
 
     def _refuse(self, row: int, problem: str, kind: type = SourceError) -> None:
         if self.data.on_error == "raise":
