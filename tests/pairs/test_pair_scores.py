@@ -36,12 +36,13 @@ def test_a_statement_is_told_in_the_other_order_where_a_picture_is_named_by_its_
     assert in_other_order(in_other_order(sentence)) == sentence
 
 
-@pytest.mark.parametrize("value", [True, "true", " TRUE ", "Yes", 1, "1"])
+@pytest.mark.parametrize("value", [True, "true", " TRUE ", "Yes", 1, "1", 1.0])
 def test_what_counts_as_true(value):
     assert truth(value) == "true"
+    assert truth(0.0) == truth(False) == truth("0.0") == "false"
 
 
-@pytest.mark.parametrize("value", [None, "", "maybe", 2, 1.0, [], "truee"])
+@pytest.mark.parametrize("value", [None, "", "maybe", 2, 0.5, float("nan"), [], "truee"])
 def test_what_is_neither_true_nor_false(value):
     assert truth(value) is None
 

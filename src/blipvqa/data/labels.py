@@ -7,12 +7,13 @@ from typing import Any
 from blipvqa.data.values import kind_of
 
 LABELS = ("false", "true")  # by the class that a model gives them
-MEANT = {"true": "true", "false": "false", "yes": "true", "no": "false", "1": "true", "0": "false"}
+# A table with an empty cell has its whole numbers as 1.0 and 0.0 in pandas and parquet.
+MEANT = dict.fromkeys(("true", "yes", "1", "1.0"), "true") | dict.fromkeys(("false", "no", "0", "0.0"), "false")
 
 
 def truth(value: Any) -> str | None:
     """ "true" or "false" of a cell: true and false, yes and no, 1 and 0, in any case; None for anything else."""
-    return MEANT.get(str(value).strip().lower()) if isinstance(value, str | bool | int) else None
+    return MEANT.get(str(value).strip().lower()) if isinstance(value, str | bool | int | float) else None
 
 
 def join_label(values: dict[str, Any]) -> str | None:
