@@ -167,6 +167,13 @@ def test_yaml_that_says_more_than_values_is_refused(text, message):
         ({"train.epochs": None}, "leave the line out for the default (found null)"),
         ({"train": None}, "expected a section of keys and values; leave the line out for the default (found null)"),
         ({"data.group_column": 3}, "expected text; put it in quotes (found 3)"),
+        (
+            {"data.cache_dir": ""},
+            "data.cache_dir: expected a text that is not empty; leave the line out for the default",
+        ),
+        ({"data.source": ""}, "data.source: expected a text that is not empty"),
+        ({"data.answer_separator": ""}, "data.answer_separator: expected a text that is not empty"),
+        ({"model.name": ""}, "model.name: expected a text that is not empty"),
         ({"train.epoch": 3}, "train.epoch: unknown key, did you mean train.epochs?"),
         ({"train.lr": 3}, "train.lr: unknown key, did you mean train.learning_rate?"),
         ({"epochs": 3}, "epochs: unknown key, did you mean train.epochs?"),

@@ -100,3 +100,12 @@ def test_a_zip_with_a_system_s_file_beside_its_folder_is_read_and_one_too_deep_l
         SourceError, match=r"A table lies deep in it, 'set/deep/train.jsonl': zip the folder that holds"
     ):
         splits_of(data__source="mine/set.zip")
+
+
+def test_columns_that_are_renamed_the_wrong_way_round_are_turned(folder):
+    jsonl(folder / "train.jsonl", [{"img": row.pop("image"), **row} for row in rows(8)])
+    with pytest.raises(SourceError, match=r"data.columns: train has no column image"):
+        splits_of(data__columns={"image": "img"})
+    jsonl(folder / "train.jsonl", rows(8))
+    with pytest.raises(SourceError, match=r"no column image; .*source's name first: \{img: image\}"):
+        splits_of(data__columns={"image": "img"})

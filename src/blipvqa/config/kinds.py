@@ -51,6 +51,7 @@ Several = Annotated[Positive, Field(le=1000)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
 Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]
 
+Text = Annotated[str, Field(min_length=1)]  # an empty path is the project's own folder
 Subset = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]  # part of a path in the cache
 
 
@@ -84,7 +85,7 @@ def _dir(value: str) -> str:
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$"), AfterValidator(_on_every_system)]  # of a run's folder
-Dir = Annotated[str, AfterValidator(_dir)]  # to write in
+Dir = Annotated[Text, AfterValidator(_dir)]  # to write in
 Comparable = Annotated[Any, AfterValidator(_comparable)]  # with a row's value; the same once config.yaml was read back
 Window = Annotated[list[Number], AfterValidator(_window)]  # of grey values: centre and width
 
@@ -103,7 +104,7 @@ class Towers(BaseModel):
 
 ONE, SEVERAL = "<one>", "<several>"  # which kind of start a config names; no part of a key in messages
 Start = Annotated[
-    Annotated[str, Tag(ONE)] | Annotated[Towers, Tag(SEVERAL)],
+    Annotated[Text, Tag(ONE)] | Annotated[Towers, Tag(SEVERAL)],
     Discriminator(lambda value: SEVERAL if isinstance(value, dict | Towers) else ONE),
 ]
 

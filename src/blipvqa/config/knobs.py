@@ -30,6 +30,7 @@ from blipvqa.config.kinds import (
     Share,
     Start,
     Subset,
+    Text,
     Towers,
     Whole,
     Window,
@@ -65,11 +66,11 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    source: str = "synthetic"  # Hub id, folder or zip (tables, a known layout, save_to_disk), or "synthetic"
+    source: Text = "synthetic"  # Hub id, folder or zip (tables, a known layout, save_to_disk), or "synthetic"
     revision: Revision | None = None  # of a Hub id: a commit, branch or tag; None: its main branch as it is now
     subset: Subset | None = None  # of a Hub id with several configurations: which; None: its default
     columns: dict[str, str] = {}  # renames: {the source's name: ours}, e.g. {img_name: image}
-    image_root: str | None = None  # folder or zip that pictures are named from; None: the source
+    image_root: Text | None = None  # folder or zip that pictures are named from; None: the source
     image_suffix: str = ""  # added to names of pictures that do not end with it, e.g. .jpg
     where: dict[str, Comparable] = {}  # keep rows whose column equals the value, or is in the list
     window: Window | None = None  # of DICOM: [centre, width]; None: the file's
@@ -77,10 +78,10 @@ class DataConfig(_Section):
     frames: Annotated[Whole, Field(ge=1, le=MOST_PICTURES)] | None = None
     frames_by: Literal["evenly", "authors"] = "evenly"  # the middles of equal parts; or whole steps from the first
     history: Flag = True  # a column `history` of turns is said before the question; False: a further column
-    answer_separator: str | None = None  # between several right answers in one cell, e.g. ";"
+    answer_separator: Text | None = None  # between several right answers in one cell, e.g. ";"
     limit: dict[Literal["train", "validation", "test"], Positive] = {}  # first rows of a split
     breakdown: list[str] | None = None  # columns that become axes of the metrics; None: text, <= 20 values
-    group_column: str | None = None  # patient or slide: never straddles two splits; None: the image
+    group_column: Text | None = None  # patient or slide: never straddles two splits; None: the image
     validation_share: Annotated[Number, Field(gt=0, lt=1)] = 0.1  # of train's groups, where there is no validation
     split: Literal["published", "regroup"] = "published"  # regroup: drop train rows whose group is held out
     on_error: Literal["raise", "skip"] = "raise"  # a broken row: stop, or leave it out and count it
@@ -199,7 +200,7 @@ class GenerateConfig(_Section):
     max_new_tokens: Positive = 40
     batch_size: Many = 64  # questions
     precision: Literal["auto", "bf16", "fp16", "fp32"] | None = None  # None: train.precision
-    candidates: str = "train"  # ranking: the train answers, or a text file with one answer a line
+    candidates: Text = "train"  # ranking: the train answers, or a text file with one answer a line
     closed_yes_no: Flag = False  # ranking: a question that asks for yes or no chooses between these two alone
     shortlist: Positive = 128  # ranking: answers scored in full, by their first token's probability (authors' k)
     # What is not sure enough is withheld ("uncertain") by ask, page and predict; scores are of all questions.
@@ -221,7 +222,7 @@ class Config(_Section):
     name: Name = "run"  # outputs/<name>/
     seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
     fresh: Flag = False  # changed settings: move the old run folder aside instead of refusing
-    reference_curve: str | None = None  # csv of epoch, loss, drawn beside the run in notebook 02
+    reference_curve: Text | None = None  # csv of epoch, loss, drawn beside the run in notebook 02
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()

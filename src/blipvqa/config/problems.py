@@ -23,6 +23,7 @@ WORDS = {  # pydantic's kind of error: what was expected, in our words
     "list_type": "expected a list, e.g. [a, b]",
     "dict_type": "expected a mapping of keys to values",
     "model_type": "expected a section of keys and values",
+    "string_too_short": "expected a text that is not empty; leave the line out for the default",
     "finite_number": "expected a finite number",
 }
 NO_KEYS = ("[key]", ONE, SEVERAL)  # what pydantic puts into a place beside keys

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from blipvqa.config.kinds import CLOSED, Flag, Number, Positive, Several, Whole
+from blipvqa.config.kinds import CLOSED, Flag, Number, Positive, Several, Text, Whole
 
 TASK_DEFAULTS = {  # what a task sets where a config leaves it out
     "caption": {
@@ -63,7 +63,7 @@ class CaptionConfig(BaseModel):
     sample: Flag = False  # draw captions (nucleus sampling) instead of searching the likeliest
     top_p: Annotated[Number, Field(gt=0, le=1)] = 0.9  # sampling: the likeliest tokens that make up this probability
     top_k: Positive | None = 50  # sampling: of so many tokens at most, as the authors; None: top_p alone
-    terms: str | None = None  # file of things to name, a line "term: synonym, synonym"; the drawn data brings its own
+    terms: Text | None = None  # file of things to name, a line "term: synonym, synonym"; the drawn data brings its own
 
 
 DESCRIBED_BY = tuple(name for name in CaptionConfig.model_fields if name not in ("max_words", "max_tokens", "terms"))
@@ -100,7 +100,7 @@ class BootstrapConfig(BaseModel):
     model_config = CLOSED
 
     clean: dict[str, Any] = {}  # `data` of pairs that are right, e.g. {source: folder}; `data` holds those in doubt
-    start: str | None = None  # the pre-trained model that captioner and filter begin with; None: one made of `data`
+    start: Text | None = None  # the pre-trained model that captioner and filter begin with; None: one made of `data`
     captioner: dict[str, Any] = {}  # settings of its fine-tuning that are not those of the run: {train.epochs: 5}
     filter: dict[str, Any] = {}  # likewise
     shared: Flag = False  # one model, fine-tuned as in pre-training, writes and filters; False: two, apart

@@ -73,7 +73,9 @@ class ColumnNames:
         if "answers" in self.final.values() and several:
             absent = [name for name in absent if name != "answer"]  # the commonest of them
         if absent:
-            hints = [looks_like(absent, [name for name in columns if name not in renames]), *notes]
+            turned = [f"{ours}: {name}" for name, ours in renames.items() if name in absent]
+            hints = [f"data.columns has the source's name first: {{{', '.join(turned)}}}."] if turned else []
+            hints += [looks_like(absent, [name for name in columns if name not in renames]), *notes]
             said = f"data.source '{data.source}', {split}: no column {', '.join(absent)}; found {shown(columns)}."
             raise SourceError(" ".join(filter(None, [said, *hints])))
 
