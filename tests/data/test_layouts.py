@@ -226,13 +226,20 @@ def test_ten_answers_come_along(folder):
     assert (row["answer"], row["answers"]) == ("yes", ["yes"] * 7 + ["no"] * 3)
 
 
-def test_a_conversation_of_other_turns_is_named(folder):
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda turns: turns.pop(), "its conversations are no turns"),
+        (lambda turns: turns[0].update(value="<video>\nDoes it beat?"), "its question shows a <video>"),
+    ],
+)
+def test_a_conversation_of_other_turns_is_named(folder, change, problem):
     llava(folder)
     file = folder / "llava_med_instruct.json"
     lines = json.loads(file.read_text())
-    lines[3]["conversations"].pop()
+    change(lines[3]["conversations"])
     file.write_text(json.dumps(lines))
-    with pytest.raises(SourceError, match=r"element 4 of llava_med_instruct.json: its conversations are no turns"):
+    with pytest.raises(SourceError, match=f"element 4 of llava_med_instruct.json: {problem}"):
         splits_of()
 
 

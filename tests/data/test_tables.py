@@ -42,6 +42,7 @@ FORMS = {
     "excel's sep": ("csv", lambda table: ("sep=;\r\n" + csv_of(table, ";")).encode()),
     "mark": ("csv", lambda table: csv_of(table).encode("utf-8-sig")),
     "utf-16": ("csv", lambda table: csv_of(table, "\t").encode("utf-16")),
+    "utf-32": ("csv", lambda table: csv_of(table, ",").encode("utf-32")),
     "utf-16, big end first": ("csv", lambda table: b"\xfe\xff" + csv_of(table, ";").encode("utf-16-be")),
     "cp1252": ("csv", lambda table: csv_of(table, ";").encode("cp1252")),
     "old line ends": ("csv", lambda table: csv_of(table, end="\r").encode()),

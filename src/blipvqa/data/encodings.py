@@ -1,6 +1,6 @@
 """Which encoding a table's text is in.
 
-UTF-8, or UTF-16 where its mark stands at the front. A csv or tsv file that is neither is cp1252, in which Excel saves
+UTF-8, or UTF-16 or -32 where its mark stands at the front. A csv or tsv file that is neither is cp1252, in which Excel saves
 on Western systems; one in which some letters are UTF-8 and others are not is a damaged file, and nothing is guessed.
 """
 
@@ -11,7 +11,13 @@ import codecs
 from blipvqa.data.split_names import SourceError, TableFile, ending_of
 
 BLOCK = 1_000_000  # bytes
-MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # first: it begins as UTF-16's does
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 UNDEFINED = bytes([0x81, 0x8D, 0x8F, 0x90, 0x9D])  # that no cp1252 text has
 
 

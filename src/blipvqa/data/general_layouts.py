@@ -114,6 +114,9 @@ def _asked(row: dict) -> Iterator[dict | str]:
         return
     further = {key: value for key, value in row.items() if key not in ("conversations", "conversatons")}
     for (_, question), (_, answer) in pairs:
+        if isinstance(question, str) and "<video>" in question:
+            yield "its question shows a <video>: name the film in `image`, without the mark, and set data.frames"
+            return
         bare = question.replace("<image>", "").strip() if isinstance(question, str) else question
         yield {"image": None, **further, "question": bare, "answer": answer}
 
