@@ -1,7 +1,8 @@
 """Which encoding a table's text is in.
 
-UTF-8, or UTF-16 or -32 where its mark stands at the front. A csv or tsv file that is neither is cp1252, in which Excel saves
-on Western systems; one in which some letters are UTF-8 and others are not is a damaged file, and nothing is guessed.
+UTF-8, or UTF-16 or -32 where its mark stands at the front. A csv or tsv file that is neither is cp1252, in which Excel
+saves on Western systems; one in which some letters are UTF-8 and others are not is a damaged file, and nothing is
+guessed.
 """
 
 from __future__ import annotations
