@@ -139,7 +139,7 @@ def test_frames_are_pictures_of_their_own_and_must_be_named(folder):
     assert len({row["image_id"] for row in rows}) == 6
     assert splits["train"].image(0).size == (320, 240)
     assert splits["train"].image(0).tobytes() != splits["train"].image(1).tobytes()
-    assert any("parts of one file stand in two splits (frames, regions), of 1 files" in note for note in splits.notes)
+    assert any("parts of one file stand in two splits (frames, regions), of 1 file:" in note for note in splits.notes)
     exchanged = splits["train"].with_pictures_of([1, 0, 2, 3, 4])
     assert exchanged.image(0).tobytes() == splits["train"].image(1).tobytes()
     for frame, message in (
