@@ -199,3 +199,20 @@ def test_pathvqas_training_questions_hold_the_pairs_that_are_known():
     counts = {kind: len(pairs) for kind, pairs in opposite_pairs(rows).items()}
     expected = {"near_identical": 2446, "present": 1955, "two_pictures": 476}
     assert counts == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "again"),
+    [
+        ("what is present?", "fat", "is fat present?"),
+        ("which structure is seen in the upper left?", "fat", "is fat present?"),
+        ("What does the picture show?", "fat", "is fat present?"),
+        ("what are also seen?", "fat", "is fat present?"),
+        ("which slice is the first to show the fat?", "the third", None),  # and not "is the third present?"
+        ("which side is the present mass on?", "left", None),
+        ("what is the size of the mass that is shown?", "large", None),
+    ],
+)
+def test_only_what_is_shown_is_asked_for_again(question, answer, again):
+    rows = rows_of(("a", question, answer))
+    assert [new.question for new in new_questions(rows, [answer])] == ([again] if again else [])

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import normalize, words
-from blipvqa.vqa.answers import is_yes_no, question_type
+from blipvqa.vqa.answers import is_yes_no
 from blipvqa.vqa.turns import conversation
 
 Pair = tuple[int, int]  # row numbers; of a pair with opposite answers the yes comes first
@@ -160,7 +160,11 @@ ARTICLES_AND_VERBS = ("a", "an", "the", "any", "is", "are", "was", "were", "do",
 POINTERS = ("what", "which", "who", "where", "there", "this", "that", "it", "of", "in", "on")
 NAMELESS = ("none", "nothing")  # answers that no question can ask for again
 EMPTY_WORDS = frozenset([*ARTICLES_AND_VERBS, *POINTERS, *NAMELESS])
-SHOWN = frozenset(["present", "seen", "shown", "show", "shows", "visible"])
+# What is asked for has to be what is shown: no answer to "which slice is the first to show fat?" can be present.
+ASKS_WHAT_IS_SHOWN = re.compile(
+    r"^(?:what|which)(?: \S+){0,4}? (?:is|are|was|were|can be)(?: also| clearly| easily| well)? "
+    r"(?:present|seen|shown|visible)\b|^what (?:does|do|did) .+ shows?\b|^what shows? "
+)
 
 
 def asked_again(rows: Sequence[Mapping], answers: Sequence[str]) -> list[Pair]:
@@ -209,11 +213,7 @@ def new_questions(rows: Sequence[Mapping], answers: Sequence[str], most: int = M
             opposite = next((other for other, always in _opposite_questions(_asked(row)) if always), None)
             if opposite:
                 asked.append(NewQuestion(i, f"{opposite}?", "negated"))
-        elif _content(answer) and not is_yes_no(answer) and _asks_what_is_shown(row["question"]):
+        elif _content(answer) and not is_yes_no(answer) and ASKS_WHAT_IS_SHOWN.search(normalize(row["question"])):
             asked.append(NewQuestion(i, f"is {normalize(answer)} present?", "asked_again"))
     step = max(1.0, len(asked) / most)
     return [asked[int(k * step)] for k in range(min(most, len(asked)))]
-
-
-def _asks_what_is_shown(question: str) -> bool:
-    return question_type(question) in ("what", "which") and bool(SHOWN & set(words(question)))
