@@ -19,7 +19,7 @@ import torch
 from contenders import DEVICE, PRECISION, moved, our_batch, published_config, sample
 
 from blipvqa.config.knobs import LoraConfig, TrainConfig
-from blipvqa.models.adapters import add_lora, freeze
+from blipvqa.models.adapters import add_lora, folded, freeze
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast
 from blipvqa.models.pictures import KeptStates
@@ -57,8 +57,10 @@ def step(model: BlipForVQA, optimizer, batch: dict) -> float:
 
 @torch.no_grad()
 def validate(model: BlipForVQA, batch: dict) -> float:
+    """As the loop does: adapters are folded for it."""
     asked = {key: batch[key] for key in ("input_ids", "attention_mask", "pixel_values", "image_index")}
-    return float(model.generate_answers(**asked, max_length=6).sum())
+    with folded(model):
+        return float(model.generate_answers(**asked, max_length=6).sum())
 
 
 def main() -> None:

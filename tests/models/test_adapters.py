@@ -2,13 +2,19 @@
 
 import json
 
+import pytest
 import torch
 from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from transformers import BlipForConditionalGeneration, BlipForQuestionAnswering, BlipProcessor
 
 from blipvqa import evaluate, fine_tune, load_splits
+from blipvqa.config.knobs import LoraConfig
+from blipvqa.models.adapters import add_lora, folded, merged
+from blipvqa.models.loading import load_model
 from blipvqa.vqa.batches import prepare_question
+from blipvqa.vqa.validation import Validation
 
 
 def plain_answers(model, processor, data, rows, **more):
@@ -38,6 +44,53 @@ def test_peft_puts_the_adapter_onto_the_base_model_and_the_answers_are_the_run_s
     assert str(base) not in "".join(p.read_text() for p in folder.iterdir() if p.suffix in (".json", ".md"))
     assert all("lora_" in name for name in load_file(folder / "adapter_model.safetensors"))
     assert not any("lora_" in name for name in load_file(run.model_folder / "model.safetensors"))
+
+
+def test_folded_adapters_answer_as_the_export_does_and_leave_every_weight_the_tensor_that_it_was(tiny):
+    config = tiny("lora", train__epochs=0)
+    model, _ = load_model(str(fine_tune(config).model_folder), config)
+    side, draw = config.model.image_size, torch.Generator().manual_seed(0)
+    asked = {
+        "input_ids": torch.tensor([[2, 5, 6, 7, 3]]),
+        "attention_mask": torch.ones(1, 5, dtype=torch.long),
+        "pixel_values": torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8, generator=draw),
+        "image_index": torch.zeros(1, dtype=torch.long),
+        "labels": torch.tensor([[5, 6, 7, 3]]),
+    }
+
+    @torch.no_grad()
+    def loss(of) -> torch.Tensor:
+        return of.eval()(**asked).loss_per_answer
+
+    plain = loss(model)
+    add_lora(model, LoraConfig(rank=4, dropout=0.0))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data = 0.3 * torch.randn(parameter.shape, generator=draw)
+    before = {name: (tensor.data_ptr(), tensor.clone()) for name, tensor in model.state_dict().items()}
+    beside = loss(model)
+    with folded(model):
+        within = loss(model)
+    with pytest.raises(KeyboardInterrupt), folded(model):
+        raise KeyboardInterrupt
+    assert abs(beside - plain) > 1e-3
+    torch.testing.assert_close(within, beside, rtol=1e-4, atol=1e-5)
+    assert torch.equal(within, loss(merged(model))) and torch.equal(beside, loss(model))
+    for name, tensor in model.state_dict().items():
+        assert tensor.data_ptr() == before[name][0] and torch.equal(tensor, before[name][1])
+
+
+def test_an_epoch_is_validated_with_folded_adapters(tiny, monkeypatch):
+    base = fine_tune(tiny("base", train__epochs=0)).model_folder
+    seen, validate = [], Validation.__call__
+
+    def spy(self, model):
+        seen.append([layer.merged for layer in model.modules() if isinstance(layer, LoraLayer)])
+        return validate(self, model)
+
+    monkeypatch.setattr(Validation, "__call__", spy)
+    fine_tune(tiny("lora", model__name=str(base), model__lora={"rank": 2}, train__epochs=1))
+    assert len(seen) == 2 and all(seen) and all(map(all, seen))
 
 
 def test_a_base_of_another_picture_size_is_asked_with_its_table_interpolated(tiny):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -64,10 +66,10 @@ def _towers_of(model: PreTrainedModel) -> str:
 
 def merged(model: PreTrainedModel) -> PreTrainedModel:
     """The model with its adapters added into its weights: a copy, or the model itself where it has none."""
+    if not has_adapters(model):
+        return model
     from peft.tuners.lora import LoraLayer
 
-    if not any(isinstance(module, LoraLayer) for module in model.modules()):
-        return model
     model = copy.deepcopy(model)
     for name, module in list(model.named_modules()):
         if isinstance(module, LoraLayer):
@@ -75,6 +77,29 @@ def merged(model: PreTrainedModel) -> PreTrainedModel:
             parent, _, last = name.rpartition(".")
             setattr(model.get_submodule(parent), last, module.get_base_layer())
     return model
+
+
+@contextmanager
+def folded(model: PreTrainedModel) -> Iterator[None]:
+    """Within, the adapters are added into the weights beside them, as in the export: the same answers to the last bit,
+    and no product for an adapter. Afterwards each weight is the very tensor that it was: taken out again by
+    subtraction it would be another number."""
+    if not has_adapters(model):
+        yield
+        return
+    from peft.tuners.lora import LoraLayer
+
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    weights = [layer.get_base_layer().weight.data for layer in layers]
+    try:
+        for layer, weight in zip(layers, weights, strict=True):
+            layer.get_base_layer().weight.data = weight.clone()
+            layer.merge()
+        yield
+    finally:
+        for layer, weight in zip(layers, weights, strict=True):
+            layer.get_base_layer().weight.data = weight
+            layer.merged_adapters.clear()
 
 
 def has_adapters(model: PreTrainedModel) -> bool:

@@ -25,6 +25,7 @@ from blipvqa.data.batches import batch_loader, epoch_order, epoch_plan, loader_d
 from blipvqa.data.dataset import Splits, load_splits
 from blipvqa.data.fingerprint import fingerprint
 from blipvqa.data.row_table import column_of
+from blipvqa.models.adapters import folded
 from blipvqa.models.adjust import ready_to_train
 from blipvqa.models.cpu import large_products_in_bf16
 from blipvqa.models.devices import pick_precision
@@ -242,7 +243,8 @@ class FineTuning:
         if progress.step:
             progress.epoch += 1
         self.model.eval()
-        numbers, samples = self.validate(self.model)
+        with folded(self.model):
+            numbers, samples = self.validate(self.model)
         if self.config.train.epochs:  # without any there is none to choose
             check_metric(self.config.train.metric, numbers)
         row = {
