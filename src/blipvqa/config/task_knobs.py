@@ -84,6 +84,10 @@ class RetrievalConfig(BaseModel):
     rerank_by: Literal["authors", "likelihood"] = "authors"  # what is added to ITM's logit (`searches.combined`)
 
 
+SEARCHED_BY = ("max_words", "max_tokens", "rerank", "rerank_by")
+# what `look_at_pair` and `search_clips` go by; the rest is of training
+
+
 class PairsConfig(BaseModel):
     """Statements about two pictures. Read with `task: pairs` only."""
 

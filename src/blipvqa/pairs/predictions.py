@@ -24,6 +24,7 @@ from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.models.folders import check_task
 from blipvqa.models.looks import Look, Work, in_turns
+from blipvqa.models.own_settings import own_settings
 from blipvqa.models.pairs import BlipForPairs
 from blipvqa.pages.wording import share
 from blipvqa.pairs.batches import PairsCollator, collator_for
@@ -118,8 +119,9 @@ def judge(
     Pillow pictures, as `ask` takes them; a list of judgements of a list of statements. The order of the pictures
     counts.
 
-    `settings` are a config's `pairs`. Raises ModelError for a model of another task, InputError for other than two
-    pictures or an empty statement, ImageError for a file that is no picture, and FileNotFoundError.
+    `settings` are a config's `pairs`, by default that of the model's run. Raises ModelError for a model of another
+    task, InputError for other than two pictures or an empty statement, ImageError for a file that is no picture, and
+    FileNotFoundError.
     """
     check_task(model, BlipForPairs, "judge")
     if not isinstance(images, list | tuple) or len(images) != 2:
@@ -137,7 +139,8 @@ def judge(
     model.eval()
     judged = []
     if statements:
-        batch = PairsCollator(processor, settings or PairsConfig())([{**row, "sentence": one} for one in statements])
+        collate = PairsCollator(processor, settings or own_settings(model, PairsConfig))
+        batch = collate([{**row, "sentence": one} for one in statements])
         with torch.no_grad():
             (judged,) = in_turns([probabilities(model, batch)])
     judgements = [

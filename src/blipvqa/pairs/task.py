@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from blipvqa.config.knobs import TEXTS, Config
+from collections.abc import Mapping
+
+from blipvqa.config.knobs import TEXTS, Config, PairsConfig
+from blipvqa.models.own_settings import tell_settings
 from blipvqa.models.pairs import BlipForPairs
 from blipvqa.pairs.batches import collator_for
 from blipvqa.pairs.card import write_card
@@ -33,6 +36,11 @@ def units(_config: Config, batch: Batch) -> int:
     return len(batch["labels"])
 
 
+def tell_model(model: BlipForPairs, config: Config, _splits: Mapping) -> None:
+    """How much of a statement it reads."""
+    tell_settings(model, config.pairs, PairsConfig.model_fields)
+
+
 def views() -> Views:
     """How it is looked at; the figures are loaded with it."""
     from blipvqa.pairs.views import VIEWS
@@ -53,6 +61,7 @@ PAIRS = Task(
     remembered=nothing_remembered,
     write_card=write_card,
     evaluate=evaluate,
+    tell_model=tell_model,
     views=views,
     comparing=STATEMENTS,
     notebooks=("01_explore_data", "02_finetune", "10_pairs"),

@@ -16,6 +16,7 @@ from blipvqa.config.task_knobs import RetrievalConfig
 from blipvqa.data.images import resize_image
 from blipvqa.errors import InputError
 from blipvqa.models.folders import check_task
+from blipvqa.models.own_settings import own_settings
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.retrieval.batches import text_tokens
 from blipvqa.retrieval.encoding import EncodedPictures, encode_texts, match
@@ -34,15 +35,16 @@ def search_clips(
 ) -> tuple[Searches, Searches]:
     """Clips by each text, and texts by each clip, where text i tells of clip i: candidates, scores and ranks.
 
-    Equal texts are one candidate. A clip is its frames (`data.frames.frames`). `settings` are a config's `retrieval`:
-    so many of the nearest are matched. Raises InputError for a clip without a frame, or another number of texts.
+    Equal texts are one candidate. A clip is its frames (`data.frames.frames`). `settings` are a config's `retrieval`,
+    by default that of the model's run: so many of the nearest are matched. Raises InputError for a clip without a
+    frame, or another number of texts.
     """
     if len(clips) != len(texts) or not clips or not all(clips):
         raise InputError(
             f"search_clips: {len(clips)} clips and {len(texts)} texts: expected a text for each clip, and no empty clip"
         )
     check_task(model, BlipForRetrieval, "search_clips")
-    settings, side = settings or RetrievalConfig(), processor.image_processor.size["height"]
+    settings, side = settings or own_settings(model, RetrievalConfig), processor.image_processor.size["height"]
     gallery = Gallery.of_rows([{"image_id": str(i), "caption": text} for i, text in enumerate(texts)])
     tokens = text_tokens(processor.tokenizer, [texts[row] for row in gallery.text_rows], settings)
     frames = [frame for clip in clips for frame in clip]

@@ -12,6 +12,7 @@ from torch import Tensor
 from blipvqa.config.knobs import RetrievalConfig
 from blipvqa.data.images import open_picture, resize_image
 from blipvqa.models.attention import by_word
+from blipvqa.models.own_settings import own_settings
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.pages.wording import share
 from blipvqa.retrieval.batches import text_tokens
@@ -36,14 +37,14 @@ def look_at_pair(
     model: BlipForRetrieval, processor, picture, text: str, settings: RetrievalConfig | None = None
 ) -> Match:
     """Whether `text` belongs to `picture` (a file, its bytes, an array or a Pillow picture), and where each word looked
-    when the model judged that.
+    when the model judged that. `settings` are a config's `retrieval`, by default that of the model's run.
 
     Cross-attention of all layers and heads times the gradient of the logit of a match, where that is positive: what
     speaks for a match (Selvaraju et al. 2017, as BLIP's authors draw it).
     """
     image = open_picture(picture)
     pixels = torch.from_numpy(resize_image(image, processor.image_processor.size["height"]))[None]
-    tokens = text_tokens(processor.tokenizer, [text], settings or RetrievalConfig())
+    tokens = text_tokens(processor.tokenizer, [text], settings or own_settings(model, RetrievalConfig))
     ids, mask = tokens["input_ids"].to(model.device), tokens["attention_mask"].to(model.device)
     model.eval()
     with torch.no_grad():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from torch import Tensor
 
 from blipvqa.config.knobs import TEXTS, Config
+from blipvqa.config.task_knobs import SEARCHED_BY
+from blipvqa.models.own_settings import tell_settings
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.retrieval.batches import collator_for
 from blipvqa.retrieval.card import write_card
@@ -49,6 +53,11 @@ def remembered(model: BlipForRetrieval, config: Config) -> dict[str, Tensor]:
     return model.start_contrast(settings.queue, settings.momentum, settings.alpha, config.seed).tensors()
 
 
+def tell_model(model: BlipForRetrieval, config: Config, _splits: Mapping) -> None:
+    """How much of a text it reads, and how its searches are ranked."""
+    tell_settings(model, config.retrieval, SEARCHED_BY)
+
+
 def views() -> Views:
     """How it is looked at; the figures are loaded with it."""
     from blipvqa.retrieval.views import VIEWS
@@ -70,6 +79,7 @@ RETRIEVAL = Task(
     remembered=remembered,
     write_card=write_card,
     evaluate=evaluate,
+    tell_model=tell_model,
     views=views,
     comparing=SEARCHES,
     notebooks=("01_explore_data", "02_finetune", "07_retrieval"),

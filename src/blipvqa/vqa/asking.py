@@ -30,7 +30,7 @@ from blipvqa.models.towers import picture_features
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.pages.wording import share
 from blipvqa.text import says_something
-from blipvqa.vqa.batches import VQACollator
+from blipvqa.vqa.batches import VQACollator, asking_collator
 from blipvqa.vqa.calibration import stored_calibration
 from blipvqa.vqa.confidence import UNCERTAIN, abstain
 from blipvqa.vqa.conformal import RANKING, read_answer_sets, without_candidates
@@ -38,7 +38,7 @@ from blipvqa.vqa.foreign import Gate, foreign_note, stored_gate
 from blipvqa.vqa.pictures import answer_card
 from blipvqa.vqa.predictions import Answerer, Candidates
 from blipvqa.vqa.selective import threshold_in_force
-from blipvqa.vqa.turns import history_tokens, refuse_history
+from blipvqa.vqa.turns import refuse_history
 
 
 class Alike(Protocol):
@@ -63,6 +63,7 @@ class Answer:
     alike: Sequence[Alike] = ()  # the training pictures that look most alike, the most alike first
     images: Sequence[Image.Image] = ()  # the single pictures, where several were asked about together
     turns_left_out: int = 0  # of the conversation, the oldest ones, for which there was no room
+    read: str | None = None  # of a question that is longer than its run reads: as much of it as was
 
     def __str__(self) -> str:
         return self.answer if self.confidence is None else f"{self.answer} ({share(self.confidence)})"
@@ -76,6 +77,8 @@ class Answer:
         said = [] if self.answer_set is None else [f"90 % set: {'; '.join(self.answer_set)}"]
         if self.turns_left_out:
             said.append(f"answered without the oldest {self.turns_left_out} turns, for which there was no room")
+        if self.read is not None:
+            said.append(f"the question is too long for this model, which read no more than “{self.read}”")
         shown = self.images or (self.image,)
         empty = SHOWS_NOTHING if any(shows_nothing(np.asarray(one).transpose(2, 0, 1)) for one in shown) else None
         return [note for note in (empty, foreign_note(self.unlike), *said) if note]
@@ -156,7 +159,7 @@ def ask(
         answered = _answered(model, processor, part, settings, calibration)
         for item, (prediction, answer_set) in zip(part, answered, strict=True):
             said, of = (prediction["prediction"], prediction["confidence"]), item["picture"]
-            found = answer_set, unlike[of], like[of], images, prediction["turns_left_out"]
+            found = answer_set, unlike[of], like[of], images, prediction["turns_left_out"], prediction["read"]
             answers.append(Answer(*said, item["question"], pictures[of], *found))
     return answers if several[1] or (several[0] and not together) else answers[0]
 
@@ -203,14 +206,14 @@ def _answered(
     model: BlipForVQA, processor, items: list[dict], settings: GenerateConfig, calibration: Mapping | None
 ) -> list[tuple[dict, list[str] | None]]:
     """The prediction of each of a batch's items, and its answer set where there is one."""
-    positions = model.config.text_config.max_position_embeddings
-    limits = {"max_question_tokens": min(positions, 512), "history_tokens": history_tokens(model)}
-    collate = VQACollator(processor, **limits)
+    collate = asking_collator(processor, model)
     batch, left_out = collate(items), collate.with_history(items)[1]
     ranked, sets = _ranked(model, processor, batch)
     answered = ranked if ranked and settings.method == "rank" else Answerer(model.eval(), processor, settings)(batch)
     predictions = abstain(answered, threshold_in_force(settings, calibration), calibration)
-    predictions = [row | {"turns_left_out": n} for row, n in zip(predictions, left_out, strict=True)]
+    read = [collate.read(item["question"]) for item in items]
+    beside = zip(predictions, left_out, read, strict=True)
+    predictions = [row | {"turns_left_out": n, "read": text} for row, n, text in beside]
     if not ranked:
         return [(prediction, None) for prediction in predictions]
     chosen = [row.get("answer_set") for row in without_candidates(ranked, sets)]

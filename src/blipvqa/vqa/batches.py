@@ -14,7 +14,8 @@ from blipvqa.data.batches import distinct_images
 from blipvqa.data.history import history_of
 from blipvqa.models.packing import Layout, Packed, Written
 from blipvqa.models.tokenizer import ANSWER_START, QUESTION_START, encode
-from blipvqa.vqa.turns import with_history
+from blipvqa.text import encodable
+from blipvqa.vqa.turns import history_tokens, question_tokens, with_history
 
 REMOVED_FROM_QUESTIONS = re.compile(r"[.!\"()*#:;~]")  # as the authors do: salesforce/BLIP data/utils.py
 
@@ -73,6 +74,12 @@ class VQACollator:
     def _lengths(self, texts: list[str]) -> list[int]:
         return [len(ids) for ids in self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
 
+    def read(self, question: str) -> str | None:
+        """As much of a question as is read, where that is not all of it."""
+        ids = self.tokenizer(encodable(prepare_question(question)), verbose=False)["input_ids"]
+        limit = self.limits["question"]
+        return self.tokenizer.decode(ids[1 : limit - 1]) if len(ids) > limit else None
+
     def count_cut(self, rows: list[dict]) -> dict[str, int]:
         """How many questions and answers exceed the token limits and are cut; and where there are conversations, of how
         many questions the oldest turns are left out (`history`)."""
@@ -115,6 +122,11 @@ def weighed_answers(items: list[dict]) -> tuple[list[str], list[int], list[float
 def collator_for(processor, config: Config) -> VQACollator:
     """The collator with a config's token limits."""
     return VQACollator(processor, config.data.max_question_tokens, config.data.max_answer_tokens)
+
+
+def asking_collator(processor, model) -> VQACollator:
+    """The collator with the limits that a model tells of its training."""
+    return VQACollator(processor, question_tokens(model), history_tokens=history_tokens(model))
 
 
 def training_collator(processor, config: Config) -> VQACollator:

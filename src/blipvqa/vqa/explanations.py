@@ -28,8 +28,7 @@ from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, estimate_mean
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import normalize
 from blipvqa.vqa.answers import question_type
-from blipvqa.vqa.batches import VQACollator
-from blipvqa.vqa.turns import history_tokens
+from blipvqa.vqa.batches import asking_collator
 
 METHODS = ("gradient", "rollout")
 INITIAL_SPREAD = 0.02  # of the weights that BERT, and so BLIP's decoder, starts from
@@ -65,7 +64,7 @@ def explain(
     pictures = list(pixels) if isinstance(pixels, list | tuple) else [pixels]
     item = {"image_ids": list(map(str, range(len(pictures)))), "question": question, "answer": answer or ""}
     item |= {"pixels": pictures if len(pictures) > 1 else pictures[0], "history": history}
-    collate = VQACollator(processor, max_question_tokens=max(35, history_tokens(model) or 0))
+    collate = asking_collator(processor, model)
     batch = {key: value.to(model.device) for key, value in collate([item]).items()}
     question_batch = {key: batch[key] for key in ("input_ids", "attention_mask", "pixel_values", "image_index")}
     model.eval()

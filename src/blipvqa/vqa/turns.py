@@ -5,7 +5,8 @@ Notable:
   them, so one stands after an answer and nowhere else.
 - Whole turns are left out, the oldest first. The question is never cut to make room for them.
 - `config.json` of an export says as `history_tokens` that the model was trained with conversations, and how long a
-  question with its turns was at most. A model without it is not asked with a history.
+  question with its turns was at most. A model without it is not asked with a history. `question_tokens` says how long
+  any question was at most: `ask` and the heat maps read as much of it as training and evaluation do.
 """
 
 from __future__ import annotations
@@ -60,6 +61,12 @@ def history_tokens(model) -> int | None:
     return getattr(model.config, "history_tokens", None)
 
 
+def question_tokens(model) -> int:
+    """How many tokens of a question are read: as its run did; as many as there are positions of a model that tells
+    nothing."""
+    return getattr(model.config, "question_tokens", min(model.config.text_config.max_position_embeddings, 512))
+
+
 def refuse_history(model) -> None:
     """Raises InputError where a model is asked with a conversation and was trained without."""
     if history_tokens(model) is None:
@@ -70,7 +77,9 @@ def refuse_history(model) -> None:
 
 
 def tell_turns(model, config: Config, splits: Mapping) -> None:
-    """Write into the model's config, and so into its export, whether it is trained with conversations."""
+    """Write into the model's config, and so into its export, how much of a question it reads, and whether it is trained
+    with conversations."""
+    model.config.question_tokens = config.data.max_question_tokens
     trained_with = any(history_of(row) for row in splits["train"].rows)
     if trained_with:
         model.config.history_tokens = config.data.max_question_tokens
