@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 from test_capfilt import IMAGES, small
 
 from blipvqa import Run, fine_tune, load_splits
-from blipvqa.bootstrapping import candidates, rounds
+from blipvqa.bootstrapping import candidates, rounds, thresholds
 from blipvqa.bootstrapping.folder import Groups
 from blipvqa.bootstrapping.report import NO_TRUTH, write_report
 from blipvqa.bootstrapping.rounds import bootstrap, load_bootstrapped
@@ -192,12 +192,59 @@ def test_a_page_of_some_rounds_says_that_others_are_to_come(root, start, monkeyp
     assert "Round 1 of 2: the others are not done yet" in write_report(load_bootstrapped(config)).read_text()
 
 
+def test_what_a_model_wrote_before_stays_its_word_in_both_sources(own, start):
+    """A text of an earlier bootstrap was called a person's where it came with the clean pairs; among those in doubt a
+    column `origin` ended in a TypeError, and one called `right` was taken for the truth."""
+    for name in ("noisy", "clean"):
+        for table in (own / name).glob("*.jsonl"):
+            rows = [json.loads(line) for line in table.read_text().splitlines()]
+            told = [{**row, "right": True, "origin": "synthetic" if i % 2 else "web"} for i, row in enumerate(rows)]
+            table.write_text("\n".join(map(json.dumps, told)))
+    result = run(quick(start, data__source="noisy", train__batch_size=4, bootstrap__clean={"source": "clean"}))
+    assert [text["origin"] for text in result.texts][:3] == ["web", "synthetic", "web"]
+    assert "filter" not in result.rounds[0]["scores"]
+    files = {split: (result.folder / f"{split}.jsonl").read_text() for split in ("train", "validation")}
+    rows = {split: [json.loads(line) for line in text.splitlines()] for split, text in files.items()}
+    assert [row["origin"] for row in rows["validation"]] == ["human", "synthetic"] * 2
+    assert [row["origin"] for row in rows["train"]][:8] == ["human", "synthetic"] * 4
+    written = sum(row["origin"] == "synthetic" for row in rows["train"])
+    card = (result.folder / "README.md").read_text()
+    assert f"**{written:,} of the {len(rows['train']):,} texts of train were written by a model**" in card
+    assert "| synthetic, of the clean pairs | 4 | 4 |" in card
+
+
 def test_a_patient_has_one_number_however_it_is_spelled_and_nobody_has_none():
     groups = Groups()
     one = [groups.of({"image_id": str(i), "p": name}, "p") for i, name in enumerate(("P1", "p1 ", 7.0, "7"))]
     assert one[0] == one[1] != one[2] == one[3]
     unknown = [groups.of({"image_id": image_id, "p": "unknown"}, "p")["group"] for image_id in ("a", "b", "a")]
     assert unknown[0] == unknown[2] != unknown[1]
+
+
+def test_several_filters_choose_a_threshold_on_the_same_pairs(root, start, monkeypatch):
+    """Before, each judged wrong pairs of its own, and the mean was one of different pairs."""
+    judged = []
+    real = thresholds.match_pairs
+
+    def noted(one, dataset, picture_rows, pairs, progress):
+        judged.append((list(pairs), real(one, dataset, picture_rows, pairs, progress)))
+        return judged[-1][1]
+
+    monkeypatch.setattr(thresholds, "match_pairs", noted)
+    result = run(quick(start, bootstrap__filters=2, bootstrap__wished_precision=0.3))
+    (pairs, first), (same_pairs, second) = judged
+    assert pairs == same_pairs and first != second
+    assert result.rounds[0]["threshold"] in candidates.mean_match([first, second])
+
+
+def test_no_threshold_is_chosen_where_no_pair_is_wrong(root, own, start):
+    """All texts of validation are one: every picture is right for it, and any threshold has a precision of 1."""
+    table = own / "clean" / "validation.jsonl"
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    table.write_text("\n".join(json.dumps({**row, "caption": "no finding"}) for row in rows * 3))
+    settings = {"data__source": "noisy", "train__batch_size": 4, "bootstrap__shared": True}
+    with pytest.raises(RunError, match="there is no wrong pair to choose a threshold by"):
+        run(quick(start, **settings, bootstrap__clean={"source": "clean"}, bootstrap__wished_precision=0.9))
 
 
 @pytest.mark.slow

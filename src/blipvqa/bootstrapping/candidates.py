@@ -88,17 +88,27 @@ def candidates(
                 name = f"{prefix}-written-{number}-{draw}-part{i}"
                 written[i] += _written(captioner, part, draw, folder, name, progress)
     judged = [_web(part) + _distinct(some) for part, some in zip(parts, written, strict=True)]
-    matches = [np.zeros((len(filters), len(some))) for some in judged]
+    matches: list[list[list[float]]] = [[] for _ in parts]
     for number, one in enumerate(filters):
         for i, (part, some) in enumerate(zip(parts, judged, strict=True)):
-            matches[i][number] = _matches(one, part, some, folder, f"{prefix}-match-{number}-part{i}", progress)
-    for some, found in zip(judged, matches, strict=True):
-        texts += [{**text, "match": round(float(p), 6)} for text, p in zip(some, found.mean(0), strict=True)]
+            matches[i].append(_matches(one, part, some, folder, f"{prefix}-match-{number}-part{i}", progress))
+    for some, by_filter in zip(judged, matches, strict=True):
+        texts += [{**text, "match": match} for text, match in zip(some, mean_match(by_filter), strict=True)]
     return texts
 
 
+def mean_match(by_filter: Sequence[Sequence[float]]) -> list[float]:
+    """What several filters say together of each pair."""
+    return [round(float(match), 6) for match in np.mean(by_filter, axis=0)]
+
+
+def origin_of(row: Mapping, otherwise: str) -> str:
+    """Where a source's text comes from: SYNTHETIC where its own column says so, as that of an earlier bootstrap."""
+    return SYNTHETIC if row.get("origin") == SYNTHETIC else otherwise
+
+
 def _web(part: VQADataset) -> list[Candidate]:
-    return [Candidate(**row, origin=WEB) for row in part.rows]
+    return [Candidate({**row, "origin": origin_of(row, WEB)}) for row in part.rows]
 
 
 def _written(
@@ -139,7 +149,7 @@ def _matches(
 ) -> list[float]:
     pictures = {row["image_id"]: i for i, row in reversed(list(enumerate(part.rows)))}
     pairs = [(text["image_id"], text["caption"]) for text in texts]
-    made_by = one.made_by(part) | {"pairs": content_digest(pairs), "retrieval": _reading(one.config)}
+    made_by = one.made_by(part) | {"pairs": content_digest(pairs), "retrieval": reading(one.config)}
 
     def judge() -> list[dict]:
         return [{"match": p} for p in match_pairs(one, part, list(pictures.values()), pairs, progress)]
@@ -147,7 +157,8 @@ def _matches(
     return [row["match"] for row in stored(folder, name, made_by, judge)]
 
 
-def _reading(config: Config) -> dict:
+def reading(config: Config) -> dict:
+    """How much of a text a filter reads."""
     return {"max_words": config.retrieval.max_words, "max_tokens": config.retrieval.max_tokens}
 
 

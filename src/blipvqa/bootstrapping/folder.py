@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from blipvqa.bootstrapping.candidates import HUMAN, SYNTHETIC, Candidate
+from blipvqa.bootstrapping.candidates import HUMAN, SYNTHETIC, Candidate, origin_of
 from blipvqa.bootstrapping.stages import GROUP
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
@@ -56,7 +56,7 @@ def write_folder(
     groups = Groups()
     lines = {
         split: [
-            _line(row, data, i, {"caption": row["caption"], "origin": HUMAN, "match": None})
+            _line(row, data, i, {"caption": row["caption"], "origin": origin_of(row, HUMAN), "match": None})
             | groups.of(row, clean_config.data.group_column)
             for i, row in enumerate(data.rows)
         ]
@@ -105,24 +105,24 @@ def _write_picture(path: Path, data: VQADataset, number: int) -> None:
         image.save(path, "PNG", compress_level=1)
 
 
-def card_of(config: Config, texts: Sequence[Candidate], human: int, threshold: float) -> str:
-    """The folder's README: what in it was written by a model, and by which rule it was kept."""
-    counts = Counter((text["origin"], text["kept"]) for text in texts)
-    rows = [
-        (origin, all_texts, counts[origin, True])
-        for origin in dict.fromkeys(text["origin"] for text in texts)
-        if (all_texts := counts[origin, True] + counts[origin, False])
-    ]
-    written = counts[SYNTHETIC, True]
-    kept, clean = sum(text["kept"] for text in texts) + human, config.bootstrap.clean.get("source", "synthetic")
+def card_of(config: Config, texts: Sequence[Candidate], clean_pairs: VQADataset, threshold: float) -> str:
+    """The folder's README: what in it was written by a model, and by which rule it was kept. `clean_pairs` are those of
+    train."""
+    in_doubt, kept_of = Counter(text["origin"] for text in texts), Counter(t["origin"] for t in texts if t["kept"])
+    of_clean = Counter(origin_of(row, HUMAN) for row in clean_pairs.rows)
+    rows = [(origin, count, kept_of[origin]) for origin, count in in_doubt.items()]
+    rows += [(f"{origin}, of the clean pairs", count, count) for origin, count in of_clean.items()]
+    written, kept = kept_of[SYNTHETIC] + of_clean[SYNTHETIC], kept_of.total() + of_clean.total()
+    clean = config.bootstrap.clean.get("source", "synthetic")
     return f"""# {config.name}: bootstrapped captions
 
 **{written:,} of the {kept:,} texts of train were written by a model**, not by a person: those whose `origin` is
 `{SYNTHETIC}`. They may name what is not there. No text here is a finding; use them for research on methods only.
 
 Pictures and texts of {plain(last_part(config.data.source))}, kept where the filter's probability of a match (`match`)
-is {threshold:.3g} or more, and all pairs of {plain(last_part(str(clean)))} (`origin: {HUMAN}`), whose validation and
-test pairs are this folder's. Pictures are named by their digest and hold pixels only.
+is {threshold:.3g} or more, and all pairs of {plain(last_part(str(clean)))} (`origin: {HUMAN}`, but for those that say
+`{SYNTHETIC}` themselves), whose validation and test pairs are this folder's. Pictures are named by their digest and
+hold pixels only.
 
-{markdown_table(["origin", "texts", "kept"], [*rows, (HUMAN, human, human)])}
+{markdown_table(["origin", "texts", "kept"], rows)}
 """

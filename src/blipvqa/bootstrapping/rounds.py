@@ -112,7 +112,7 @@ def _round(one: Round, config: Config, noisy: VQADataset, clean: Splits, resampl
         )
 
     def write() -> None:
-        card, trained = card_of(config, texts, len(clean["train"]), threshold), Run(one.anew.folder)
+        card, trained = card_of(config, texts, clean["train"], threshold), Run(one.anew.folder)
         write_folder(project_path(one.folder), texts, noisy, clean, config, clean_config(config), card, trained)
         write_lines(_texts_file(config, one.number), texts)
 

@@ -33,7 +33,8 @@ OURS = (  # what rows and predictions hold beside the source's columns
     "answer_set",
     "unlike",
 )
-OURS_OF_CAPTIONS = ("references", "img", "txt", "match", "match_other")  # likewise, where rows are of captions
+# likewise, where rows are of captions
+OURS_OF_CAPTIONS = ("references", "origins", "img", "txt", "match", "match_other", "kept", "right")
 OURS_OF_PAIRS = ("probability", "order", "swapped", "turned")  # and where they are of statements
 
 
