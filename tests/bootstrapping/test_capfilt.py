@@ -7,8 +7,10 @@ import pytest
 from conftest import TINY
 
 from blipvqa import Run, load_config, load_splits
+from blipvqa.bootstrapping.candidates import Member
 from blipvqa.bootstrapping.report import write_report
 from blipvqa.bootstrapping.rounds import bootstrap, load_bootstrapped
+from blipvqa.bootstrapping.scores import score
 from blipvqa.bootstrapping.sheet import read_pairs, write_pairs
 from blipvqa.bootstrapping.stages import plan
 from blipvqa.bootstrapping.tables import fault_table, filter_table
@@ -111,6 +113,27 @@ def test_other_settings_are_not_shown_as_these(result, done):
     load_bootstrapped(small(generate__batch_size=3))
     with pytest.raises(RunError, match="run notebook 08"):
         load_bootstrapped(small("none"))
+
+
+def test_a_filter_that_tells_nothing_and_texts_that_were_read_in_part_are_told(result):
+    """Shares of 1 and 0 stood in the table as any others, and a long text was judged by its beginning, unsaid."""
+    scores = result.rounds[-1]["scores"]
+    assert any("the filter keeps every text of the source" in line for line in scores["warnings"])
+    web = [dict(text) for text in result.texts if text["origin"] == "web"]
+    said = score([{**text, "kept": False} for text in web], longer=2)["warnings"]
+    assert any("the filter keeps no text of the source" in line for line in said)
+    assert any(line == "there is no text that a model wrote" for line in said)
+    assert any(line.startswith("2 of 24 texts are longer than the filter reads") for line in said)
+    half = [{**text, "kept": i % 2 == 0, "origin": ("web", "synthetic")[i // 2 % 2]} for i, text in enumerate(web)]
+    assert not any("the filter keeps" in line for line in score(half)["warnings"])
+    cut = score([{**text, "unfinished": text["origin"] == "synthetic"} for text in half])["warnings"]
+    assert any("12 of 12 written texts stop at caption.max_length" in line for line in cut)
+    assert "the filter keeps every text of the source" in write_report(result).read_text()
+
+
+def test_what_the_filter_reads_of_a_text_is_counted(done, result):
+    filters = [Member(judging, load_splits(judging)) for judging in plan(done[1])[0].filters]
+    assert filters[0].longer_than_read(["dense tissue " * 16, "dense tissue"]) == 1
 
 
 @pytest.mark.parametrize(

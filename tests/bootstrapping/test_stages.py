@@ -15,6 +15,7 @@ from blipvqa.bootstrapping.folder import Groups
 from blipvqa.bootstrapping.report import NO_TRUTH, write_report
 from blipvqa.bootstrapping.rounds import bootstrap, load_bootstrapped
 from blipvqa.bootstrapping.stages import plan
+from blipvqa.pages.html import escape
 from blipvqa.runs.run import RunError
 
 WORDS = ("dense", "sparse", "silver", "pale", "gland", "vessel", "fat", "left", "right", "upper")
@@ -134,7 +135,9 @@ def test_a_stranger_s_data_goes_without_names_and_without_what_is_held_out(own, 
     assert all(row.keys() == {"image", "caption", "origin", "match", "group"} for row in rows)
     assert not any("doe" in row["group"] for row in rows)
     assert result.run.config.data.group_column == "group"
-    assert "filter" not in result.rounds[0]["scores"] and NO_TRUTH in write_report(result).read_text()
+    page = write_report(result).read_text()
+    assert "filter" not in result.rounds[0]["scores"] and NO_TRUTH in page
+    assert result.data.notes and all(str(escape(note)) in page for note in result.data.notes)
 
 
 def test_what_was_bootstrapped_is_not_shown_with_other_data(own, start):
@@ -150,6 +153,12 @@ def test_what_was_bootstrapped_is_not_shown_with_other_data(own, start):
     with pytest.raises(RunError, match=r"made with other data than there is now \(data\.source\)"):
         load_bootstrapped(config)
     table.write_text(text)
+    clean_table = own / "clean" / "validation.jsonl"
+    clean_text = clean_table.read_text()
+    clean_table.write_text(clean_text.replace("tissue", "tumour", 1))
+    with pytest.raises(RunError, match=r"made with other data than there is now \(bootstrap\.clean\)"):
+        load_bootstrapped(config)
+    clean_table.write_text(clean_text)
     Image.open(picture).transpose(Image.Transpose.ROTATE_90).save(picture)
     with pytest.raises(RunError, match="made with other data"):
         load_bootstrapped(config)

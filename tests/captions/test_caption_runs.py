@@ -276,3 +276,17 @@ def test_a_caption_that_is_the_prompt_or_nothing_has_a_loss_of_its_end_alone(run
     assert losses.isfinite().all() and losses.tolist() == pytest.approx(torch.cat(alone).tolist(), abs=1e-4)
     assert (losses[2:] > losses[0]).all()
     assert CaptionCollator(processor, settings).count_cut(rows) == {"caption": 1}
+
+
+def test_a_caption_that_is_cut_off_says_so(run):
+    """A limit below what the model writes cut captions in the middle of a sentence, unsaid."""
+    model, processor = load_model(str(run.model_folder), run.config)
+    data, drawn = load_splits(run.config)["test"], {"caption.sample": True, "caption.top_k": None}
+    whole = with_overrides(run.config.as_dict(), drawn | {"caption.max_length": 120})
+    ended = [row for row in predict(model, processor, data, whole, progress=False) if not row["unfinished"]]
+    assert ended
+    image = data.image(data.index(ended[0]["id"]))
+    short = with_overrides(run.config.as_dict(), {"caption.max_length": 8})
+    cut = describe(model, processor, image, settings=short.caption)
+    assert cut.unfinished and str(cut).startswith(f"{cut.caption} … (")
+    assert all(row["unfinished"] for row in predict(model, processor, data, short, progress=False))

@@ -238,3 +238,13 @@ def test_cider_of_a_level_is_undefined_where_its_references_say_what_all_say():
     assert scores["by"]["organ"]["skin"]["cider_d"]["value"] is None
     assert scores["by"]["organ"]["bone"]["cider_d"]["value"] > 0
     assert scores["overall"]["cider_d"]["n"] == 5  # defined: the three count with the 0 that pycocoevalcap gives them
+
+
+def test_captions_that_stop_at_the_limit_and_terms_that_nobody_names_are_told():
+    """Both were numbers without a word: of the beginnings of captions, and none at all."""
+    rows = predictions([("a gland", ["a gland and a vessel"]), ("fat", ["fat"])])
+    said = score([{**rows[0], "unfinished": True}, {**rows[1], "unfinished": False}], terms={"corps": []})["warnings"]
+    assert any(line.startswith("1 of 2 captions stops at caption.max_length") for line in said)
+    assert any("no reference names any of the terms" in line for line in said)
+    said = score(rows, terms={"fat": []})["warnings"]
+    assert not any("max_length" in line or "no reference names" in line for line in said)

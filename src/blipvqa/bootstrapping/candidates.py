@@ -23,6 +23,8 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.data.images import ImageStore
 from blipvqa.data.splitting import SYNTHETIC
 from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
+from blipvqa.models.loading import load_processor
+from blipvqa.models.tokenizer import captions_cut
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.retrieval.batches import text_tokens
 from blipvqa.retrieval.encoding import EncodedPictures, match
@@ -43,6 +45,7 @@ class Candidate(TypedDict, total=False):
     caption: str
     match: float  # the filters' probability that it belongs to its picture
     kept: bool
+    unfinished: bool  # of a written one: it stops at `caption.max_length`
 
 
 class Member:
@@ -56,6 +59,11 @@ class Member:
         data, size = self.config.data, self.config.model.image_size
         store = ImageStore(project_path(data.cache_dir) / "images", size, data.cache_gigabytes)
         return dataset.stored_in(store)
+
+    def longer_than_read(self, texts: Sequence[str]) -> int:
+        """How many texts this filter reads the beginning of only."""
+        tokenizer = load_processor(str(self.models.run.model_folder)).tokenizer
+        return captions_cut(tokenizer, texts, self.config.retrieval.max_words, self.config.retrieval.max_tokens)
 
     def made_by(self, dataset: VQADataset) -> dict:
         """What its words depend on, the settings of writing or judging aside."""
@@ -122,11 +130,13 @@ def _written(
     def write() -> list[dict]:
         model, processor = captioner.models.load()
         rows = predict(model, processor, captioner.pictures(part), config, progress)
-        return [{"image_id": row["image_id"], "caption": row["prediction"]} for row in rows]
+        return [
+            {"image_id": row["image_id"], "caption": row["prediction"], "unfinished": row["unfinished"]} for row in rows
+        ]
 
     first = {row["image_id"]: row for row in reversed(part.rows)}
     return [
-        Candidate({**first[row["image_id"]], "origin": SYNTHETIC, "caption": row["caption"]})
+        Candidate({**first[row["image_id"]], "origin": SYNTHETIC} | row)
         for row in stored(folder, name, made_by, write)
         if says_something(row["caption"])
     ]

@@ -8,7 +8,7 @@ from blipvqa.bootstrapping import figures, tables
 from blipvqa.bootstrapping.candidates import SYNTHETIC
 from blipvqa.bootstrapping.pictures import MARK, pictures_of
 from blipvqa.bootstrapping.rounds import Bootstrapped
-from blipvqa.pages.html import drawing
+from blipvqa.pages.html import bullets, drawing
 from blipvqa.pages.page import folded, paragraph, remark, search_gallery, section, wide, write_page
 from blipvqa.pages.tables import settings_table
 from blipvqa.pages.wording import last_part
@@ -60,6 +60,8 @@ def write_report(result: Bootstrapped) -> Path:
         warnings=[
             f"{how_many(written, 'text on this page was', 'texts on this page were')} written by a model, no "
             f"person; each is marked “{MARK}”.",
+            *result.data.notes,
+            *scores.get("warnings", ()),  # an older version kept none
             *_unfinished(result),
         ],
     )
@@ -77,6 +79,11 @@ def _unfinished(result: Bootstrapped) -> list[str]:
 def _earlier(result: Bootstrapped) -> list:
     """The rounds before the last one."""
     return [
-        section(f"Round {number}", wide(tables.kept_table(one["scores"])), wide(tables.filter_table(one["scores"])))
+        section(
+            f"Round {number}",
+            bullets(one["scores"].get("warnings", ()), nothing="Nothing to warn of."),
+            wide(tables.kept_table(one["scores"])),
+            wide(tables.filter_table(one["scores"])),
+        )
         for number, one in enumerate(result.rounds[:-1], 1)
     ]

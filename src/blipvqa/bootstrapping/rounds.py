@@ -32,7 +32,7 @@ from blipvqa.training.shares import join_processes, locked, of_first
 from blipvqa.training.trained import refuse_other_summary, rows_of
 
 SUMMARY = "bootstrap.json"
-SOURCE = "data.source"  # whose rows the summary knows
+SOURCE, CLEAN = "data.source", "bootstrap.clean"  # whose rows the summary knows
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,16 @@ def bootstrap(config: Config, *, resamples: int = 1000, progress: bool = True) -
     noisy = _without_held_out(data["train"], clean, config.data.group_column, clean_config(config).data.group_column)
     with locked(config.folder):
         of_first(lambda: sweep(config.folder))
-        rounds, summary = [], {"config": config.as_dict(), "rows": rows_of({SOURCE: data})}
+        rounds, summary = [], {"config": config.as_dict(), "rows": rows_of({SOURCE: data, CLEAN: clean})}
         for one in planned:
             rounds.append(_round(one, config, noisy, clean, resamples, progress))
             of_first(partial(write_sealed, config.folder / SUMMARY, summary | {"rounds": rounds}))
-    return load_bootstrapped(config, data)
+    return load_bootstrapped(config, data, clean)
 
 
-def load_bootstrapped(config: Config, data: Splits | None = None) -> Bootstrapped:
-    """What a bootstrap left in `outputs/<name>`, to look at it; `data` is the config's, where it was read already.
+def load_bootstrapped(config: Config, data: Splits | None = None, clean: Splits | None = None) -> Bootstrapped:
+    """What a bootstrap left in `outputs/<name>`, to look at it; `data` is the config's and `clean` are the clean pairs,
+    where they were read already.
 
     Raises RunError where there is nothing yet, or other data than there is now; ConfigError where the settings differ.
     """
@@ -84,7 +85,8 @@ def load_bootstrapped(config: Config, data: Splits | None = None) -> Bootstrappe
         raise RunError(f"'{config.name}' has no bootstrapped captions yet: run notebook 08_bootstrap_captions")
     summary = read_sealed(file, ("config", "rounds"))
     data = data or load_splits(config)
-    refuse_other_summary(config.name, summary, config, {SOURCE: data})
+    clean = clean or load_splits(clean_config(config))
+    refuse_other_summary(config.name, summary, config, {SOURCE: data, CLEAN: clean})
     texts = _texts_file(config, len(summary["rounds"]))
     if summary["rounds"] and digest_of_file(texts) != summary["rounds"][-1].get("texts", digest_of_file(texts)):
         raise damaged(texts, EDITED)
@@ -119,7 +121,8 @@ def _round(one: Round, config: Config, noisy: VQADataset, clean: Splits, resampl
     of_first(write)
     run_stage(one.anew)
     bootstrap = Bootstrap(config.data.group, resamples, config.seed)
-    scores = of_first(lambda: score(texts, load_terms(config), bootstrap))
+    longer = filters[0].longer_than_read([text["caption"] for text in texts])
+    scores = of_first(lambda: score(texts, load_terms(config), bootstrap, longer))
     written = digest_of_file(_texts_file(config, one.number))
     return {"threshold": threshold, "folder": one.folder, "run": one.anew.name, "scores": scores, "texts": written}
 

@@ -10,18 +10,21 @@ from typing import TypedDict
 
 import numpy as np
 
-from blipvqa.bootstrapping.candidates import Candidate
+from blipvqa.bootstrapping.candidates import SYNTHETIC, WEB, Candidate
 from blipvqa.captions.measures import MEASURES, counts
 from blipvqa.captions.terms import NO_TERMS, Terms
 from blipvqa.data.synthetic_faults import RIGHT
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate, estimate_mean
-from blipvqa.numbers.grouping import rows_by
+from blipvqa.numbers.grouping import few_groups_notes, rows_by
 from blipvqa.numbers.ranking import estimate_auroc
 from blipvqa.numbers.thresholds import threshold_for_sensitivity
+from blipvqa.pages.wording import unit
+from blipvqa.plural import of_all
 
 RECALL = 0.8  # at which the precision is compared
 DIVERSITY = ("words", "distinct_captions", "distinct_2")
 THINGS = ("terms_recalled", "terms_invented")
+CALLED = {WEB: "of the source", SYNTHETIC: "that a model wrote"}
 
 
 class Scores(TypedDict, total=False):
@@ -32,10 +35,14 @@ class Scores(TypedDict, total=False):
     filter: dict[str, dict[str, Estimate]]  # by origin: auroc, precision, recall, precision at a recall of RECALL
     by_fault: dict[str, dict[str, Estimate]]  # by what is wrong: auroc against the right texts, and the share kept
     said: dict[str, dict[str, Estimate]]  # of all and of kept texts by origin: right ones, things named, diversity
+    warnings: list[str]  # what a reader should know before believing the numbers
 
 
-def score(texts: Sequence[Candidate], terms: Terms = NO_TERMS, bootstrap: Bootstrap = BY_IMAGE) -> Scores:
-    """Every number of a round's texts. With `right` and `fault` in them also how well the filter filters.
+def score(
+    texts: Sequence[Candidate], terms: Terms = NO_TERMS, bootstrap: Bootstrap = BY_IMAGE, longer: int = 0
+) -> Scores:
+    """Every number of a round's texts. With `right` and `fault` in them also how well the filter filters. `longer` of
+    them are longer than the filter reads.
 
     `precision_at_recall` is read off the same texts that it is told of, at the highest threshold with that recall.
     """
@@ -60,7 +67,30 @@ def score(texts: Sequence[Candidate], terms: Terms = NO_TERMS, bootstrap: Bootst
             fault: _fault(match, right, kept, groups, np.array(rows), bootstrap)
             for fault, rows in sorted(faults.items(), key=lambda item: (item[0] != RIGHT, -len(item[1])))
         }
-    return scores
+    return scores | {"warnings": _warnings(scores, texts, longer, len(np.unique(groups)))}
+
+
+def _warnings(scores: Scores, texts: Sequence[Candidate], longer: int, groups: int) -> list[str]:
+    warnings = few_groups_notes(groups, unit(scores, "pictures"))
+    for origin, called in CALLED.items():
+        share = scores["kept"].get(origin)
+        if share is None:
+            warnings.append(f"there is no text {called}")
+        elif share["value"] in (0, 1):
+            texts_kept = "every text" if share["value"] else "no text"
+            warnings.append(f"the filter keeps {texts_kept} {called}: its threshold tells none from another there")
+    if longer:
+        warnings.append(
+            f"{of_all(longer, len(texts), 'text', 'is', 'are')} longer than the filter reads (retrieval.max_words, "
+            "retrieval.max_tokens): it judged the beginning, and the whole text is kept"
+        )
+    written = [text for text in texts if text["origin"] == SYNTHETIC]
+    if cut := sum(text.get("unfinished", False) for text in written):
+        warnings.append(
+            f"{of_all(cut, len(written), 'written text', 'stops', 'stop')} at caption.max_length, before the model "
+            "ended them"
+        )
+    return warnings
 
 
 def _filter(

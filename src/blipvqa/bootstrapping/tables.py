@@ -87,4 +87,4 @@ def _texts(entries: Mapping) -> str:
 def _cell(name: str, entry: Mapping | None) -> str:
     if not entry:
         return NOTHING
-    return f"{number(entry)} [{interval(entry).replace(' to ', ', ')}]" if name in WITH_INTERVAL else number(entry)
+    return f"{number(entry)} ({interval(entry)})" if name in WITH_INTERVAL else number(entry)

@@ -53,10 +53,12 @@ class Prediction(TypedDict, total=False):
     prediction: str
     score: float | None  # log-probability of the caption's tokens
     confidence: float | None
+    unfinished: bool  # it stops at `caption.max_length`, before the model ended it
 
 
 class Describer:
-    """Picture states to captions: `describer(images, image_ids)` is a list of dicts: prediction, score, confidence.
+    """Picture states to captions: `describer(images, image_ids)` is a list of dicts: prediction, score, confidence,
+    unfinished.
 
     `describing` is the same as a work (`looks.in_turns`), so that batches take turns on a GPU.
     """
@@ -100,14 +102,19 @@ class Describer:
         mask, layout = (sent(x, images.device) for x in (real, layout))
         losses, _ = self.model.caption_losses(images, written, mask, None, smoothing=0.0, layout=layout)
         (losses,) = yield Look(losses)
-        texts = self.tokenizer.batch_decode(ids[:, 1 + len(self.prompt) :], skip_special_tokens=True)
+        written = ids[:, 1 + len(self.prompt) :]
+        ended = (written == self.tokenizer.sep_token_id).any(1)
+        texts = self.tokenizer.batch_decode(written, skip_special_tokens=True)
         return [
             {
                 "prediction": text.strip(),
                 "score": _rounded(-loss),
                 "confidence": _rounded(math.exp(-loss / tokens)) if tokens else None,
+                "unfinished": not is_ended,
             }
-            for text, loss, tokens in zip(texts, losses.tolist(), scored.sum(1).tolist(), strict=True)
+            for text, loss, tokens, is_ended in zip(
+                texts, losses.tolist(), scored.sum(1).tolist(), ended.tolist(), strict=True
+            )
         ]
 
 
@@ -168,9 +175,11 @@ class Caption:
     confidence: float | None
     image: Image.Image
     looks: list[tuple[str, Tensor]]
+    unfinished: bool = False  # it stops at `caption.max_length`, before the model ended it
 
     def __str__(self) -> str:
-        return self.caption if self.confidence is None else f"{self.caption} ({share(self.confidence)})"
+        said = f"{self.caption} …" if self.unfinished else self.caption
+        return said if self.confidence is None else f"{said} ({share(self.confidence)})"
 
 
 def describe(
@@ -201,7 +210,7 @@ def describe(
         images = model.picture_states(pixels.to(model.device))
         (caption,) = describer(images, ["own"])
         looks = word_looks(describer, images, ["own"])[0]
-    return Caption(caption["prediction"], caption["confidence"], picture, looks)
+    return Caption(caption["prediction"], caption["confidence"], picture, looks, caption["unfinished"])
 
 
 def replace_prompt(settings: CaptionConfig, prompt: str) -> CaptionConfig:

@@ -20,6 +20,7 @@ from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate
 from blipvqa.numbers.comparison import Difference, compare_counts, surely_above
 from blipvqa.numbers.grouping import few_groups_notes, few_levels_notes, levels
 from blipvqa.pages.wording import share, unit
+from blipvqa.plural import of_all
 from blipvqa.text import normalize
 
 FEW_CAPTIONS = 0.1  # a smaller share of distinct captions is named in the warnings
@@ -84,7 +85,7 @@ def score(
         (scores["exchanged"],) = estimate(other, groups, [everything], MEASURES, names, bootstrap)
         (compared,) = compare_counts(other, counted, groups, [everything], MEASURES, ["cider_d"], bootstrap)
         scores["needs_picture"] = compared["cider_d"]
-    return scores | {"warnings": _warnings(scores, len(np.unique(groups)))}
+    return scores | {"warnings": _warnings(scores, len(np.unique(groups))) + _unfinished(predictions)}
 
 
 def commonest_caption(train: Iterable[Mapping]) -> str:
@@ -106,6 +107,17 @@ def exchanged(predictions: Sequence[Prediction], seed: int) -> list[Prediction]:
     return [{**row, "prediction": predictions[other[i]]["prediction"]} for i, row in enumerate(predictions)]
 
 
+def _unfinished(predictions: Sequence[Prediction]) -> list[str]:
+    """A line where captions stop at the limit of what is written; an older version did not keep which."""
+    count = sum(prediction.get("unfinished", False) for prediction in predictions)
+    if not count:
+        return []
+    return [
+        f"{of_all(count, len(predictions), 'caption', 'stops', 'stop')} at caption.max_length, before the model ended "
+        "them: the scores are of the beginnings. Raise it, and evaluate again"
+    ]
+
+
 def _warnings(scores: Scores, groups: int) -> list[str]:
     """What a reader of the numbers should know before believing them, a line each."""
     overall = scores["overall"]
@@ -117,6 +129,11 @@ def _warnings(scores: Scores, groups: int) -> list[str]:
         warnings.append(
             "CIDEr-D is not defined: it weighs words by how few pictures' references hold them, and here all pictures' "
             "hold the same"
+        )
+    recalled = overall.get("terms_recalled")
+    if recalled and not recalled["n"]:
+        warnings.append(
+            "no reference names any of the terms (caption.terms): whether captions name what is there is not measured"
         )
     others = {
         "baseline": "the commonest caption of train, which sees no picture",

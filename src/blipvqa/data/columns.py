@@ -34,7 +34,7 @@ OURS = (  # what rows and predictions hold beside the source's columns
     "unlike",
 )
 # likewise, where rows are of captions
-OURS_OF_CAPTIONS = ("references", "origins", "img", "txt", "match", "match_other", "kept", "right")
+OURS_OF_CAPTIONS = ("references", "origins", "img", "txt", "match", "match_other", "kept", "right", "unfinished")
 OURS_OF_PAIRS = ("probability", "order", "swapped", "turned")  # and where they are of statements
 
 
