@@ -3,6 +3,9 @@
 import pytest
 
 from blipvqa import ask, fine_tune, judge, load_model, load_splits
+from blipvqa.errors import InputError
+from blipvqa.pages.html import escape
+from blipvqa.pairs.pictures import judged
 from blipvqa.retrieval.clips import search_clips
 from blipvqa.retrieval.matching import look_at_pair
 from blipvqa.vqa.explanations import explain
@@ -13,6 +16,8 @@ def test_of_a_statement_as_many_words_as_in_training(tiny):
     pictures = load_splits(tiny("pairs", task="pairs"))["test"].images(0)
     whole, read, other = judge(model, processor, pictures, ["both show a gland", "both show a", "both show fat"])
     assert whole.probability == read.probability != other.probability
+    assert whole.notes == ["the text is too long for this model, which read no more than “both show a”"]
+    assert read.notes == [] and escape(whole.notes[0]) in judged([whole, read])
 
 
 @pytest.mark.parametrize("task", ["retrieval", "pretrain"])
@@ -22,7 +27,11 @@ def test_of_a_text_as_many_words_as_in_training(task, tiny):
     data = load_splits(config)["test"]
     pair = look_at_pair(model, processor, data.image(0), "large nuclei on the left")
     assert [word for word, _ in pair.looks] == ["large", "nuclei"]
-    assert pair.match == look_at_pair(model, processor, data.image(0), "large nuclei").match
+    short = look_at_pair(model, processor, data.image(0), "large nuclei")
+    assert pair.match == short.match and short.notes == []
+    assert pair.notes == ["the text is too long for this model, which read no more than “large nuclei”"]
+    with pytest.raises(InputError, match="look_at_pair: the text is empty"):
+        look_at_pair(model, processor, data.image(0), "…")
     if task == "pretrain":  # clips are searched with a model for retrieval alone
         return
     clips, texts = [[data.image(i)] for i in range(3)], ["pink nuclei left", "blue nuclei left", "pink fat"]

@@ -183,7 +183,8 @@ def test_pictures_by_words_words_by_picture_and_pictures_by_picture(run):
 def test_what_cannot_be_searched_is_said(run, own):
     index = make_index(run, own, progress=False)
     for query, options, problem in (
-        (" ", {}, "the query is empty"),
+        (" ", {}, "search: the text is empty"),
+        (". \u2800", {}, "search: the text is empty"),  # it was searched for
         ("gland", {"of": "texts"}, "holds no texts: make it with texts"),
         ("gland", {"of": "words"}, "'pictures' or 'texts'"),
         ("gland", {"k": 0}, "expected 1 or more"),
@@ -207,6 +208,18 @@ def test_what_cannot_be_searched_is_said(run, own):
     (own / "empty").mkdir()
     with pytest.raises(SourceError, match="holds no picture"):
         make_index(run, own / "empty")
+
+
+def test_words_that_are_read_in_part_are_told(run, capsys):
+    """Hits of the beginning of a text, and of words that the model does not know, looked like any others."""
+    index = make_index(run, "test", progress=False)
+    search(index, index.texts[0], k=1)
+    assert "search:" not in capsys.readouterr().out
+    search(index, "gland " * 31, k=1)
+    search(index, "a gland of 腺体", k=1)
+    said = capsys.readouterr().out
+    assert "search: the text is too long for this model, which read no more than “gland gland" in said
+    assert "search: this model's vocabulary has no word for “腺体”" in said
 
 
 def test_a_gallery_that_is_cut_into_cells_finds_the_same_near_ones(run, monkeypatch):

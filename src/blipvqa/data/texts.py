@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from blipvqa.data.row_table import RowTable
 from blipvqa.data.values import kind_of
+from blipvqa.errors import InputError
 from blipvqa.plural import how_many
 from blipvqa.text import LOST, normalize, says_something
 
@@ -30,6 +31,12 @@ def text_problem(name: str, text: Any) -> str | None:
     if not says_something(shown) and (name != "answer" or not normalize(shown)):
         return f"column {name}: the text is empty"
     return None
+
+
+def check_own_text(name: str, text: Any, who: str) -> None:
+    """Raise InputError where a text of one's own, the `name` that the function `who` takes, is none."""
+    if problem := text_problem(name, text):
+        raise InputError(f"{who}: {problem.removeprefix(f'column {name}: ')}")
 
 
 def lost_letter_notes(split: str, texts: Sequence[str], rows: RowTable, place: Callable[[int], str]) -> list[str]:

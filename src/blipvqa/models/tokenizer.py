@@ -66,6 +66,21 @@ def captions_cut(
     return sum(len(of) > max_tokens or len(words) > max_words for of, words in zip(ids, whole, strict=True))
 
 
+def reading_notes(tokenizer: BertTokenizer, text: str, max_words: int, max_tokens: int) -> list[str]:
+    """What a person should know of how a text of one's own is read: as much as there is room for, and words that the
+    vocabulary lacks as [UNK]."""
+    text, notes = encodable(text), []
+    prepared = prepare_caption(text, max_words)
+    ids = tokenizer(prepared, add_special_tokens=False, verbose=False)["input_ids"]
+    if captions_cut(tokenizer, [text], max_words, max_tokens):
+        read = tokenizer.decode(ids[: max_tokens - 2])
+        notes.append(f"the text is too long for this model, which read no more than “{read}”")
+    if unknown := unknown_texts(tokenizer, prepared.split()):
+        words = ", ".join(f"“{word}”" for word in dict.fromkeys(prepared.split()) if word in unknown)
+        notes.append(f"this model's vocabulary has no word for {words:.200}: it read nothing there")
+    return notes
+
+
 def unknown_texts(tokenizer: BertTokenizer, texts: Iterable[str]) -> set[str]:
     """Those of the texts that hold what the vocabulary has no token for: [UNK] is read, and never written."""
     distinct = list(dict.fromkeys(texts))

@@ -11,7 +11,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.data.labels import LABELS
 from blipvqa.data.several_pictures import sheet
 from blipvqa.pages.gallery import RIGHT, WRONG, card, drawn_pictures, grid, line, progress_table
-from blipvqa.pages.html import Html, escape
+from blipvqa.pages.html import Html, escape, join
 from blipvqa.pages.wording import share
 from blipvqa.pairs.predictions import Judgement
 
@@ -78,10 +78,17 @@ def _said(row: Mapping) -> Html:
     return Html("{} {}").format("✓" if is_right(row) else "✗", said(row))
 
 
+def _note(text: str) -> Html:
+    return Html("<br>{}").format(text)
+
+
 def judged(judgements: Judgement | Sequence[Judgement], side: int = SIDE) -> Html:
     """One's own two pictures with what the model said of each statement."""
     every = [judgements] if isinstance(judgements, Judgement) else list(judgements)
     if not every:
         return Html("<p>No statement.</p>")
-    lines = [line(Html("{}<br><b>{}</b>").format(escape(one.statement, 300), one)) for one in every]
+    lines = [
+        line(Html("{}<br><b>{}</b>{}").format(escape(one.statement, 300), one, join(map(_note, one.notes))))
+        for one in every
+    ]
     return card(sheet(every[0].images), lines, side, ALT)

@@ -18,7 +18,7 @@ from blipvqa.data.batches import batch_loader, loader_deaths_explained, whole_im
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.images import open_picture, resize_image
 from blipvqa.data.labels import LABELS
-from blipvqa.data.texts import text_problem
+from blipvqa.data.texts import check_own_text
 from blipvqa.errors import InputError
 from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
@@ -26,6 +26,7 @@ from blipvqa.models.folders import check_task
 from blipvqa.models.looks import Look, Work, in_turns
 from blipvqa.models.own_settings import own_settings
 from blipvqa.models.pairs import BlipForPairs
+from blipvqa.models.tokenizer import reading_notes
 from blipvqa.pages.wording import share
 from blipvqa.pairs.batches import PairsCollator, collator_for
 from blipvqa.training.shares import cost_of, is_first, shared
@@ -103,6 +104,7 @@ class Judgement:
     is_true: bool
     probability: float
     images: tuple[Image.Image, Image.Image]
+    notes: list[str]  # of a statement that was read in part
 
     def __str__(self) -> str:
         return f"{LABELS[self.is_true]} ({share(self.probability)} that it is true)"
@@ -129,22 +131,27 @@ def judge(
         raise InputError(f"judge takes a list of two pictures, the first and the second one, found {found}")
     statements = [statement] if isinstance(statement, str) else list(statement)
     for one in statements:
-        if problem := text_problem("statement", one):
-            raise InputError(f"judge: {problem.removeprefix('column statement: ')}")
+        check_own_text("statement", one, "judge")
     pictures = [open_picture(image) for image in images]
     size = processor.image_processor.size["height"]
     pixels = [torch.from_numpy(resize_image(picture, size)) for picture in pictures]
     row = {"image_id": "own", "image_ids": ["first", "second"], "pixels": pixels, "label": LABELS[0]}
     pin_number_formats(model.device)
     model.eval()
-    judged = []
+    judged, settings = [], settings or own_settings(model, PairsConfig)
     if statements:
-        collate = PairsCollator(processor, settings or own_settings(model, PairsConfig))
+        collate = PairsCollator(processor, settings)
         batch = collate([{**row, "sentence": one} for one in statements])
         with torch.no_grad():
             (judged,) = in_turns([probabilities(model, batch)])
     judgements = [
-        Judgement(one, probability >= 0.5, probability, tuple(pictures))
+        Judgement(
+            one,
+            probability >= 0.5,
+            probability,
+            tuple(pictures),
+            reading_notes(processor.tokenizer, one, settings.max_words, settings.max_tokens),
+        )
         for one, probability in zip(statements, judged, strict=True)
     ]
     return judgements[0] if isinstance(statement, str) else judgements

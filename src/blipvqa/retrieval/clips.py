@@ -14,6 +14,7 @@ from torch import Tensor
 
 from blipvqa.config.task_knobs import RetrievalConfig
 from blipvqa.data.images import resize_image
+from blipvqa.data.texts import check_own_text
 from blipvqa.errors import InputError
 from blipvqa.models.folders import check_task
 from blipvqa.models.own_settings import own_settings
@@ -37,13 +38,15 @@ def search_clips(
 
     Equal texts are one candidate. A clip is its frames (`data.frames.frames`). `settings` are a config's `retrieval`,
     by default that of the model's run: so many of the nearest are matched. Raises InputError for a clip without a
-    frame, or another number of texts.
+    frame, another number of texts, or one without a word.
     """
     if len(clips) != len(texts) or not clips or not all(clips):
         raise InputError(
             f"search_clips: {len(clips)} clips and {len(texts)} texts: expected a text for each clip, and no empty clip"
         )
     check_task(model, BlipForRetrieval, "search_clips")
+    for text in texts:
+        check_own_text("text", text, "search_clips")
     settings, side = settings or own_settings(model, RetrievalConfig), processor.image_processor.size["height"]
     gallery = Gallery.of_rows([{"image_id": str(i), "caption": text} for i, text in enumerate(texts)])
     tokens = text_tokens(processor.tokenizer, [texts[row] for row in gallery.text_rows], settings)

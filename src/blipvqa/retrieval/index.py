@@ -22,6 +22,7 @@ from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import VQADataset, load_splits
 from blipvqa.data.images import ImageStore
 from blipvqa.data.own_pictures import own_dataset, picture_names, rows_of_pictures
+from blipvqa.data.texts import text_problem
 from blipvqa.errors import InputError, MissingFile
 from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.models.loading import load_model
@@ -36,7 +37,7 @@ from blipvqa.retrieval.feature_files import features_of, refuse_other_weights
 from blipvqa.runs.files import remove, sweep, write_lines
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
-from blipvqa.text import normalize, says_something
+from blipvqa.text import normalize
 from blipvqa.training.stored import made_by
 from blipvqa.training.trained import check_weights
 
@@ -126,7 +127,7 @@ def _check_texts(texts: Sequence[str] | None) -> None:
     if isinstance(texts, str):
         raise InputError(f"texts: found the one text {texts[:80]!r}, expected a list of texts")
     for text in texts or ():
-        if not isinstance(text, str) or not says_something(text):
+        if text_problem("text", text):
             raise InputError(f"texts: found {str(text)[:80]!r}, expected texts with a letter or a digit in each")
 
 

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from blipvqa.config.knobs import RetrievalConfig
 from blipvqa.data.images import open_picture, resize_image
+from blipvqa.data.texts import check_own_text
 from blipvqa.models.attention import by_word
 from blipvqa.models.own_settings import own_settings
 from blipvqa.models.retriever import BlipForRetrieval
+from blipvqa.models.tokenizer import reading_notes
 from blipvqa.pages.wording import share
 from blipvqa.retrieval.batches import text_tokens
 
@@ -28,6 +30,7 @@ class Match:
     match: float
     cosine: float
     looks: list[tuple[str, Tensor]]
+    notes: list[str]  # of a text that was read in part
 
     def __str__(self) -> str:
         return f"{self.text} ({share(self.match)})"
@@ -40,11 +43,13 @@ def look_at_pair(
     when the model judged that. `settings` are a config's `retrieval`, by default that of the model's run.
 
     Cross-attention of all layers and heads times the gradient of the logit of a match, where that is positive: what
-    speaks for a match (Selvaraju et al. 2017, as BLIP's authors draw it).
+    speaks for a match (Selvaraju et al. 2017, as BLIP's authors draw it). Raises InputError for a text without a word.
     """
+    check_own_text("text", text, "look_at_pair")
+    settings = settings or own_settings(model, RetrievalConfig)
     image = open_picture(picture)
     pixels = torch.from_numpy(resize_image(image, processor.image_processor.size["height"]))[None]
-    tokens = text_tokens(processor.tokenizer, [text], settings or own_settings(model, RetrievalConfig))
+    tokens = text_tokens(processor.tokenizer, [text], settings)
     ids, mask = tokens["input_ids"].to(model.device), tokens["attention_mask"].to(model.device)
     model.eval()
     with torch.no_grad():
@@ -59,4 +64,5 @@ def look_at_pair(
     side = math.isqrt(patches.shape[-1])
     words = processor.tokenizer.convert_ids_to_tokens(ids[0, 1:].tolist())
     looks_of = by_word(words, patches[1:].view(-1, side, side).cpu())
-    return Match(text, image, logits.softmax(-1)[1].item(), cosine, looks_of)
+    notes = reading_notes(processor.tokenizer, text, settings.max_words, settings.max_tokens)
+    return Match(text, image, logits.softmax(-1)[1].item(), cosine, looks_of, notes)

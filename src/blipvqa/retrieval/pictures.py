@@ -132,4 +132,4 @@ def pair_maps(match: Match, columns: int = 4, side: int = 130) -> Html:
     """A picture with, for each word of a text, where the model looked when it judged whether they belong together."""
     cards = [card(beside_its_map(match.image, look, side), [line(word)], 2 * side) for word, look in match.looks]
     head = Html("<p><b>{}</b> match {}, cosine {}</p>").format(match.text, share(match.match), f"{match.cosine:.2f}")
-    return Html("{}{}").format(head, grid(cards, columns))
+    return head + join(line(note) for note in match.notes) + grid(cards, columns)

@@ -17,7 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from blipvqa.data.images import open_picture, resize_image
+from blipvqa.data.texts import check_own_text
 from blipvqa.errors import InputError
+from blipvqa.models.tokenizer import reading_notes
 from blipvqa.numbers.nearest import Cells, has_faiss, nearest
 from blipvqa.pages.wording import share
 from blipvqa.retrieval.batches import text_tokens
@@ -54,15 +56,16 @@ def search(
 
     A `query` that is a `str` is words; a path is a `Path`, and it, a file's bytes, an array or a Pillow picture is a
     picture. Words and pictures are compared by cosine, and the first `matched` of them then by ITM, which looks closer
-    and takes longer; two pictures or two texts by cosine alone. Raises InputError where nothing can be searched.
+    and takes longer; two pictures or two texts by cosine alone. Of words that are read in part it is printed which.
+    Raises InputError where nothing can be searched.
     """
     if of not in ("pictures", "texts"):
         raise InputError(f"of: {of!r}; search finds 'pictures' or 'texts'")
     if k < 1 or matched < 0:
         raise InputError(f"k is {k} and matched {matched}: expected 1 or more, and 0 or more")
     words = isinstance(query, str)
-    if words and not query.strip():
-        raise InputError("the query is empty: give words, or a picture")
+    if words:
+        check_own_text("query", query, "search")
     gallery = index.pictures if of == "pictures" else index.text_features
     if not len(gallery):
         raise InputError(f"this index holds no {of}" + (": make it with texts=[…]" if of == "texts" else ""))
@@ -95,6 +98,9 @@ class _Words:
     def __init__(self, index: Index, text: str):
         self.index, self.tokens = index, _tokens(index, [text])
         self.features = encode_texts(index.model, self.tokens, 1)
+        limits = index.run.config.retrieval
+        for note in reading_notes(index.processor.tokenizer, text, limits.max_words, limits.max_tokens):
+            print(f"search: {note}")
 
     def match(self, pictures: np.ndarray) -> np.ndarray:
         """ITM's logits `[n,2]` with these pictures of the index."""
