@@ -236,7 +236,7 @@ def test_describe_goes_by_the_run_s_own_settings(tiny, monkeypatch):
         == describe(model, processor, picture, None, run.config.caption).caption
     )
     assert (asked[0].prompt, asked[0].num_beams, asked[0].max_length, asked[0].min_length) == ("", 1, 9, 0)
-    model.config.own_settings = {"num_beams": 0}
+    model.folder, model.config.own_settings = None, {"num_beams": 0}  # elsewhere config.json is all there is
     with pytest.raises(ModelError, match=r"config\.json of the model: own_settings num_beams"):
         describe(model, processor, picture)
 

@@ -33,10 +33,10 @@ from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.models.folders import check_task
 from blipvqa.models.looks import Look, Work, in_turns
-from blipvqa.models.own_settings import own_settings
 from blipvqa.models.packing import Layout, Written, sent
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.wording import share
+from blipvqa.training.own_settings import own_settings
 from blipvqa.training.shares import is_first, shared
 
 Picture = str | Path | bytes | np.ndarray | Image.Image

@@ -13,8 +13,8 @@ from blipvqa.captions.validation import Validation
 from blipvqa.config.knobs import TEXTS, Config
 from blipvqa.config.task_knobs import DESCRIBED_BY
 from blipvqa.models.captioner import BlipForCaptioning
-from blipvqa.models.own_settings import tell_settings
 from blipvqa.training.comparison import Comparing
+from blipvqa.training.own_settings import tell_settings
 from blipvqa.training.task import Batch, Losses, Place, Task, Views, nothing_remembered
 
 CAPTIONS = Comparing(

@@ -20,7 +20,6 @@
 - `classes`: which of them a task trains, and which a folder holds
 - `together`: a start from parts of several folders, and what of it is new
 - `folders`, `architecture`, `weights`: what is read of a folder that may come from a stranger, and its fingerprint
-- `own_settings`: how a run finds its answers, told by its export
 - `scratch`: a model that starts from random weights
 - `adjust`: what a run's config changes in a model
 - `adapters`: low-rank adapters, and their export in peft's form

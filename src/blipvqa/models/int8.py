@@ -5,8 +5,8 @@ Notable:
   steps of the largest of each row. A row knows nothing of its batch, so an answer does not depend on it either.
 - The file holds numbers alone (safetensors, no pickle), and is not called model.safetensors: plain transformers would
   take whole numbers for weights and answer nonsense.
-- Products are exact in 32 bits. Where torch has no such product (another device, an older version), the weights are
-  multiplied out for each call.
+- Products are exact in 32 bits. Where torch has no such product (another device, an older version), and where a heat
+  map needs a gradient, the weights are multiplied out for each call.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ class Int8Linear(nn.Module):
         self.register_buffer("bias", None if layer.bias is None else layer.bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or x.dtype != torch.float32 or not hasattr(torch, "_int_mm"):
+        followed = (
+            torch.is_grad_enabled() and x.requires_grad
+        )  # whole numbers have no gradient, and heat maps ask for it
+        if followed or x.device.type != "cpu" or x.dtype != torch.float32 or not hasattr(torch, "_int_mm"):
             weight = (self.numbers.to(x.dtype) * self.scale.to(x.dtype)).t()
             return F.linear(x, weight, None if self.bias is None else self.bias.to(x.dtype))
         rows = x.reshape(-1, self.in_features)

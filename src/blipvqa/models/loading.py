@@ -63,6 +63,8 @@ def load_model(
     tokenizer = read_tokenizer(folder, model_config)
     check_pictures(folder)
     model_class, stored_class = class_of(config.task) if config else class_of_folder(folder), class_of_folder(folder)
+    if model_class is not stored_class and hasattr(model_config, "own_settings"):
+        del model_config.own_settings  # of another task's run
     whole_numbers, start = (folder / INT8).is_file(), []
     begins_pairs = model_class is BlipForPairs and stored_class is not BlipForPairs
     if begins_pairs:

@@ -24,11 +24,11 @@ from blipvqa.models.cpu import reuse_memory
 from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.models.folders import check_task
 from blipvqa.models.looks import Look, Work, in_turns
-from blipvqa.models.own_settings import own_settings
 from blipvqa.models.pairs import BlipForPairs
 from blipvqa.models.tokenizer import reading_notes
 from blipvqa.pages.wording import share
 from blipvqa.pairs.batches import PairsCollator, collator_for
+from blipvqa.training.own_settings import own_settings
 from blipvqa.training.shares import cost_of, is_first, shared
 
 Picture = str | Path | bytes | np.ndarray | Image.Image

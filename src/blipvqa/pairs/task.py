@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from blipvqa.config.knobs import TEXTS, Config, PairsConfig
-from blipvqa.models.own_settings import tell_settings
 from blipvqa.models.pairs import BlipForPairs
 from blipvqa.pairs.batches import collator_for
 from blipvqa.pairs.card import write_card
@@ -13,6 +12,7 @@ from blipvqa.pairs.evaluation import evaluate
 from blipvqa.pairs.measures import MEASURES, counts
 from blipvqa.pairs.validation import Validation
 from blipvqa.training.comparison import Comparing
+from blipvqa.training.own_settings import tell_settings
 from blipvqa.training.task import Batch, Losses, Place, Task, Views, nothing_remembered
 
 STATEMENTS = Comparing(

@@ -17,12 +17,12 @@ from blipvqa.data.images import resize_image
 from blipvqa.data.texts import check_own_text
 from blipvqa.errors import InputError
 from blipvqa.models.folders import check_task
-from blipvqa.models.own_settings import own_settings
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.retrieval.batches import text_tokens
 from blipvqa.retrieval.encoding import EncodedPictures, encode_texts, match
 from blipvqa.retrieval.gallery import Gallery
 from blipvqa.retrieval.searches import Searches, search_both_ways
+from blipvqa.training.own_settings import own_settings
 
 TOGETHER = 16  # frames, or texts, encoded at a time
 

@@ -13,11 +13,11 @@ from blipvqa.config.knobs import RetrievalConfig
 from blipvqa.data.images import open_picture, resize_image
 from blipvqa.data.texts import check_own_text
 from blipvqa.models.attention import by_word
-from blipvqa.models.own_settings import own_settings
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.models.tokenizer import reading_notes
 from blipvqa.pages.wording import share
 from blipvqa.retrieval.batches import text_tokens
+from blipvqa.training.own_settings import own_settings
 
 
 @dataclass

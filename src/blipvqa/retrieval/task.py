@@ -9,7 +9,6 @@ from torch import Tensor
 
 from blipvqa.config.knobs import TEXTS, Config
 from blipvqa.config.task_knobs import SEARCHED_BY
-from blipvqa.models.own_settings import tell_settings
 from blipvqa.models.retriever import BlipForRetrieval
 from blipvqa.retrieval.batches import collator_for
 from blipvqa.retrieval.card import write_card
@@ -17,6 +16,7 @@ from blipvqa.retrieval.evaluation import evaluate
 from blipvqa.retrieval.measures import MEASURES, check_predictions, counts
 from blipvqa.retrieval.validation import Validation
 from blipvqa.training.comparison import Comparing
+from blipvqa.training.own_settings import tell_settings
 from blipvqa.training.task import Batch, Losses, Place, Task, Views
 
 

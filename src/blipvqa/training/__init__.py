@@ -8,6 +8,7 @@ In reading order: `task` (what a task hands to the loop), `loop` (from a config 
 and precision, whatever the environment holds), `shares` (what several processes do
 together, each its part), `trained` (the doors to a trained run:
 its settings and its data are what made it), `stored` (what its model said, kept as long as what made it stays equal),
+`own_settings` (how a run finds its answers, wherever its model is taken),
 `stages` (runs that begin with the weights of others), `comparison` (two runs on the same rows, measure by measure and
 row by row).
 """

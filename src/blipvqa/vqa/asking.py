@@ -25,12 +25,12 @@ from blipvqa.data.one_colour import SHOWS_NOTHING, shows_nothing
 from blipvqa.data.several_pictures import sheet
 from blipvqa.errors import InputError
 from blipvqa.models.folders import check_task
-from blipvqa.models.own_settings import own_settings
 from blipvqa.models.towers import picture_features
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.pages.wording import share
 from blipvqa.text import says_something
-from blipvqa.vqa.batches import VQACollator, asking_collator
+from blipvqa.training.own_settings import own_settings
+from blipvqa.vqa.batches import asking_collator
 from blipvqa.vqa.calibration import stored_calibration
 from blipvqa.vqa.confidence import UNCERTAIN, abstain
 from blipvqa.vqa.conformal import RANKING, read_answer_sets, without_candidates
@@ -226,6 +226,6 @@ def _ranked(model: BlipForVQA, processor, batch: Mapping) -> tuple[list[dict] | 
     sets = None if folder is None else read_answer_sets(folder)
     if sets is None:
         return None, None
-    candidates = Candidates.of(sets["candidates"], VQACollator(processor))
+    candidates = Candidates.of(sets["candidates"], asking_collator(processor, model))
     settings = GenerateConfig(method="rank", **{name: sets[name] for name in RANKING})
     return Answerer(model.eval(), processor, settings, candidates)(batch), sets

@@ -15,7 +15,7 @@ from blipvqa.data.history import history_of
 from blipvqa.models.packing import Layout, Packed, Written
 from blipvqa.models.tokenizer import ANSWER_START, QUESTION_START, encode
 from blipvqa.text import encodable
-from blipvqa.vqa.turns import history_tokens, question_tokens, with_history
+from blipvqa.vqa.turns import answer_tokens, history_tokens, question_tokens, with_history
 
 REMOVED_FROM_QUESTIONS = re.compile(r"[.!\"()*#:;~]")  # as the authors do: salesforce/BLIP data/utils.py
 
@@ -126,7 +126,7 @@ def collator_for(processor, config: Config) -> VQACollator:
 
 def asking_collator(processor, model) -> VQACollator:
     """The collator with the limits that a model tells of its training."""
-    return VQACollator(processor, question_tokens(model), history_tokens=history_tokens(model))
+    return VQACollator(processor, question_tokens(model), answer_tokens(model), history_tokens=history_tokens(model))
 
 
 def training_collator(processor, config: Config) -> VQACollator:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from blipvqa.config.knobs import GenerateConfig
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.history import Turn, history_of
 from blipvqa.errors import InputError
@@ -27,6 +28,7 @@ from blipvqa.models.vqa import BlipForVQA
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, estimate_mean
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.text import normalize
+from blipvqa.training.own_settings import own_settings
 from blipvqa.vqa.answers import question_type
 from blipvqa.vqa.batches import asking_collator
 
@@ -69,7 +71,9 @@ def explain(
     question_batch = {key: batch[key] for key in ("input_ids", "attention_mask", "pixel_values", "image_index")}
     model.eval()
     if answer is None:
-        ids = model.generate_answers(**question_batch, max_new_tokens=40)
+        settings = own_settings(model, GenerateConfig)
+        lengths = {"num_beams": settings.num_beams, "max_new_tokens": settings.max_new_tokens}
+        ids = model.generate_answers(**question_batch, **lengths)
         answer = processor.batch_decode(ids, skip_special_tokens=True)[0].strip()
         batch = collate([item | {"answer": answer}])
     pixel_values = question_batch.pop("pixel_values")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from blipvqa.config.knobs import ASKED_BY, TEXTS, Config
-from blipvqa.models.own_settings import tell_settings
 from blipvqa.models.vqa import BlipForVQA
+from blipvqa.training.own_settings import tell_settings
 from blipvqa.training.task import Batch, Losses, Place, Task, Views, nothing_remembered
 from blipvqa.vqa.batches import training_collator
 from blipvqa.vqa.card import write_card

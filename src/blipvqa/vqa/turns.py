@@ -6,14 +6,15 @@ Notable:
 - Whole turns are left out, the oldest first. The question is never cut to make room for them.
 - `config.json` of an export says as `history_tokens` that the model was trained with conversations, and how long a
   question with its turns was at most. A model without it is not asked with a history. `question_tokens` says how long
-  any question was at most: `ask` and the heat maps read as much of it as training and evaluation do.
+  any question was at most: `ask` and the heat maps read as much of it as training and evaluation do. `answer_tokens`
+  says the same of answers: those that `ask` ranks are cut as evaluation cuts them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from blipvqa.config.knobs import Config
+from blipvqa.config.knobs import Config, DataConfig
 from blipvqa.data.history import TURN_END, Turn, history_of
 from blipvqa.errors import InputError
 
@@ -67,6 +68,11 @@ def question_tokens(model) -> int:
     return getattr(model.config, "question_tokens", min(model.config.text_config.max_position_embeddings, 512))
 
 
+def answer_tokens(model) -> int:
+    """How many tokens of an answer are read; the default of `data.max_answer_tokens` of a model that tells nothing."""
+    return getattr(model.config, "answer_tokens", DataConfig.model_fields["max_answer_tokens"].default)
+
+
 def refuse_history(model) -> None:
     """Raises InputError where a model is asked with a conversation and was trained without."""
     if history_tokens(model) is None:
@@ -77,9 +83,10 @@ def refuse_history(model) -> None:
 
 
 def tell_turns(model, config: Config, splits: Mapping) -> None:
-    """Write into the model's config, and so into its export, how much of a question it reads, and whether it is trained
-    with conversations."""
+    """Write into the model's config, and so into its export, how much of questions and answers it reads, and whether it
+    is trained with conversations."""
     model.config.question_tokens = config.data.max_question_tokens
+    model.config.answer_tokens = config.data.max_answer_tokens
     trained_with = any(history_of(row) for row in splits["train"].rows)
     if trained_with:
         model.config.history_tokens = config.data.max_question_tokens

@@ -1,13 +1,18 @@
-"""A function that is given no settings reads as much of a text as the model's run did."""
+"""A function that is given no settings goes by those of the model's run."""
+
+import shutil
 
 import pytest
 
-from blipvqa import ask, fine_tune, judge, load_model, load_splits
+from blipvqa import ask, describe, evaluate, fine_tune, judge, load_model, load_splits
+from blipvqa.config.knobs import GenerateConfig
 from blipvqa.errors import InputError
 from blipvqa.pages.html import escape
 from blipvqa.pairs.pictures import judged
 from blipvqa.retrieval.clips import search_clips
 from blipvqa.retrieval.matching import look_at_pair
+from blipvqa.sharing import export_int8
+from blipvqa.training.own_settings import own_settings
 from blipvqa.vqa.explanations import explain
 
 
@@ -54,3 +59,46 @@ def test_of_a_question_as_many_tokens_as_in_training_and_it_says_so(tiny):
     assert read.notes == []
     maps = [explain(model, processor, data.pixels(0), question, "yes").map for question in (long, short)]
     assert (maps[0] == maps[1]).all()
+
+
+def test_ranked_answers_are_cut_as_evaluation_cuts_them(tiny):
+    """Of "lower left" and "masson trichrome" one word was ranked where the run was scored, and all of it by `ask`."""
+    settings = {"generate__method": "rank", "data__max_answer_tokens": 3}
+    config = tiny("ranked", **settings, train__epochs=30, train__learning_rate=3e-3)
+    run = fine_tune(config)
+    evaluate(config, progress=False, resamples=10)
+    model, processor = load_model(str(run.model_folder))
+    data, rows = load_splits(config)["test"], run.predictions("test")
+    answers = [ask(model, processor, data.image(i), row["question"]) for i, row in enumerate(rows)]
+    assert [answer.answer for answer in answers] == [row["prediction"] for row in rows]
+    assert len({row["prediction"] for row in rows}) > 2
+    assert [answer.confidence for answer in answers] == pytest.approx([row["confidence"] for row in rows], abs=1e-4)
+
+
+def test_settings_that_changed_after_training_hold_in_the_run_s_folder(tiny, tmp_path):
+    """Page and `answer_all` went by the new ones, and `ask` by those of the training."""
+    run = fine_tune(tiny("long"))
+    data, limits = load_splits(run.config)["test"], []
+    fine_tune(tiny("long", generate__max_new_tokens=1))  # finished before: nothing is trained
+    shutil.copytree(run.model_folder, tmp_path / "copy")
+    for folder in (run.model_folder, export_int8(run), tmp_path / "copy"):
+        model, processor = load_model(str(folder))
+        limits.append(own_settings(model, GenerateConfig).max_new_tokens)
+        said = ask(model, processor, data.image(0), "what is shown?", calibration=None)
+        assert explain(model, processor, data.pixels(0), "what is shown?").answer == said.answer
+    assert limits == [1, 1, 6]
+
+
+def test_a_model_that_begins_as_another_task_s_has_none_of_its_settings(tiny):
+    run = fine_tune(tiny("before", task="pretrain", retrieval__max_words=2, train__epochs=0))
+    picture = load_splits(run.config)["test"].image(0)
+    for task in ("caption", "pairs"):
+        config = tiny(task, task=task, model__name=str(run.model_folder))
+        model, processor = load_model(str(run.model_folder), config)
+        assert not hasattr(model.config, "own_settings")
+        if task == "caption":
+            described = describe(model, processor, picture, settings=config.caption)
+            assert describe(model, processor, picture).caption == described.caption
+        else:
+            of_config = judge(model, processor, [picture] * 2, "both show a gland", config.pairs)
+            assert judge(model, processor, [picture] * 2, "both show a gland").probability == of_config.probability
