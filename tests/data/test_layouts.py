@@ -231,6 +231,8 @@ def test_ten_answers_come_along(folder):
     [
         (lambda turns: turns.pop(), "its conversations are no turns"),
         (lambda turns: turns[0].update(value="<video>\nDoes it beat?"), "its question shows a <video>"),
+        (lambda turns: turns[2].update(value="<image>\nAnd here?"), "its questions show 2 times <image>, and `image` "),
+        (lambda turns: turns[1].update(value="<image> It is."), "its answer holds <image>"),
     ],
 )
 def test_a_conversation_of_other_turns_is_named(folder, change, problem):

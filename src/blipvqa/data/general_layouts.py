@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from blipvqa.data.image_files import FILMS
 from blipvqa.data.layouts import Layout, Source, Table, first_row, split_in, table_of, tops
+from blipvqa.data.several_pictures import cells_of
 from blipvqa.data.split_names import SYNONYMS, SourceError, TableFile, split_of
 from blipvqa.data.text_tables import checked_row, read_text_table, whole_json
 from blipvqa.data.values import DoubledObject, folded_name, kind_of
@@ -112,13 +114,28 @@ def _asked(row: dict) -> Iterator[dict | str]:
     if not pairs or not plain or len(texts) % 2 or len(texts) != len(turns):
         yield "its conversations are no turns of human and gpt, one after the other"
         return
+    if problem := _wrong_marks(row, [one for (_, one), _ in pairs], [other for _, (_, other) in pairs]):
+        yield problem
+        return
     further = {key: value for key, value in row.items() if key not in ("conversations", "conversatons")}
     for (_, question), (_, answer) in pairs:
-        if isinstance(question, str) and "<video>" in question:
-            yield "its question shows a <video>: name the film in `image`, without the mark, and set data.frames"
-            return
         bare = question.replace("<image>", "").strip() if isinstance(question, str) else question
         yield {"image": None, **further, "question": bare, "answer": answer}
+
+
+def _wrong_marks(row: dict, questions: list, answers: list) -> str | None:
+    """What is wrong with the marks of pictures in a conversation; None where nothing is."""
+    asked, said = (" ".join(text for text in texts if isinstance(text, str)) for texts in (questions, answers))
+    if "<video>" in asked:
+        return "its question shows a <video>: name the film in `image`, without the mark, and set data.frames"
+    if mark := next((mark for mark in ("<image>", "<video>") if mark in said), None):
+        return f"its answer holds {mark}, which is no word"
+    names, marks = cells_of(row.get("image")), asked.count("<image>")
+    is_film = len(names) == 1 and str(names[0]).lower().endswith(FILMS)  # each mark may mean a frame
+    if names != [None] and marks > len(names) and not is_film:
+        named = f"{how_many(len(names), 'picture')}: name as many in a list"
+        return f"its questions show {marks} times <image>, and `image` names {named}"
+    return None
 
 
 def imagefolder(source: Source) -> Layout | None:
