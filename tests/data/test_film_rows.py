@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import TINY
 from film_files import GREYS, dicom, sound, tiff, video
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from blipvqa import answer_all, fine_tune, load_config, load_splits
 from blipvqa.config.knobs import ConfigError
@@ -205,3 +205,48 @@ def test_films_of_one_frame_of_none_and_of_sound_alone(films, folder):
         video(folder / name, [])
         with pytest.raises(ImageError, match=r"train/0: .*(holds no frame|does not decode|holds no video)"):
             load_splits(films(name))
+
+
+def test_a_frame_that_a_row_names_of_a_film_that_has_none_is_noted(films, folder):
+    """Of a DICOM file a column `frame` names one; of a video and of pages it was passed over without a word."""
+    tiff(folder / "pages.tif")
+    dicom(folder / "slices.dcm")
+    said = "films are shown by data.frames, whatever column frame says"
+    for name, shown, noted in (("pages.tif", 4, True), ("slices.dcm", 1, False)):
+        config = films(name)
+        for split in ("train", "validation", "test"):
+            line = {"image": name, "frame": 3, **TASKS["vqa"]}
+            (folder / f"{split}.jsonl").write_text(json.dumps(line) + "\n")
+        splits = load_splits(config)
+        assert len(splits["test"].images(0)) == shown
+        assert (f"train: {said}" in "\n".join(splits.notes)) == noted
+
+
+def test_a_thumbnail_and_a_mask_are_no_frames(films, folder):
+    """Beside a page a TIFF may hold a smaller copy of it and its mask: they were shown as frames of a film."""
+    page, small = Image.new("L", (64, 48), 200), Image.new("L", (8, 6), 10)
+    with TiffImagePlugin.AppendingTiffWriter(str(folder / "scan.tif"), True) as file:
+        for picture, kind in ((page, 0), (small, 1), (page, 2), (small, 4)):
+            tags = TiffImagePlugin.ImageFileDirectory_v2()
+            tags[254] = kind
+            picture.save(file, format="TIFF", tiffinfo=tags)
+            file.newFrame()
+    data = load_splits(films("scan.tif", data__frames=2))["test"]
+    assert [image.size for image in data.images(0)] == [(64, 48), (64, 48)]
+    with pytest.raises(ImageError, match=r"the film has 2 frames, data\.frames asks for 4"):
+        load_splits(films("scan.tif"))
+
+
+def test_a_video_in_a_dicom_file_is_called_that(films, folder):
+    pydicom = pytest.importorskip("pydicom")
+    dicom(folder / "film.dcm")
+    file = pydicom.dcmread(folder / "film.dcm")
+    file.file_meta.TransferSyntaxUID = pydicom.uid.MPEG4HP41
+    file.PixelData = pydicom.encaps.encapsulate([b"\0\0\1\xb3" + bytes(100)])
+    file["PixelData"].is_undefined_length, file["PixelData"].VR = True, "OB"
+    file.save_as(folder / "film.dcm", enforce_file_format=True)
+    for count in (4, None):
+        with pytest.raises(
+            ImageError, match=r"line 1 of train\.jsonl: the DICOM file holds a video .*: save it as \.mp4"
+        ):
+            load_splits(films("film.dcm", data__frames=count))

@@ -21,6 +21,7 @@ from blipvqa.data.depth import Refused
 from blipvqa.data.dicom_codecs import add_codecs
 
 OLD_STARTS = (b"\x02\0\0\0", b"\x08\0\0\0", b"\x08\0\x01\0", b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\x16\0")
+VIDEO = tuple(f"1.2.840.10008.1.2.4.10{digit}" for digit in range(10))  # transfer syntaxes, as PS3.6 numbers them
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 LARGEST_DEFLATED = 1_000_000  # bytes of a file whose whole content is packed: it may ask for a thousandfold
 MISSING = "it is a DICOM file, and pydicom, which reads it, is not installed: pip install 'blipvqa[medical]'"
@@ -79,7 +80,17 @@ def _header(content: bytes) -> Any:
     header = _attempt(_read, content, True)
     if _attempt(lambda: int(header.Rows) * int(header.Columns)) < 1:
         raise Refused("the DICOM file holds no picture")
+    _attempt(_refuse_video, header)
     return header
+
+
+def _refuse_video(file: Any) -> None:
+    """Raises Refused for a film that is packed as one stream, which pydicom hands on as it is."""
+    if str(file.file_meta.get("TransferSyntaxUID", "")).startswith(VIDEO):
+        raise Refused(
+            "the DICOM file holds a video (MPEG-2, H.264 or H.265), which is not read out of it: save it as .mp4, or "
+            "its frames as pictures"
+        )
 
 
 def _read(content: bytes, header_only: bool) -> Any:

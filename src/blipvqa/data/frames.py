@@ -7,6 +7,7 @@ Notable:
 - A video is decoded by `av` (`pip install 'blipvqa[video]'`) from its first frame on, once to count them: headers and
   packets that count frames are often wrong, and seeking lands beside the wanted frame. The count is kept by the file's
   digest. Lists of other files are no videos here: FFmpeg would open what they name.
+- Pages of a TIFF that are a smaller copy of another one, or its mask, are no frames.
 - With `data.frames` a row whose one picture is a film shows so many frames of it, each a picture of its own: its id is
   that of the file and the frame. A picture that is no film stays one picture.
 """
@@ -44,6 +45,7 @@ Film = bytes | memoryview | PictureFile
 MOST_FRAMES = 1_000_000  # of a film
 MOST_PAGES = 10_000  # of a TIFF
 LENGTH = struct.Struct("<QI")  # of a film that was counted, and the crc32 of that
+KIND_OF_PAGE, SMALLER, MASK = 254, 1, 4  # a tag of TIFF, and two of its bits
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 VIDEO_MARKS = (b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"OggS", b"0&\xb2u")  # matroska, MPEG, ogg, asf
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,ogg,asf"
@@ -195,26 +197,32 @@ def _readable(work: Callable[[], Any]) -> Any:
 
 def _of_tiff(content: bytes) -> int:
     with PLAIN_PILLOW:
-        return _count_pages(Image.open(io.BytesIO(content), formats=("TIFF",)))
+        return len(_full_pages(Image.open(io.BytesIO(content), formats=("TIFF",))))
 
 
 def _pages(content: bytes, wanted: list[int]) -> Iterator[tuple[int, Image.Image]]:
     """Pages of grey values or of colours of 8 bits."""
+    with PLAIN_PILLOW:
+        full = _full_pages(Image.open(io.BytesIO(content), formats=("TIFF",)))
     for number in wanted:
         with PLAIN_PILLOW:
             pages = Image.open(io.BytesIO(content), formats=("TIFF",))
-            pages.seek(number)
+            pages.seek(full[number])
             _check_size(*pages.size)
             page = pages.copy()
         yield number, page
 
 
-def _count_pages(pages: Image.Image) -> int:
-    for number in range(1, MOST_PAGES + 1):
+def _full_pages(pages: Image.Image) -> list[int]:
+    """The numbers of the pages that are pictures of their own."""
+    full = []
+    for number in range(MOST_PAGES):
         try:
             pages.seek(number)
         except EOFError:
-            return number
+            return full
+        if not pages.tag_v2.get(KIND_OF_PAGE, 0) & (SMALLER | MASK):
+            full.append(number)
     raise Refused(f"it has more than {MOST_PAGES:,} pages")
 
 

@@ -37,6 +37,7 @@ class Looks:
         self.store, self.folder, self.views, self.files = store, folder, views, files
         self.needs, self.frames = needs, frames
         self.by_path: dict[Asked, Outcome] = {}
+        self.films: set[View] = set()  # what rows say of films that a column `frame` does not name a frame of
         self.by_id: dict[str, ImageError | None] = {}
 
     def at(self, rows: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, int, str | ImageError | SourceError]]:
@@ -81,6 +82,7 @@ class Looks:
         try:
             picture = picture_of(cell, self.folder, view)
             if frames and is_film(picture):
+                self.films.add(view)
                 return self._look_at_film(picture, frames)
             if is_video(picture):
                 return ImageError(LISTED if self.frames else VIDEO)

@@ -87,6 +87,7 @@ class _Check:
         self.rows = np.arange(len(raw.rows))
         self.views: dict[int, View] = {}
         self.files: dict[str, str] = {}
+        self.films: set[View] = set()
 
     def result(self) -> tuple[CheckedSplit, list[str]]:
         for row, problem in self.raw.broken.items():
@@ -142,7 +143,7 @@ class _Check:
         lost = lost_letter_notes(
             self.split, self.texts, checked.rows, lambda i: self.raw.place(int(checked.source_rows[i]))
         )
-        whole = whole_notes(self.split, self.views, self.files)
+        whole = whole_notes(self.split, self.views, self.files, self.films)
         return [*self.raw.notes, *self.names.notes, *left_out, *nulls, *lost, *whole]
 
     def _refuse(self, row: int, problem: str, kind: type = SourceError) -> None:
@@ -288,6 +289,7 @@ class _Check:
                     image_ids.add(row, place, outcome)
                 else:
                     self._refuse(row, str(outcome), type(outcome))
+        self.films = looks.films
         if spans:
             seen.keep(image_ids.of_whole_files(self.files))
 
