@@ -176,6 +176,12 @@ def test_a_person_s_verdicts_say_what_was_kept_rightly(result, tmp_path):
     shares = read_pairs(path, result.texts)
     assert shares["kept_match"]["value"] == 0.6 and shares["kept_match_or_partly"]["value"] == 0.8
     assert shares["dropped_match"]["value"] is None
+    lines = [f"{rows[0]['id']};match;{rows[0]['image']}", f"{rows[1]['id']};wrong;{rows[1]['image']}"]
+    path.write_text("\n".join(["id;verdict;image", *lines]))
+    assert read_pairs(path, result.texts)["kept_match"]["value"] == 0.5
+    other = [dict(text) | ({"image_id": "0" * 16} if text["id"] == rows[1]["id"] else {}) for text in result.texts]
+    with pytest.raises(InputError, match=rf"row 3: the verdict on '{rows[1]['id']}' is about another picture"):
+        read_pairs(path, other)
     path.write_text("\n".join(["id;verdict", f"{rows[0]['id']};perhaps"]))
     with pytest.raises(InputError, match=r"'perhaps' on .* is none of match, partly, wrong"):
         read_pairs(path, result.texts)

@@ -14,7 +14,7 @@ from blipvqa.bootstrapping import candidates, rounds, thresholds
 from blipvqa.bootstrapping.folder import Groups
 from blipvqa.bootstrapping.report import NO_TRUTH, write_report
 from blipvqa.bootstrapping.rounds import bootstrap, load_bootstrapped
-from blipvqa.bootstrapping.stages import plan
+from blipvqa.bootstrapping.stages import plan, run_stage
 from blipvqa.pages.html import escape
 from blipvqa.runs.run import RunError
 
@@ -80,6 +80,21 @@ def test_a_stage_that_began_with_other_weights_is_refused_or_run_anew(root, star
     assert run(quick(str(mine), fresh=True)).texts
     assert len(list((root / "outputs").glob("tiny-captioner.*"))) == 1
     assert run(quick(str(mine))).texts  # and is then as it should be
+
+
+def test_a_stage_put_together_of_other_weights_is_refused(root, start, tmp_path):
+    """A folder with another vision tower in the place of the one that the pre-training began with was not noticed."""
+    mine = tmp_path / "vision"
+    shutil.copytree(start, mine)
+    towers = {"vision": str(mine), "encoder": start, "decoder": start}
+    config = small("together", bootstrap__clean={}, model__name=towers, train__epochs=0)
+    run_stage(config)
+    run_stage(config)  # nothing changed
+    other = fine_tune(small("other", bootstrap__clean={}, seed=3, train__epochs=0)).model_folder
+    shutil.rmtree(mine)
+    shutil.copytree(other, mine)
+    with pytest.raises(RunError, match="run 'together' began with other weights than"):
+        run_stage(config)
 
 
 def test_another_threshold_takes_no_data_from_the_run_that_was_trained_on_it(root, start):

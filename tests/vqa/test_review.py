@@ -12,7 +12,7 @@ from blipvqa import Run, load_splits
 from blipvqa.errors import InputError
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.pages.spreadsheets import unguard
-from blipvqa.pages.verdicts import save_pictures
+from blipvqa.pages.verdicts import VerdictsError, save_pictures
 from blipvqa.vqa import tables
 from blipvqa.vqa.review import VERDICTS, read_review, write_review
 
@@ -203,6 +203,22 @@ def test_a_verdict_on_another_question_is_refused_though_the_prediction_is_the_s
         writer.writerows(table)
     with pytest.raises(InputError, match=f"row 2: the verdict on 'test/1' is about .* but the {column} is "):
         read_review(path, rows)
+
+
+def test_a_verdict_on_another_picture_is_refused_and_not_carried_over(tmp_path):
+    """A picture that was replaced under the same question and prediction kept the verdict on the first one."""
+    before = [{**row, "image_id": f"{i:016x}"} for i, row in enumerate(predictions(("yes", "yes"), ("no", "yes")))]
+    after = [before[0], {**before[1], "image_id": "f" * 16}]
+    path = write_review(before, tmp_path, "test", images={f"{0:016x}": f"review-test/00001-{0:016x}.jpg"})
+    judge(path, "correct", "incorrect")
+    assert read_review(path, before)["verdicts"]["incorrect"] == 1
+    with pytest.raises(InputError, match="row 3: the verdict on 'test/1' is about another picture"):
+        read_review(path, after)
+    with pytest.raises(VerdictsError, match="holds 1 verdict on answers that are no longer the same"):
+        write_review(after, tmp_path, "test")
+    judge(path, "correct", "")
+    write_review(after, tmp_path, "test")
+    assert [row["verdict"] for row in sheet(path)] == ["correct", ""]
 
 
 def test_an_empty_file_is_refused(tmp_path):

@@ -1,7 +1,8 @@
 """Sheets for a person's verdicts: a row a case with an empty column, and what was written there, read back.
 
 The file opens in Excel, LibreOffice and Numbers, and comes back however they saved it: with semicolons, in another
-order, with columns added or rows removed. Rows are known by their `id` alone.
+order, with columns added or rows removed. Rows are known by their `id` alone. A picture's file is called by a number
+and the picture's digest, so that a verdict on another picture under the same id is noticed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from blipvqa.data.dataset import VQADataset
+from blipvqa.data.images import number_of
 from blipvqa.data.several_pictures import pictures_of, sheet_columns
 from blipvqa.errors import InputError, UserError
 from blipvqa.pages.spreadsheets import SEPARATORS, unguard
@@ -21,6 +23,7 @@ from blipvqa.plural import how_many
 from blipvqa.runs.files import replacing
 from blipvqa.text import LOST, same_text
 
+PICTURE = re.compile(r"\d{5,}-([0-9a-f]{16})\.jpg|([0-9a-f]{16})")  # what a cell `image` ends with: a file, or an id
 APOSTROPHES = re.compile(f"(?:\\A|(?<=[ {SEPARATORS}]))'+")  # of the guard, or a text's own at the same place
 TOLD_SEPARATOR = re.compile(r"\"?sep=([^\r\n\"])\"?[,;\t ]*(?:\r\n?|\n|\Z)", re.IGNORECASE)
 BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
@@ -46,8 +49,8 @@ def write_sheet(path: Path, columns: Sequence[str], rows: list[dict[str, str]], 
 
 
 def save_pictures(dataset: VQADataset, folder: str | Path, split: str = "test", side: int = 1024) -> dict[str, str]:
-    """Write each of a split's pictures to `folder/review-<split>/`, at most `side` pixels, as JPEG without metadata;
-    several of one row on one sheet.
+    """Write each of a split's pictures to `folder/review-<split>/`, at most `side` pixels, as JPEG without metadata,
+    called by a number and the picture's digest; several of one row on one sheet.
 
     Returns the file of each image_id, from `folder`: what `write_review` takes as `images`.
     """
@@ -56,7 +59,7 @@ def save_pictures(dataset: VQADataset, folder: str | Path, split: str = "test", 
     files: dict[str, str] = {}
     for i, row in enumerate(dataset.rows):
         if row["image_id"] not in files:
-            name = f"{len(files) + 1:05d}.jpg"
+            name = f"{len(files) + 1:05d}-{number_of(row['image_id']):016x}.jpg"
             files[row["image_id"]] = f"{place.name}/{name}"
             image = dataset.image(i)
             most = side * sheet_columns(len(pictures_of(row)))
@@ -72,7 +75,8 @@ def _carry_over(path: Path, rows: list[dict[str, str]], judged: Sequence[str]) -
     lost = []
     for _, reviewed in read_sheet(path):
         row = rows_by_id.get(reviewed["id"], {})
-        if reviewed["verdict"] and all(_same_cell(reviewed.get(key), row.get(key)) for key in judged):
+        same = all(_same_cell(reviewed.get(key), row.get(key)) for key in judged)
+        if reviewed["verdict"] and same and not _other_picture(reviewed, _digest_of(row.get("image"))):
             row["verdict"] = reviewed["verdict"]
         elif reviewed["verdict"]:
             lost.append(reviewed["id"])
@@ -90,6 +94,18 @@ def _same_cell(a: str | None, b: str | None) -> bool:
     if LOST in a:  # of a sheet in a local encoding no letter beyond ASCII is known
         a, b = BEYOND_ASCII.sub(LOST, a), BEYOND_ASCII.sub(LOST, b)
     return same_text(_bare(a), _bare(b))
+
+
+def _digest_of(cell: str | None) -> str | None:
+    """The digest of the picture that a cell `image` names; None of a sheet of an older version, or without it."""
+    named = PICTURE.fullmatch(re.split(r"[/\\]", unguard(cell or ""))[-1])
+    return named and (named[1] or named[2])
+
+
+def _other_picture(reviewed: Mapping[str, str], digest: str | None) -> bool:
+    """Whether a row of a sheet names another picture than that with this digest."""
+    named = _digest_of(reviewed.get("image"))
+    return named is not None and digest is not None and named != digest
 
 
 def _bare(cell: str) -> str:
@@ -160,4 +176,6 @@ def _problem(
     for name in reversed(judged):
         if row.get(name) is not None and not _same_cell(row[name], case[name]):
             return f"the verdict on {row['id']!r} is about {row[name]!r}, but the {name} is {case[name]!r}"
+    if _other_picture(row, f"{number_of(case['image_id']):016x}"):
+        return f"the verdict on {row['id']!r} is about another picture than there is now"
     return None

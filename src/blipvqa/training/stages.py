@@ -7,6 +7,7 @@ Notable:
 
 from __future__ import annotations
 
+from blipvqa.config.kinds import Towers
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.models.weights import weights_digest
@@ -35,14 +36,15 @@ def run_stage(config: Config, task: Task) -> Run:
 
 
 def _begin(config: Config) -> dict | None:
-    """The weights of a folder that a stage begins with, noted in its run folder, or compared with the note there."""
-    run, start = Run(config.folder), None
-    if isinstance(config.model.name, str) and project_path(config.model.name).is_dir():
-        start = {"weights": weights_digest(config.model.name)}
+    """The weights of a folder, or of several put together, that a stage begins with, noted in its run folder, or
+    compared with the note there."""
+    run, start, source = Run(config.folder), None, config.model.name
+    if isinstance(source, Towers) or project_path(source).is_dir():
+        start = {"weights": weights_digest(source, config)}
         if run.started and _began_otherwise(run, start):
             if not config.fresh:
                 raise RunError(
-                    f"run '{run.name}' began with other weights than {config.model.name} holds now: give another name, "
+                    f"run '{run.name}' began with other weights than {source} holds now: give another name, "
                     "or fresh: true, which moves the old folder aside and runs it anew."
                 )
             move_aside(run.folder)
