@@ -42,7 +42,7 @@ TRAIN = {"report": "the report's loop", "trainer": "transformers.Trainer", "ours
 CAPTION_TRAIN = {"notebook": "the captioning notebook", "report": "padded to 32", "ours": "ours"}
 CAPTION_WRITE = {"single": "one picture at a time", "batched": "batched plain generate", "ours": "ours"}
 CAPTIONS = {"train-1": CAPTION_TRAIN, "train-5": CAPTION_TRAIN, "write-20": CAPTION_WRITE, "write-60": CAPTION_WRITE}
-RETRIEVAL = {"plain": "the authors' step, plainly", "ours": "ours"}
+RETRIEVAL = {"called": "the models, called for each loss", "plain": "the authors' step, plainly", "ours": "ours"}
 RETRIEVALS = {"train-1": RETRIEVAL, "train-5": RETRIEVAL, "pretrain-1": RETRIEVAL}
 PREDICT = {"single": "one question at a time", "batched": "batched plain generate", "ours": "ours"}
 
@@ -68,7 +68,7 @@ def contend(
         plain, ours = (found[who][0]["written"] for who in ("single", "ours"))
         results["ours"]["captions_equal"] = sum(a == b for a, b in zip(plain, ours, strict=True)) / len(plain)
     if quick and "losses" in found["ours"][0]:  # one batch for both: two independent ways to the same numbers
-        plain, ours = (np.array(found[who][0]["losses"]) for who in ("plain", "ours"))
+        plain, ours = (np.array([found[who][0]["losses"] for who in group]) for group in (list(names)[:-1], ["ours"]))
         results["ours"]["losses_apart"] = float(np.abs(plain - ours).max())
     if what == "predict":
         pairs = [

@@ -5,9 +5,10 @@
 
 The model is that of blip-itm-base-coco with random weights (a small one with --quick), with momentum towers and a queue; for
 pre-training a decoder that shares with the encoder what the authors share. Texts are random words, 8 to 15 tokens. `plain` writes
-the authors' step over transformers' own modules: a picture encoded for each text, texts padded to 35 (30), eager attention,
-whole images' states for each of the three pairs of a text. Both take the most probable negatives, and with --quick the same
-batch, so that their losses can be compared (in pre-training always). Prints one JSON object.
+the authors' step over the towers of transformers' models: a picture encoded for each text, texts padded to 35 (30), eager
+attention, whole images' states for each of the three pairs of a text. `called` computes the same with the models as they are
+called, `model(input_ids, pixel_values)`: they take pixels, so that a picture is encoded for each loss. All take the most probable
+negatives, and with --quick the same batch, so that their losses can be compared (in pre-training always). Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import copy
 import json
 import logging
 import warnings
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from contenders import DEC, DEVICE, ENC, PRECISION, SEP, moved, now, padded, published_config
 from torch import Tensor
-from transformers import BlipForImageTextRetrieval
+from transformers import BlipForConditionalGeneration, BlipForImageTextRetrieval
 from transformers.models.blip.modeling_blip import BlipTextLMHeadModel
 
 from blipvqa.config.knobs import TrainConfig
@@ -68,6 +70,7 @@ class Plain:
         self.next = 0
 
     def picture(self, model, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """What `match` and `write` are given of a picture, and its feature."""
         states = model.vision_model(pixels).last_hidden_state
         return states, F.normalize(model.vision_proj(states[:, 0]).float(), dim=-1)
 
@@ -153,6 +156,31 @@ class Plain:
         return losses if self.decoder is None else [*losses, self.write(input_ids, attention_mask, states)]
 
 
+class Called(Plain):
+    """Matching and writing by the forward pass of a model, as transformers' pages show them."""
+
+    def __init__(self, model, queue, decoder=None):
+        super().__init__(model, queue, decoder)
+        if decoder is not None:
+            with torch.device("meta"):
+                self.writer = BlipForConditionalGeneration(model.config)
+            self.writer.vision_model, self.writer.text_decoder = model.vision_model, decoder
+
+    def picture(self, model, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        return pixels, super().picture(model, pixels)[1]
+
+    def match(self, ids: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
+        return self.model(input_ids=ids, attention_mask=mask, pixel_values=pixels, use_itm_head=True).itm_score
+
+    def write(self, ids: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
+        start = ids.clone()
+        start[:, 0] = DEC
+        labels = start.masked_fill(mask == 0, -100)
+        return self.writer(
+            pixel_values=pixels, input_ids=start, attention_mask=mask, labels=labels, use_cache=False
+        ).loss
+
+
 def first_queue(width: int) -> dict[str, Tensor]:
     draw = torch.Generator().manual_seed(1)
     images, texts = (F.normalize(torch.randn(QUEUE, width, generator=draw), dim=1) for _ in range(2))
@@ -163,7 +191,7 @@ def first_queue(width: int) -> dict[str, Tensor]:
     }
 
 
-def plain_model(config, task: str) -> Plain:
+def plain_model(config, task: str, kind: type[Plain]) -> Plain:
     """With the weights that ours begins with."""
     config._attn_implementation = "eager"
     torch.manual_seed(0)
@@ -183,11 +211,13 @@ def plain_model(config, task: str) -> Plain:
                 setattr(writes, part, getattr(sees, part))
         decoder.cls.predictions.decoder.weight = decoder.bert.embeddings.word_embeddings.weight
         decoder.train().to(DEVICE)
-    return Plain(model.train().to(DEVICE), first_queue(config.image_text_hidden_size), decoder)
+    return kind(model.train().to(DEVICE), first_queue(config.image_text_hidden_size), decoder)
 
 
-def plain_steps(config, task: str, data: dict, steps: int) -> tuple[list[float], list[list[float]]]:
-    plain = plain_model(config, task)
+def plain_steps(
+    config, task: str, data: dict, steps: int, kind: type[Plain] = Plain
+) -> tuple[list[float], list[list[float]]]:
+    plain = plain_model(config, task, kind)
     written = [] if plain.decoder is None else plain.decoder.parameters()
     weights = {id(x): x for x in (*plain.model.parameters(), *written, plain.temp)}  # a shared one once
     optimizer = torch.optim.AdamW(weights.values(), lr=1e-5, weight_decay=0.05)
@@ -250,14 +280,17 @@ OURS = {"train": BlipForRetrieval, "pretrain": BlipForPretraining}
 LOSSES = {"train": ("loss_itc", "loss_itm"), "pretrain": ("loss_itc", "loss_itm", "loss_lm")}
 
 
+STEPS_OF = {"plain": plain_steps, "called": partial(plain_steps, kind=Called), "ours": our_steps}
+
+
 def run(what: str, who: str, quick: bool, pictures: int) -> dict:
     config = published_config(quick)
     task, _, each = what.partition("-")
     if task == "pretrain" and not quick:
         config.vision_config.image_size = PRETRAINING_SIDE
-    one_each = who == "plain" and not quick
+    one_each = who != "ours" and not quick
     data = sample(pictures, 1 if one_each else int(each), config.vision_config.image_size)
-    seconds, losses = {"plain": plain_steps, "ours": our_steps}[who](config, task, data, STEPS)
+    seconds, losses = STEPS_OF[who](config, task, data, STEPS)
     return {
         "pairs": len(data["texts"]),
         "seconds": min(seconds[1:]),
@@ -272,7 +305,7 @@ if __name__ == "__main__":
     warnings.filterwarnings("ignore")
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["train-1", "train-5", "pretrain-1"])
-    parser.add_argument("who", choices=["plain", "ours"])
+    parser.add_argument("who", choices=list(STEPS_OF))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--pictures", type=int, default=PICTURES)
     given = parser.parse_args()
