@@ -35,6 +35,10 @@ def with_accents(table):
     return [[cell.replace("what", "où – ") for cell in line] for line in table]
 
 
+def objects(table):
+    return [dict(zip(HEADS, line, strict=True)) for line in table[1:]]
+
+
 FORMS = {
     "semicolons": ("csv", lambda table: csv_of(table, ";").encode()),
     "tabs": ("csv", lambda table: csv_of(table, "\t").encode()),
@@ -47,7 +51,10 @@ FORMS = {
     "cp1252": ("csv", lambda table: csv_of(table, ";").encode("cp1252")),
     "old line ends": ("csv", lambda table: csv_of(table, end="\r").encode()),
     "xlsx": ("xlsx", xlsx_of),
-    "json": ("json", lambda table: json.dumps([dict(zip(HEADS, line, strict=True)) for line in table[1:]]).encode()),
+    "json": ("json", lambda table: json.dumps(objects(table)).encode()),
+    "json in an object": ("json", lambda table: json.dumps({"version": 1, "data": objects(table)}).encode()),
+    "json, indented": ("json", lambda table: json.dumps({"info": {}, "rows": objects(table)}, indent=1).encode()),
+    "jsonl that is a list": ("jsonl", lambda table: json.dumps(objects(table)).encode()),
     "json, utf-16": (
         "json",
         lambda table: json.dumps(
@@ -131,3 +138,26 @@ def test_a_comma_in_a_head_of_semicolons_and_the_other_way_round(folder):
     heads = ["image", "question", "answer", "organ, a, b, c, d, e"]
     (folder / "train.csv").write_bytes(csv_of([heads, *cells()[1:]], ";").encode())
     assert splits_of()["train"].columns == [heads[3]]
+
+
+def test_rows_of_an_object_are_numbered_and_said_and_other_objects_are_no_rows(folder):
+    lines = rows(6)
+    (folder / "train.json").write_text(json.dumps({"data": lines}, indent=1))
+    assert "train.json: its rows are those of its key 'data'" in splits_of().notes
+    lines[3]["image"] = "images/none.png"
+    (folder / "train.json").write_text(json.dumps({"data": lines}))
+    with pytest.raises(ImageError, match=r"element 4 of train\.json"):
+        splits_of()
+    for whole, problem in (
+        ({"train": lines, "test": lines}, "it is no row, 'train', 'test' hold lists or objects: write a list of rows"),
+        ({key: [row[key] for row in lines] for key in lines[0]}, "it is no row, 'image', 'question'"),
+    ):
+        (folder / "train.json").write_text(json.dumps(whole))
+        with pytest.raises(SourceError, match=rf"line 1 of train\.json: {problem}"):
+            splits_of()
+    (folder / "train.json").write_text("\n".join(json.dumps(row, indent=1) for row in lines))
+    with pytest.raises(SourceError, match="A row stands on one line"):
+        splits_of()
+    (folder / "train.json").write_text(json.dumps(rows(1)[0] | {"boxes": [{"left": 0.1}]}) + "\n")
+    with pytest.raises(SourceError, match="train has a single image"):  # a row with a list of objects is a row
+        splits_of()

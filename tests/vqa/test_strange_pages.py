@@ -13,6 +13,7 @@ import pytest
 from conftest import write_forged
 from matplotlib.text import Text
 from matplotlib.ticker import Locator
+from PIL import Image
 
 from blipvqa import Run, load_splits, score
 from blipvqa.comparison import write_comparison
@@ -22,6 +23,7 @@ from blipvqa.pages.figures import new_figure
 from blipvqa.pages.tables import confidence_table
 from blipvqa.tasks import write_report
 from blipvqa.vqa import figures, pictures, tables
+from blipvqa.vqa.asking import Answer
 from blipvqa.vqa.card import write_card
 from blipvqa.vqa.confidence import fit_temperature, score_confidence
 from blipvqa.vqa.exchange import exchangeable
@@ -183,6 +185,16 @@ def copied(done, tmp_path):
         return run, load_splits(done)
 
     return make
+
+
+def test_an_empty_answer_is_called_that_wherever_it_stands(copied, done):
+    """In "Every answer" its cell was blank, as if nothing had been predicted."""
+    rows = Run(done.folder).predictions("test")
+    run, splits = copied([{**rows[0], "prediction": "", "score": -0.1}, *rows[1:]], "empty")
+    page = write_report(run, splits).read_text(encoding="utf-8")
+    (cells,) = re.findall(rf'"cells":(\["{rows[0]["id"]}".*?\])', page)
+    assert json.loads(cells)[4] == "(empty)"
+    assert str(Answer("", 0.5, "what?", Image.new("RGB", (2, 2)))) == "(empty) (50%)"
 
 
 def test_pages_of_a_run_whose_text_is_strange(copied, done):

@@ -77,7 +77,7 @@ def gallery(
 def sample_progress(run, dataset: VQADataset, most: int = 5) -> Html:
     """A run's fixed validation samples, as described before training and after epochs up to the last."""
     facts = {"reference": lambda row: _references(row, 160)[0]}
-    return progress_table(run, dataset, facts, lambda row: escape(row["prediction"], 160), most)
+    return progress_table(run, dataset, facts, lambda row: escape(row["prediction"] or "(empty)", 160), most)
 
 
 def word_maps(caption: Caption, columns: int = 4, side: int = 130) -> Html:

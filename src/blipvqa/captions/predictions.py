@@ -178,7 +178,7 @@ class Caption:
     unfinished: bool = False  # it stops at `caption.max_length`, before the model ended it
 
     def __str__(self) -> str:
-        said = f"{self.caption} …" if self.unfinished else self.caption
+        said = f"{self.caption} …" if self.unfinished else self.caption or "(empty)"
         return said if self.confidence is None else f"{said} ({share(self.confidence)})"
 
 

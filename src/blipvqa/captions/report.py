@@ -81,7 +81,12 @@ def _gallery(config: Config, dataset: VQADataset, predictions: Sequence[Mapping]
     gallery = search_gallery(cards, "search captions and references", wrong_and_right)
     rows = (
         (
-            [row["id"], row["prediction"], " · ".join(row["references"]), *map(_listed, mistakes(row, finder))],
+            [
+                row["id"],
+                row["prediction"] or "(empty)",
+                " · ".join(row["references"]),
+                *map(_listed, mistakes(row, finder)),
+            ],
             nothing_wrong(row, finder),
             number if number <= PICTURES else None,
         )

@@ -3,7 +3,8 @@
 In reading order: `split_names` (which file is which split), `formats` (every kind of source, opened), `source_hints`
 (what to do where none is), `zips` (a folder in a zip file), `tars` (shards of pictures and texts), `tar_members` (their
 files), `layouts` (published sets, recognised), `medical_layouts` and `general_layouts` (each of them), `text_tables`
-(jsonl, json, csv and tsv), `encodings` (of their text), `sheets` (xlsx), `parquet`, `saved_sets` (sets of the Hub's
+(jsonl, json, csv and tsv), `json_files` (rows one a line, or all in one value), `encodings` (of their text), `sheets`
+(xlsx), `parquet`, `saved_sets` (sets of the Hub's
 library), `arrow_tables` (columns, undecoded and bounded), `raw` (a split as its source has it), `columns` (what its
 columns are called here), `values` (cells as JSON can hold them), `row_table` (rows as columns), `image_files` (the
 files that rows name), `plain_columns` (what is checked of many rows at once), `rows` (checked rows, a line for each

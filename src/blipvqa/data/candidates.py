@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from blipvqa.data.text_tables import PARSER
+from blipvqa.data.json_files import PARSER
 from blipvqa.data.values import kind_of
 from blipvqa.text import normalize
 

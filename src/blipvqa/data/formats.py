@@ -23,6 +23,7 @@ from blipvqa.data.columns import column_called, image_and_texts
 from blipvqa.data.encodings import encoding_of
 from blipvqa.data.general_layouts import imagefolder, llava, vqa_v2
 from blipvqa.data.image_files import PictureFolder
+from blipvqa.data.json_files import is_json_list, rows_within
 from blipvqa.data.layouts import Source, Table
 from blipvqa.data.medical_layouts import pathvqa, slake, vqa_rad
 from blipvqa.data.parquet import read_parquet
@@ -43,7 +44,7 @@ from blipvqa.data.split_names import (
 )
 from blipvqa.data.synthetic import drawing_digest, write_synthetic
 from blipvqa.data.tars import TarPictures, is_tar, tar_tables, tars_by_split
-from blipvqa.data.text_tables import is_json_list, read_text_table
+from blipvqa.data.text_tables import read_text_table
 from blipvqa.data.zips import Zip, is_zip
 
 LAYOUTS = (slake, vqa_rad, pathvqa, vqa_v2, llava, imagefolder)  # the first that recognises a folder reads it
@@ -216,6 +217,8 @@ def _table_notes(path: TableFile) -> list[str]:
     """What a person should know of how a table was read."""
     if ending_of(path) in ("csv", "tsv") and encoding_of(path) == "cp1252":
         return [f"{path.name} is not UTF-8 and was read as cp1252"]
+    if key := rows_within(path):
+        return [f"{path.name}: its rows are those of its key {key!r}"]
     return sheet_notes(path) if ending_of(path) == "xlsx" else []
 
 

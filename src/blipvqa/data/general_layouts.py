@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from blipvqa.data.image_files import FILMS
+from blipvqa.data.json_files import whole_json
 from blipvqa.data.layouts import Layout, Source, Table, first_row, split_in, table_of, tops
 from blipvqa.data.several_pictures import cells_of
 from blipvqa.data.split_names import SYNONYMS, SourceError, TableFile, split_of
-from blipvqa.data.text_tables import checked_row, read_text_table, whole_json
+from blipvqa.data.text_tables import checked_row, read_text_table
 from blipvqa.data.values import DoubledObject, folded_name, kind_of
 from blipvqa.plural import how_many
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from blipvqa.data.text_tables import PARSER
+from blipvqa.data.json_files import PARSER
 from blipvqa.data.texts import text_problem
 from blipvqa.data.values import kind_of
 

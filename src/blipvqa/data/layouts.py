@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from blipvqa.data.image_files import PictureFolder
+from blipvqa.data.json_files import is_json_list
 from blipvqa.data.raw import PlacedRow
 from blipvqa.data.split_names import SourceError, TableFile, ending_of, listed, split_of
-from blipvqa.data.text_tables import is_json_list, read_text_table
+from blipvqa.data.text_tables import read_text_table
 
 TEXT_ENDINGS = ("json", "jsonl", "csv", "tsv", "xlsx")
 

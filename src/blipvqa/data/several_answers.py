@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from blipvqa.data.text_tables import PARSER
+from blipvqa.data.json_files import PARSER
 from blipvqa.data.values import DoubledObject, kind_of
 from blipvqa.text import normalize
 

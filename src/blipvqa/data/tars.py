@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from blipvqa.data.image_files import LARGEST_FILE
+from blipvqa.data.json_files import PARSER
 from blipvqa.data.layouts import Table, split_in
 from blipvqa.data.raw import PlacedRow
 from blipvqa.data.seen import Span
 from blipvqa.data.split_names import SourceError, listed, split_of
 from blipvqa.data.tar_members import Member, members_of, read_at
-from blipvqa.data.text_tables import PARSER, checked_row
+from blipvqa.data.text_tables import checked_row
 
 PICTURES = ("png", "jpg", "jpeg", "jpe", "jfif", "tif", "tiff", "bmp", "gif", "webp", "dcm")
 TEXTS = ("txt", "text", "caption")

@@ -10,26 +10,20 @@ Notable:
 from __future__ import annotations
 
 import csv
-import io
-import json
 import re
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from blipvqa.data.encodings import encoding_of
+from blipvqa.data.json_files import LONGEST_LINE, PARSER, is_json_list, opened, rows_of_json
 from blipvqa.data.raw import PlacedRow
 from blipvqa.data.sheets import sheet_rows
 from blipvqa.data.split_names import SourceError, TableFile, ending_of
-from blipvqa.data.values import DoubledObject, Unreadable, folded_name, shown_name
+from blipvqa.data.values import DoubledObject, folded_name, shown_name
 from blipvqa.text import encodable
 
-LONGEST_LINE = 1_000_000  # characters of a jsonl or csv line
-LARGEST_JSON = 1_000_000_000  # bytes of a json file, which is read whole
 MOST_COLUMNS = 1_000
 MOST_AGAIN = 1_000_000  # lines of a csv file that are read again after broken rows
-MOST_DIGITS = 4_300  # of a whole number: Python refuses longer ones, and JSON with them
 HEADS = ("image", "question", "answer", "answers", "caption", "file_name", "id")  # that tell a separator from a comma
 
 
@@ -40,7 +34,7 @@ def read_text_table(path: TableFile) -> Iterator[PlacedRow]:
     Raises SourceError for what makes the whole file unusable.
     """
     seen: set[str] = set()
-    readers = {"jsonl": _jsonl, "json": _json, "csv": _csv, "tsv": _csv, "xlsx": _xlsx}
+    readers = {"jsonl": _json, "json": _json, "csv": _csv, "tsv": _csv, "xlsx": _xlsx}
     for line, row in readers[ending_of(path)](path):
         if isinstance(row, dict):
             seen |= row.keys()
@@ -57,9 +51,14 @@ def _jsonl(path: TableFile) -> Iterator[PlacedRow]:
 
 def _row(text: str) -> dict | str:
     try:
-        return checked_row(_parsed(text))
+        row = checked_row(PARSER.decode(text))
     except (ValueError, RecursionError) as error:
-        return f"it is not JSON: {error}"
+        many = ". A row stands on one line" * (text.strip() in ("{", "["))
+        return f"it is not JSON: {error}{many}"
+    if isinstance(row, dict) and row and all(isinstance(value, dict | list) for value in row.values()):
+        names = ", ".join(map(repr, list(row)[:3]))
+        return f"it is no row, {names} hold lists or objects: write a list of rows, or a row on each line"
+    return row
 
 
 def checked_row(row: Any) -> dict | str:
@@ -69,69 +68,11 @@ def checked_row(row: Any) -> dict | str:
     return row if isinstance(row, dict) else "it is no JSON object"
 
 
-def _parsed(text: str) -> Any:
-    return PARSER.decode(text)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict:
-    row = {encodable(key): value for key, value in pairs}
-    return row if len(row) == len(pairs) else DoubledObject(row)
-
-
-def _whole_number(digits: str) -> int | Unreadable:
-    return int(digits) if len(digits) <= MOST_DIGITS else Unreadable(f"a whole number of {len(digits):,} digits")
-
-
-PARSER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole_number)  # `json.loads` would make one a line
-
-
-def is_json_list(path: TableFile) -> bool:
-    """Whether a json file is a list of objects, and not lines of them, as many files of this ending are."""
-    if ending_of(path) != "json":
-        return False
-    with _explained(path), _opened(path) as file:
-        return file.read(1000).lstrip()[:1] == "["
-    return False
-
-
 def _json(path: TableFile) -> Iterator[PlacedRow]:
     if not is_json_list(path):
         yield from _jsonl(path)
         return
-    with _explained(path):
-        rows = whole_json(path)
-    yield from ((number, checked_row(row)) for number, row in enumerate(rows, 1))
-
-
-def whole_json(path: TableFile) -> Any:
-    """What a json file holds. Raises SourceError that names it."""
-    with _explained(path), path.open("rb") as file:
-        size = file.seek(0, io.SEEK_END)
-    if size > LARGEST_JSON:
-        raise SourceError(f"{path.name} has {size:,} bytes, at most {LARGEST_JSON:,} are read: write it as jsonl")
-    with _explained(path), _opened(path) as text:
-        return _parsed(text.read())
-
-
-def _opened(path: TableFile) -> io.TextIOWrapper:
-    """The file as text, in its own encoding, with its line ends."""
-    encoding = encoding_of(path)
-    return io.TextIOWrapper(path.open("rb"), encoding=encoding, newline="")
-
-
-@contextmanager
-def _explained(path: TableFile) -> Iterator[None]:
-    """Within, what goes wrong with a json file is a SourceError that names it."""
-    try:
-        yield
-    except UnicodeDecodeError:
-        raise SourceError(f"{path.name} is not UTF-8: save it as UTF-8") from None
-    except SourceError:
-        raise
-    except OSError as error:
-        raise SourceError(f"{path.name} cannot be read: {error.strerror}") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise SourceError(f"{path.name} is not JSON: {error}") from None
+    yield from ((number, checked_row(row)) for number, row in enumerate(rows_of_json(path), 1))
 
 
 class _Lines:
@@ -256,7 +197,7 @@ def _lines(path: TableFile) -> Iterator[tuple[int, str]]:
     """(number, text) of each line. Raises SourceError for another encoding, or a line beyond all measure."""
     number = 0
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             while text := file.readline(LONGEST_LINE + 1):
                 number += 1
                 if len(text) > LONGEST_LINE:

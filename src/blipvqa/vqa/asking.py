@@ -66,7 +66,8 @@ class Answer:
     read: str | None = None  # of a question that is longer than its run reads: as much of it as was
 
     def __str__(self) -> str:
-        return self.answer if self.confidence is None else f"{self.answer} ({share(self.confidence)})"
+        said = self.answer or "(empty)"
+        return said if self.confidence is None else f"{said} ({share(self.confidence)})"
 
     def _repr_html_(self) -> str:
         return answer_card(self)._repr_html_()

@@ -262,7 +262,7 @@ def _all_answers(dataset: VQADataset, predictions: Sequence[Mapping], card_of: M
                 dataset.image_path(dataset.index(row["id"])) or row["image_id"][:12],
                 row["question"],
                 row["answer"],
-                row["prediction"],
+                row["prediction"] or "(empty)",
                 row.get("confidence"),
                 *(row.get(axis) for axis in axes),
                 "right" if answered_right(row) else "wrong",
