@@ -248,6 +248,11 @@ def test_a_prompt_that_leaves_no_room_is_refused_in_words(run):
         describe(model, processor, picture, "tissue " * 60, run.config.caption.model_copy(update={"max_length": 40}))
     with pytest.raises(InputError, match=r"caption.max_tokens 4 leaves no room after .* the prompt 'a picture of '"):
         CaptionCollator(processor, run.config.caption.model_copy(update={"prompt": "a picture of ", "max_tokens": 4}))
+    tokens = len(processor.tokenizer("a picture of ", add_special_tokens=False)["input_ids"])
+    nothing = {"prompt": "a picture of ", "max_tokens": tokens + 2}  # [DEC], the prompt, and [SEP]
+    with pytest.raises(InputError, match="leaves no room"):
+        CaptionCollator(processor, run.config.caption.model_copy(update=nothing))
+    assert describe(model, processor, picture, "tissue \ud800").caption is not None  # half a character
 
 
 def test_more_beams_than_the_vocabulary_has_tokens_for_are_refused_in_words(run):

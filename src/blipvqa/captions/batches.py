@@ -11,12 +11,15 @@ from blipvqa.data.batches import distinct_images
 from blipvqa.errors import InputError
 from blipvqa.models.packing import Layout, Written
 from blipvqa.models.tokenizer import ANSWER_START, captions_cut, encode, prepare_caption
+from blipvqa.text import encodable
 
 
 def prompt_ids(tokenizer, settings: CaptionConfig, knob: Literal["max_tokens", "max_length"]) -> list[int]:
     """A prompt's tokens, without special ones. Raises InputError where `knob` leaves no room for a caption."""
-    ids, limit = tokenizer(settings.prompt.lower(), add_special_tokens=False)["input_ids"], getattr(settings, knob)
-    if 1 + len(ids) >= limit:
+    ids = tokenizer(encodable(settings.prompt.lower()), add_special_tokens=False)["input_ids"]
+    limit = getattr(settings, knob)
+    # a text that is read ends with [SEP]: with room for that alone every caption would be learnt as none
+    if 1 + len(ids) + (knob == "max_tokens") >= limit:
         raise InputError(
             f"caption.{knob} {limit} leaves no room after [DEC] and the {len(ids)} tokens of the prompt "
             f"{settings.prompt[:80]!r}: raise it, or give a shorter prompt"

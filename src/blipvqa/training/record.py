@@ -36,6 +36,7 @@ from blipvqa.training.checkpoints import (
     save_checkpoint,
     trainable,
 )
+from blipvqa.training.cut_texts import cut_notes
 from blipvqa.training.progress import LOGS, Progress
 from blipvqa.training.task import Collator, Task
 
@@ -98,9 +99,9 @@ class Record:
         if not self.main:
             return
         start = getattr(self.model, "start", [])
-        for note in (*splits.notes, *start):
-            print(note)
         cut = {split: collator.count_cut(data.rows) for split, data in splits.items()}
+        for note in (*splits.notes, *cut_notes(self.config.task, cut), *start):
+            print(note)
         device = self.accelerator.device
         weights = {
             "weights": sum(p.numel() for p in self.model.parameters()),

@@ -26,6 +26,7 @@ from blipvqa.runs.identity import rows_digest
 from blipvqa.runs.run import Run, RunError, indented, refuse_other_settings
 from blipvqa.runs.seals import digest_of_file, write_sealed
 from blipvqa.text import encodable
+from blipvqa.training.cut_texts import cut_notes
 from blipvqa.training.shares import join_processes, locked, of_first
 
 
@@ -112,6 +113,7 @@ def write_scores(trained: Trained, scores: dict, predictions: list[dict], config
         "changes": trained.changes,
     }
     warnings = trained.warnings + changed_since_training(trained.run, scores, config) + leaks
+    warnings += texts_cut(trained, config)
     warnings += unknown_words(trained.run, trained.splits[trained.split], config.texts) + scores["warnings"]
     scores = scores | {"data": about_data, "warnings": warnings, "split": trained.split}
     write_results(trained.run, scores, predictions, config, weights)
@@ -132,6 +134,14 @@ def changed_since_training(run: Run, scores: dict, config: Config) -> list[str]:
             f"({config.model.name}) holds others now. Put them back and evaluate again"
         )
     return lines
+
+
+def texts_cut(trained: Trained, config: Config) -> list[str]:
+    """A line for each of train and the evaluated split with texts that are longer than is read. Captions that are
+    scored against are not cut; of data that is not the training's nobody counted."""
+    counts = {} if trained.changes else trained.run.environment.get("texts_cut", {})
+    splits = dict.fromkeys(("train", *([trained.split] if config.task != "caption" else [])))
+    return cut_notes(config.task, {split: counts[split] for split in splits if split in counts})
 
 
 def unknown_words(run: Run, dataset: VQADataset, columns: Iterable[str]) -> list[str]:
