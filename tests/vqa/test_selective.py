@@ -2,15 +2,20 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 from conftest import text_of
 
+from blipvqa import ask, evaluate, load_model, load_splits
 from blipvqa.config.knobs import GenerateConfig
-from blipvqa.config.reading import ConfigError, load_config
+from blipvqa.config.reading import ConfigError, load_config, with_overrides
+from blipvqa.errors import InputError
+from blipvqa.models.folders import ANSWER_SETS
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.vqa.answers import answered_right
+from blipvqa.vqa.calibration import read_calibration
 from blipvqa.vqa.confidence import abstain, fit_temperature
 from blipvqa.vqa.sections import answering_lines, answering_section, answering_table
 from blipvqa.vqa.selective import ANSWERING, answering_warnings, choose, score_answering, threshold_in_force
@@ -93,6 +98,22 @@ def test_one_rule_says_what_is_withheld(chosen):
     for none in (None, {}, {"yes_no": {}}):
         with pytest.raises(ValueError, match="Evaluate the run, or set"):
             threshold_in_force(GenerateConfig(wished_accuracy=0.8), none)
+
+
+def test_a_threshold_of_answers_that_were_found_otherwise_is_refused(done):
+    """`evaluate --set generate.method=rank` left thresholds of ranked answers, by which generated ones were withheld."""
+    ranked = with_overrides(done.as_dict(), {"name": "looked", "generate.method": "rank"})
+    shutil.copytree(done.folder, ranked.folder)
+    run = evaluate(ranked, progress=False, resamples=10)
+    calibration, wish = read_calibration(run.model_folder), GenerateConfig(wished_accuracy=0.01)
+    with pytest.raises(InputError, match=r"last evaluated with generate\.method rank, and is asked with generate"):
+        threshold_in_force(wish, calibration)
+    asking = wish.model_copy(update={"method": "rank"})
+    assert threshold_in_force(asking, calibration) == calibration[ANSWERING][0][0]
+    (run.model_folder / ANSWER_SETS).unlink()  # as a pushed model has it: its answers are generated
+    model, processor = load_model(str(run.model_folder))
+    with pytest.raises(InputError, match="asked with generate"):
+        ask(model, processor, load_splits(done)["test"].image(0), "is there a gland?", asking)
 
 
 def test_a_fixed_confidence_and_a_wish_together_are_refused_by_name():

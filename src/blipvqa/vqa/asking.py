@@ -210,7 +210,9 @@ def _answered(
     collate = asking_collator(processor, model)
     batch, left_out = collate(items), collate.with_history(items)[1]
     ranked, sets = _ranked(model, processor, batch)
-    answered = ranked if ranked and settings.method == "rank" else Answerer(model.eval(), processor, settings)(batch)
+    if not ranked:  # a pushed model leaves its candidates at home
+        settings = settings.model_copy(update={"method": "generate"})
+    answered = ranked if settings.method == "rank" else Answerer(model.eval(), processor, settings)(batch)
     predictions = abstain(answered, threshold_in_force(settings, calibration), calibration)
     read = [collate.read(item["question"]) for item in items]
     beside = zip(predictions, left_out, read, strict=True)

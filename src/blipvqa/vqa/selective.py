@@ -21,6 +21,7 @@ from blipvqa.vqa.answers import Prediction, answered_right
 from blipvqa.vqa.confidence import confidence
 
 ANSWERING = "answering"  # under this key the frontier stands beside the calibration
+METHOD = "method"  # and under this one how these answers were found; what an older evaluation wrote has none
 WISHES = (0.9, 0.95, 0.99)  # accuracies that every evaluation looks for, beside the config's
 NO_VALIDATION = "undefined: there is no validation split beside the scored one to choose a threshold on"
 EMPTY_VALIDATION = "undefined: no validation question has a confidence to choose a threshold by"
@@ -46,6 +47,11 @@ def threshold_in_force(settings: GenerateConfig, calibration: Mapping | None) ->
         raise InputError(
             "generate.wished_accuracy: no threshold was chosen for this model, because it was not evaluated since, or "
             "there was no validation split. Evaluate the run, or set generate.uncertain_below instead"
+        )
+    if (method := calibration.get(METHOD, settings.method)) != settings.method:
+        raise InputError(
+            f"generate.wished_accuracy: the model was last evaluated with generate.method {method}, and is asked with "
+            f"{settings.method}, of whose answers no threshold was chosen. Evaluate the run with {settings.method}"
         )
     return threshold_for(calibration[ANSWERING], settings.wished_accuracy)
 
