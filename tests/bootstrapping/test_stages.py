@@ -14,7 +14,7 @@ from blipvqa.bootstrapping import candidates, rounds, thresholds
 from blipvqa.bootstrapping.folder import Groups
 from blipvqa.bootstrapping.report import NO_TRUTH, write_report
 from blipvqa.bootstrapping.rounds import bootstrap, load_bootstrapped
-from blipvqa.bootstrapping.stages import plan, run_stage
+from blipvqa.bootstrapping.stages import clean_config, plan, run_stage
 from blipvqa.pages.html import escape
 from blipvqa.runs.run import RunError
 
@@ -153,6 +153,19 @@ def test_a_stranger_s_data_goes_without_names_and_without_what_is_held_out(own, 
     page = write_report(result).read_text()
     assert "filter" not in result.rounds[0]["scores"] and NO_TRUTH in page
     assert result.data.notes and all(str(escape(note)) in page for note in result.data.notes)
+
+
+def test_a_held_out_picture_is_left_out_whatever_its_file_says_beside_its_pixels(own, start):
+    """Another export of a test picture, with other metadata, was in training and, stripped, the very same picture."""
+    for picture in (own / "noisy").glob("*.png"):
+        Image.open(picture).save(picture, compress_level=1)  # without its text
+    config = quick(start, data__source="noisy", bootstrap__clean={"source": "clean"})
+    data, clean = load_splits(config), load_splits(clean_config(config))
+    held_out = {row["image_id"] for row in clean["validation"].rows}
+    assert not held_out & {row["image_id"] for row in data["train"].rows}
+    left = rounds._without_held_out(data["train"], clean, None, None)
+    names = {left.image_path(i) for i in range(len(left))}
+    assert len(data["train"]) - len(left) == 2 and not names & {"DOE_JANE_10.png", "DOE_JANE_11.png"}
 
 
 def test_what_was_bootstrapped_is_not_shown_with_other_data(own, start):

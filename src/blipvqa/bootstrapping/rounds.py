@@ -8,6 +8,7 @@ Notable:
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -135,11 +136,17 @@ def _texts_file(config: Config, number: int) -> Path:
     return config.folder / f"texts-round{number}.jsonl"
 
 
+def _pixels(data: VQADataset, place: tuple[int, int]) -> bytes:
+    return hashlib.sha256(data.pixels(*place).numpy()).digest()
+
+
 def _without_held_out(noisy: VQADataset, clean: Splits, column: str | None, clean_column: str | None) -> VQADataset:
     """Noisy rows whose picture, and whose patient where both sources name patients, no held-out split of the clean
-    pairs has."""
-    held_out = [row for split, data in clean.items() if split != "train" for row in data.rows]
-    pictures = {row["image_id"] for row in held_out}
+    pairs has. Pictures are compared by their pixels, whatever their files say beside them."""
+    kept_out = [data for split, data in clean.items() if split != "train"]
+    held_out = [row for data in kept_out for row in data.rows]
+    pixels = {_pixels(data, place) for data in kept_out for place in data.row_of_picture().values()}
+    pictures = {image_id for image_id, place in noisy.row_of_picture().items() if _pixels(noisy, place) in pixels}
     people = {same_group(row[clean_column]) for row in held_out} - {None} if column and clean_column else set()
     rows = [
         i
