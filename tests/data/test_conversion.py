@@ -2,8 +2,12 @@
 
 import json
 import os
+import zipfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset, DatasetDict
 from small_sources import config_of, jsonl, png, rows, splits_of
 from test_tars import samples, write_tar
 
@@ -27,6 +31,22 @@ def source(root, monkeypatch):
 
 def pictures(data) -> list[bytes]:
     return [data.image(i).tobytes() for i in range(len(data))]
+
+
+def begin(monkeypatch, config, pieces: int = 3) -> None:
+    """A conversion into `shards` that is killed after so many pieces."""
+    write, written = conversion._write, []
+
+    def killed(piece):
+        if len(written) == pieces:
+            raise KeyboardInterrupt
+        written.append(write(piece))
+        return written[-1]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(conversion, "_write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_shards(config, "shards", workers=1)
 
 
 def assert_same(ours, theirs):
@@ -113,18 +133,7 @@ def test_a_file_replaced_with_its_size_and_time_is_other_data(source, root):
 
 def test_a_picture_replaced_before_a_conversion_goes_on_is_other_data(source, root, monkeypatch):
     """Rows of one picture that lie in two of the new files would show two; it keeps its size and its time."""
-    write, written = conversion._write, []
-
-    def killed(piece):
-        if len(written) == 3:
-            raise KeyboardInterrupt
-        written.append(write(piece))
-        return written[-1]
-
-    monkeypatch.setattr(conversion, "_write", killed)
-    with pytest.raises(KeyboardInterrupt):
-        write_shards(config_of(), "shards", workers=1)
-    monkeypatch.setattr(conversion, "_write", write)
+    begin(monkeypatch, config_of())
     picture = source / "images" / "2.png"
     content, times = bytearray(picture.read_bytes()), picture.stat()
     content[-20] ^= 1
@@ -132,6 +141,80 @@ def test_a_picture_replaced_before_a_conversion_goes_on_is_other_data(source, ro
     os.utime(picture, ns=(times.st_atime_ns, times.st_mtime_ns))
     with pytest.raises(SourceError, match="'shards' holds something else, or was made of other data"):
         write_shards(config_of(), "shards", workers=1)
+
+
+def pictures_beside(root, row: dict, beside: str) -> dict:
+    """A row with its picture in column `image`, and another one in column `beside`."""
+    content = (root / "mine" / row["image"]).read_bytes()
+    return row | {"image": {"bytes": content, "path": None}, beside: {"bytes": png(99), "path": None}}
+
+
+def two_columns(root) -> list[dict]:
+    """Parquet with two pictures a row, of which one is converted and then the other."""
+    whole = [pictures_beside(root, row, "mask") for row in rows(18)]
+    pq.write_table(pa.Table.from_pylist(whole), root / "mine" / "train.parquet")
+    return [{}, {"data__columns": {"mask": "image"}}]
+
+
+def two_names(root) -> list[dict]:
+    """Two columns that name the same pictures: only what a file's columns are called differs."""
+    jsonl(root / "mine" / "train.jsonl", [{"file": row["image"]} | row for row in rows(18)])
+    return [{}, {"data__columns": {"file": "image"}}]
+
+
+def two_zips(root) -> list[dict]:
+    """One zip with two pictures of a name, which differ in their endings."""
+    with zipfile.ZipFile(root / "pictures.zip", "w") as packed:
+        for i in range(9):
+            packed.writestr(f"images/{i}.png", png(i))
+            packed.writestr(f"images/{i}.PNG.png", png(i + 50))
+    jsonl(root / "mine" / "train.jsonl", [row | {"image": row["image"].removesuffix(".png")} for row in rows(18)])
+    return [{"data__image_root": "pictures.zip", "data__image_suffix": ending} for ending in (".png", ".PNG.png")]
+
+
+def named_in_parquet(root) -> list[dict]:
+    """Parquet that names pictures, which are then taken from another folder."""
+    pq.write_table(pa.Table.from_pylist(rows(18)), root / "mine" / "train.parquet")
+    (root / "others" / "images").mkdir(parents=True)
+    for i in range(9):
+        (root / "others" / "images" / f"{i}.png").write_bytes(png(i + 50))
+    return [{}, {"data__image_root": "others"}]
+
+
+@pytest.mark.parametrize("made", [two_columns, two_names, two_zips, named_in_parquet])
+def test_a_conversion_goes_on_with_the_settings_that_began_it(source, root, monkeypatch, made):
+    """Half of the files were of one picture column, or of one folder of pictures, and half of the other."""
+    for table in source.glob("*.jsonl"):
+        table.unlink()
+    began, other = made(root)
+    begin(monkeypatch, config_of(**began))
+    with pytest.raises(SourceError, match="'shards' holds something else, or was made of other data"):
+        write_shards(config_of(**other), "shards", workers=1)
+    assert "3 of them before" in write_shards(config_of(**began), "shards", workers=1)
+
+
+def saved(root, seed: int) -> None:
+    whole = [row | {"image": {"bytes": png(seed + i // 2), "path": None}} for i, row in enumerate(rows(18))]
+    DatasetDict({"train": Dataset.from_list(whole)}).save_to_disk(root / "saved")
+
+
+def named(root, seed: int) -> None:
+    for i in range(9):
+        (root / "mine" / "images" / f"{i}.png").write_bytes(png(seed + i))
+    if not seed:
+        pq.write_table(pa.Table.from_pylist(rows(18)), root / "mine" / "train.parquet")
+
+
+@pytest.mark.parametrize(("place", "write"), [("saved", saved), ("mine", named)])
+def test_pictures_replaced_behind_equal_rows_are_other_data(source, root, monkeypatch, place, write):
+    """A set that save_to_disk wrote, written anew; and files that a parquet file names."""
+    for table in source.glob("*.jsonl"):
+        table.unlink()
+    write(root, 0)
+    begin(monkeypatch, config_of(data__source=place))
+    write(root, 50)
+    with pytest.raises(SourceError, match="'shards' holds something else, or was made of other data"):
+        write_shards(config_of(data__source=place), "shards", workers=1)
 
 
 def test_a_row_without_its_picture_is_named_or_left_out(source):

@@ -33,6 +33,7 @@ from blipvqa.data.formats import open_source
 from blipvqa.data.image_files import cell_bytes
 from blipvqa.data.raw import InFiles, ListedPictures, Pictures, RawSplit
 from blipvqa.data.row_table import Column
+from blipvqa.data.saved_sets import SavedPictures
 from blipvqa.data.several_pictures import cells_of
 from blipvqa.data.split_names import SourceError
 from blipvqa.plural import how_many
@@ -42,6 +43,8 @@ ROWS = 10_000  # of a file
 TOGETHER = 32_000_000  # bytes of pictures in memory, and in a row group, which is read to show one of them
 MOST_TOGETHER = 1000  # rows of a row group
 PLAN = "conversion.made-of"  # in the folder: what its files are made of
+# of `data`: by these it is read, and no other setting changes what is written
+READ_BY = frozenset({"source", "revision", "subset", "columns", "image_root", "image_suffix", "on_error"})
 FILE = pa.struct([("bytes", pa.large_binary()), ("path", pa.string())])
 
 
@@ -84,22 +87,36 @@ def write_shards(config: Config, folder: str | Path, workers: int | None = None)
 
 
 def _made_of(config: Config, splits: dict[str, RawSplit]) -> str:
-    """What makes the files, by the source's own files where it has any, with the time that only the system sets."""
-    spans = {split: _files(raw) for split, raw in splits.items()}
+    """What makes the files: settings, rows, and the source's own files, with the time that only the system sets."""
+    read_by = config.data.model_dump(mode="json", include=READ_BY)
+    files = {split: _files(raw) for split, raw in splits.items()}
     counts = {split: [len(raw.rows), raw.columns] for split, raw in splits.items()}
     texts = {split: [_digest(column) for column in raw.rows.columns.values()] for split, raw in splits.items()}
-    return json.dumps([config.data.source, config.data.on_error, ROWS, counts, texts, spans])
+    return json.dumps([read_by, config.texts, ROWS, counts, texts, files], sort_keys=True)
 
 
-def _files(raw: RawSplit) -> list | str:
-    """Each of a few large files; of pictures in files of their own, where some of them may be replaced, a digest."""
-    pictures = raw.pictures
+def _files(raw: RawSplit) -> list:
+    """Each of a few large files; and of pictures in files of their own, where some may be replaced, a digest."""
+    states = [(path.name, path.stat()) for path in _large_files(raw.pictures)]
+    files = [[name, state.st_size, state.st_mtime_ns, state.st_ctime_ns] for name, state in states]
+    if _names_files(raw.pictures):
+        cells = raw.pictures.cells(range(len(raw.rows)))
+        named = (one for cell in cells for one in cells_of(cell) if isinstance(one, str))
+        files.append(_digest(raw.folder and raw.folder.state(one) for one in named))
+    return files
+
+
+def _large_files(pictures: Pictures) -> list[Path]:
+    if isinstance(pictures, SavedPictures):
+        return pictures.files()
+    return [span.path for span in pictures.spans()] if isinstance(pictures, InFiles) else []
+
+
+def _names_files(pictures: Pictures) -> bool:
+    """Whether cells are names: a large file may hold them, too."""
     if isinstance(pictures, ListedPictures):
-        named = (one for cell in pictures.values for one in cells_of(cell) if isinstance(one, str))
-        return _digest(raw.folder and raw.folder.state(one) for one in named)
-    files = [span.path for span in pictures.spans()] if isinstance(pictures, InFiles) else []
-    states = [(path.name, path.stat()) for path in files]
-    return [[name, state.st_size, state.st_mtime_ns, state.st_ctime_ns] for name, state in states]
+        return True
+    return any(isinstance(one, str) for row in _first_rows(pictures) for one in cells_of(pictures.cell(row)))
 
 
 def _digest(values: Iterable) -> str:
@@ -134,8 +151,12 @@ def _several(pictures: Pictures) -> bool:
     """Whether a row may show several."""
     if isinstance(pictures, ListedPictures):
         return any(len(cells_of(cell)) > 1 for cell in pictures.values)
-    first = [span.first for span in pictures.spans()] if isinstance(pictures, InFiles) else [0]
-    return any(isinstance(pictures.cell(row), list) for row in first)
+    return any(isinstance(pictures.cell(row), list) for row in _first_rows(pictures))
+
+
+def _first_rows(pictures: Pictures) -> list[int]:
+    """A row of each file: what one of its cells is all are."""
+    return [span.first for span in pictures.spans()] if isinstance(pictures, InFiles) else [0]
 
 
 def _begin(pieces: list[_Piece]) -> None:

@@ -200,6 +200,10 @@ class SavedPictures:
         self.column = column
         self.table = table.select_columns([column] if column in table.column_names else []).with_format("arrow")
 
+    def files(self) -> list[Path]:
+        """The files in which they lie."""
+        return [Path(file["filename"]) for file in self.table.cache_files]
+
     def cells(self, rows: Sequence[int]) -> Iterator[Any]:
         """The cells of these rows."""
         for start in range(0, len(rows), BATCH):
