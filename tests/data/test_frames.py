@@ -2,14 +2,17 @@
 
 import io
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
+import tifffile
 from film_files import COUNT, GREYS, dicom, tiff, video
 from PIL import Image
 
-from blipvqa.data.frames import frames
-from blipvqa.data.images import ImageError
+from blipvqa.data.frames import film_pictures, frames
+from blipvqa.data.images import ImageError, open_picture
+from blipvqa.data.medical_files import PictureFile, View
 from blipvqa.errors import InputError, MissingFile
 
 
@@ -33,6 +36,87 @@ def test_a_series_of_deep_pages_keeps_its_values(root):
     pages[0].save(root / "deep.tif", save_all=True, append_images=pages[1:])
     first, last = frames("deep.tif", 2)
     assert first.size == (30, 20) and np.asarray(first).max() < np.asarray(last).max()
+
+
+def brightness(pictures):
+    return [round(np.asarray(one).mean()) for one in pictures]
+
+
+def ramps(tops, dtype=np.uint16):
+    """Frames of values from 0 up to each of these: a contrast agent that comes and goes."""
+    return [np.linspace(0, top, 600).reshape(20, 30).astype(dtype) for top in tops]
+
+
+TOPS = (1000, 3000, 4000, 2000)  # each frame by itself would have three ranges, of 10 to 12 bits
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_adobe_deflate"])
+@pytest.mark.parametrize(
+    ("dtype", "first", "full"), [(np.uint16, 0, 4095), (np.int32, -7, 4000), (np.float32, 0, 4095)]
+)
+def test_brightness_over_time_of_deep_pages_is_kept(root, compression, dtype, first, full):
+    """Each frame had been stretched by its own values: the course of the contrast agent was lost in silence."""
+    pages = ramps(TOPS, dtype)
+    for page in pages:
+        page[0, 0] = first
+    pages = [Image.fromarray(page) for page in pages]
+    pages[0].save(root / "film.tif", save_all=True, append_images=pages[1:], compression=compression)
+    shown = frames("film.tif", 4)
+    np.testing.assert_allclose(brightness(shown), [top / 2 / full * 255 for top in TOPS], atol=1.5)
+    assert brightness(frames("film.tif", 2)) == [brightness(shown)[number] for number in (1, 3)]  # not of those alone
+
+
+def test_deep_pages_in_colour_turned_and_white_at_0_are_read_as_one_picture_is(root):
+    """Pillow keeps the high byte of each colour, and forgets that 0 is white."""
+    picture = np.linspace(0, 4000, 600).reshape(20, 30).astype(np.uint16)
+    colours = np.stack([picture, picture[::-1], picture // 2], -1)
+    for pixels, settings in ((colours, {"photometric": "rgb"}), (picture, {"photometric": "miniswhite"})):
+        settings["extratags"] = [(274, "H", 1, 6, True)]  # on its side
+        tifffile.imwrite(root / "one.tif", pixels, **settings)
+        with tifffile.TiffWriter(root / "film.tif") as file:
+            for page in (pixels, pixels // 4, pixels // 2):
+                file.write(page, contiguous=False, **settings)
+        one = open_picture(root / "one.tif")
+        first, dark, half = frames("film.tif", 3)
+        np.testing.assert_array_equal(np.asarray(first), np.asarray(one))
+        assert first.size == (20, 30)
+        assert abs(np.asarray(half).astype(int) * 2 - np.asarray(one) - (255 if pixels is picture else 0)).max() <= 2
+        assert abs(np.asarray(dark).astype(int) * 4 - np.asarray(one) - (765 if pixels is picture else 0)).max() <= 4
+
+
+def test_a_long_deep_film_is_read_a_page_at_a_time(root):
+    page = np.full((512, 512), 4000, np.uint16)
+    tifffile.imwrite(root / "film.tif", np.stack([page] * 60))
+    content = (root / "film.tif").read_bytes()
+    tracemalloc.start()
+    assert [number for number, _ in film_pictures(content, [3, 50])] == [3, 50]
+    assert tracemalloc.get_traced_memory()[1] < len(content) / 2
+    tracemalloc.stop()
+
+
+def test_brightness_over_time_of_a_deep_dicom_film_is_kept(root):
+    pydicom = pytest.importorskip("pydicom")
+    dicom(root / "film.dcm", [0] * 4)
+    file = pydicom.dcmread(root / "film.dcm")
+    file.Rows, file.Columns, file.BitsAllocated, file.BitsStored, file.HighBit = 20, 30, 16, 12, 11
+    pages = ramps(TOPS)
+    for page in pages:
+        page[:2] = 4095  # what fills the corners
+    file.PixelData, file["PixelData"].VR = b"".join(page.tobytes() for page in pages), "OW"
+    file.add_new("PixelPaddingValue", "US", 4095)
+    file.save_as(root / "film.dcm")
+    low, high = min(page[2:].min() for page in pages), 4000
+    for one, page in zip(frames("film.dcm", 4), pages, strict=True):
+        expected = (page[2:].astype(float) - low) / (high - low) * 255
+        np.testing.assert_allclose(np.asarray(one)[2:, :, 0], expected, atol=0.51)
+    content = (root / "film.dcm").read_bytes()
+    named = open_picture(PictureFile(content, View(frame="2")))  # by a column: the same picture, since it has its id
+    np.testing.assert_array_equal(np.asarray(named), np.asarray(frames("film.dcm", 4)[1]))
+    file.WindowCenter, file.WindowWidth = 500, 1000
+    file.save_as(root / "film.dcm")
+    values = [(page[2:].clip(0, 1000) / 1000 * 255).mean() for page in pages]
+    shown = [np.asarray(one)[2:].mean() for one in frames("film.dcm", 4)]
+    np.testing.assert_allclose(shown, values, atol=1.5)
 
 
 @pytest.mark.parametrize(

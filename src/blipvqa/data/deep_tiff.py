@@ -26,6 +26,7 @@ KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # SampleFormat; 4 is "undefined"
 PREDICTED = (5, 8, 32946, 34925, 50000)  # compressions with a predictor: LZW, deflate (two numbers), LZMA, Zstandard
 PACKED = (1, 32773, *PREDICTED)  # compressions that return any bytes: none, PackBits, …
 BAND = 32_000_000  # bytes that are unpacked at once, of one plane
+PAGES = "the file holds several pictures (pages): give one, or set data.frames"
 LARGEST_BAND = 160_000_000  # bytes of one strip or row of tiles: Pillow opens no larger picture
 
 
@@ -40,11 +41,20 @@ def deep_tiff(data: bytes) -> DeepFile | None:
     stream = io.BytesIO(data)
     stream.seek(tags.next)
     tags.load(stream)
+    deep = deep_page(data, tags)
+    if deep and tags.next:
+        raise Refused(PAGES)
+    return deep
+
+
+def deep_page(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> DeepFile | None:
+    """The page of the file that has these tags as a deep picture; None for unsigned pixels of 8 bits or less.
+
+    Raises Refused for kinds of deep pixels that are not read.
+    """
     layout = _Layout.of(tags, data[:2] == b"MM")
     if layout is None:
         return None
-    if tags.next:
-        raise Refused("the file holds several pictures (animated, or pages): give one")
     memory = len(data) + layout.planes * (layout.band_rows * (layout.row_bytes + 8) + layout.piece_bytes)
     return DeepFile((layout.width, layout.height), memory, lambda: (layout.unpack(data), tags.get(274, 1)))
 
@@ -231,6 +241,8 @@ class _Bands:
         places, sizes = self._table(all_pieces * layout.planes)
         first = plane * all_pieces + layout.pieces * (start // rows)
         last = first + layout.pieces * -(-height // rows)
+        places, sizes = places[first:last], sizes[first:last]
+        begin, end = min(places), max(places) + max(*sizes, layout.piece_bytes)  # not the file: it may be a long film
         tags = {
             256: [layout.row_bytes],
             257: [height],
@@ -239,11 +251,13 @@ class _Bands:
             262: [1],
             266: [layout.tags.get(266, 1)],
             277: [1],
-            324 if layout.tile else 273: places[first:last],
-            325 if layout.tile else 279: sizes[first:last],
+            324 if layout.tile else 273: [8 + place - begin for place in places],
+            325 if layout.tile else 279: sizes,
         }
         tags |= {322: [layout.bytes_of_piece], 323: [rows]} if layout.tile else {278: [rows]}
-        image = TiffImagePlugin.TiffImageFile(io.BytesIO(_described_anew(self.data, tags, layout.order)))
+        image = TiffImagePlugin.TiffImageFile(
+            io.BytesIO(_described_anew(memoryview(self.data)[begin:end], tags, layout.order))
+        )
         image.load()
         return image
 
@@ -265,9 +279,9 @@ class _Bands:
         return places, sizes
 
 
-def _described_anew(data: bytes, tags: dict[int, list[int]], order: str) -> bytes:
-    """The TIFF with another table of tags, at its end."""
-    start = len(data) + len(data) % 2
+def _described_anew(data: memoryview, tags: dict[int, list[int]], order: str) -> bytes:
+    """A TIFF of these bytes behind its head, and this table of tags at its end."""
+    start = 8 + len(data) + len(data) % 2
     place = start + 2 + 12 * len(tags) + 4
     entries, values = b"", b""
     for tag in sorted(tags):
@@ -279,4 +293,4 @@ def _described_anew(data: bytes, tags: dict[int, list[int]], order: str) -> byte
         values += b"" if short else packed
     head = (b"MM\0*" if order == ">" else b"II*\0") + struct.pack(f"{order}I", start)
     table = struct.pack(f"{order}H", len(tags)) + entries + struct.pack(f"{order}I", 0)
-    return b"".join([head, memoryview(data)[8:], b"\0" * (len(data) % 2), table, values])
+    return b"".join([head, data, b"\0" * (len(data) % 2), table, values])

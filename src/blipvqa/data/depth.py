@@ -9,14 +9,15 @@ fractions                     0 to 1 if none is above 1, else as whole numbers; 
                               of that, which would be black, the lowest to the highest
 
 All colours of a picture share one range, so hues stay. Pixels that are wholly transparent do not count. Pixels that are
-no numbers (NaN, infinity) are refused.
+no numbers (NaN, infinity) are refused. Frames of a film share one range, that of the values of all: what grows brighter
+from frame to frame is seen to.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -26,6 +27,28 @@ STRIP = 1_000_000  # pixels that are turned into RGB at once: temporary copies s
 
 class Refused(ValueError):
     """A picture that is understood and not taken; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The values that colours have, of one picture or of all frames of a film."""
+
+    lowest: float = np.inf
+    highest: float = -np.inf
+    whole: bool = True  # all are whole numbers
+    integers: bool = True  # and of a type that holds no others
+
+    def joined(self, other: Extent) -> Extent:
+        """The extent of both."""
+        lowest, highest = min(self.lowest, other.lowest), max(self.highest, other.highest)
+        return Extent(lowest, highest, self.whole and other.whole, self.integers and other.integers)
+
+    def range(self) -> tuple[float, float, bool]:
+        """The values that become 0 and 255, and whether all are taken for whole numbers."""
+        if self.lowest > self.highest:
+            return 0, 255, False  # every pixel is transparent
+        whole = self.whole and (self.integers or self.highest > 1)
+        return *value_range(self.lowest, self.highest, whole), whole
 
 
 @dataclass
@@ -39,13 +62,14 @@ class DeepPicture:
     full: float = 65535  # the alpha that is opaque
     white_is_zero: bool = False  # the file says that 0 is white
     clear: tuple[int, ...] | None = None  # the colour that the file calls transparent
+    film: Extent | None = None  # of all frames of the film that this is a frame of
 
     def strips(self) -> Iterator[Image.Image]:
         """The picture as RGB, alpha over white, from top to bottom.
 
         Raises Refused for pixels that are no numbers.
         """
-        low, high, whole = self._range()
+        low, high, whole = (self.film or self.extent()).range()
         for top, bottom in spans(self.size):
             values = self.read(top, bottom)
             colours = _scaled(values[..., : self.colours], low, high, whole)
@@ -53,8 +77,8 @@ class DeepPicture:
                 colours = 255 - colours
             yield _over_white(colours, self._alpha(values), self.alpha == "premultiplied")
 
-    def _range(self) -> tuple[float, float, bool]:
-        """The values that become 0 and 255, and whether all are whole numbers."""
+    def extent(self) -> Extent:
+        """What its colours hold, where they are not transparent. Raises Refused for pixels that are no numbers."""
         lowest, highest, whole, integers = np.inf, -np.inf, True, True
         for top, bottom in spans(self.size):
             values = self.read(top, bottom)
@@ -69,10 +93,7 @@ class DeepPicture:
                 colours = colours[alpha > 0]
             if colours.size:
                 lowest, highest = min(lowest, colours.min().item()), max(highest, colours.max().item())
-        if lowest > highest:
-            return 0, 255, False  # every pixel is transparent
-        whole = whole and (integers or highest > 1)
-        return *value_range(lowest, highest, whole), whole
+        return Extent(lowest, highest, whole, integers)
 
     def _alpha(self, values: np.ndarray) -> np.ndarray | None:
         """uint8 [rows, width], or None where nothing is transparent."""
@@ -91,6 +112,15 @@ class DeepFile:
     size: tuple[int, int]
     memory: int  # bytes that `unpack` and its picture hold
     unpack: Callable[[], tuple[DeepPicture, int]]  # and its orientation as in EXIF: a PNG may have it at the end
+
+    def of_film(self, extent: Extent) -> DeepFile:
+        """The same picture as a frame of a film, all frames of which have this extent."""
+
+        def unpack() -> tuple[DeepPicture, int]:
+            picture, orientation = self.unpack()
+            return replace(picture, film=extent), orientation
+
+        return replace(self, unpack=unpack)
 
 
 def value_range(lowest: float, highest: float, whole: bool) -> tuple[float, float]:

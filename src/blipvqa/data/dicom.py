@@ -2,7 +2,8 @@
 
 Notable:
 - Nothing of the headers leaves this file: no value of a tag stands in a row, an error, a log or the store.
-- Grey values become grey levels by `data.window`, else by the file's own window, else by the rule of `depth.py`.
+- Grey values become grey levels by `data.window`, else by the file's own window, else from the lowest to the highest:
+  of all frames, where there are several, so that brightness that changes with time stays. They are read once for that.
 - The size and the number of frames are known from the header, before any pixel is unpacked.
 
 Source of the window's formulas: DICOM PS3.3, C.11.2.1.2.
@@ -10,6 +11,7 @@ Source of the window's formulas: DICOM PS3.3, C.11.2.1.2.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 from collections.abc import Callable
@@ -26,6 +28,7 @@ DEFLATED = b"1.2.840.10008.1.2.1.99"
 LARGEST_DEFLATED = 1_000_000  # bytes of a file whose whole content is packed: it may ask for a thousandfold
 MISSING = "it is a DICOM file, and pydicom, which reads it, is not installed: pip install 'blipvqa[medical]'"
 BYTES_A_VALUE = 8 + 8 + 8 + 4  # as stored, rescaled, windowed, as 8 bits
+RANGES: dict[str, tuple[float, float]] = {}  # of the values of films without a window, by their digest
 
 
 def is_dicom(content: bytes | memoryview) -> bool:
@@ -59,7 +62,8 @@ def dicom_picture(
     part_of(content, frame, window)
     header = _header(content)
     size = int(header.Columns), int(header.Rows)
-    memory = size[0] * size[1] * int(header.get("SamplesPerPixel", 1)) * BYTES_A_VALUE + len(content)
+    values = size[0] * size[1] * int(header.get("SamplesPerPixel", 1))
+    memory = values * BYTES_A_VALUE * min(2, _frames(header)) + len(content)  # a frame, and one of all for their range
     return size, memory, lambda: _attempt(_pixels, content, (frame or 1) - 1, window)
 
 
@@ -128,13 +132,21 @@ def _pixels(content: bytes, index: int, window: tuple[float, float] | None) -> n
     if file.PhotometricInterpretation == "PALETTE COLOR":
         values = apply_color_lut(values, file)
         return (values >> 8).astype(np.uint8) if values.dtype == np.uint16 else values
-    return _grey(file, values, index, window) if _is_grey(file) else values
+    return _grey(content, file, values, index, window) if _is_grey(file) else values
 
 
-def _grey(file: Any, values: np.ndarray, index: int, window: tuple[float, float] | None) -> np.ndarray:
+def _grey(content: bytes, file: Any, values: np.ndarray, index: int, window: tuple[float, float] | None) -> np.ndarray:
+    levels, are_grey = _levels(file, values, index, window)
+    if not are_grey:
+        film = _frames(file) > 1
+        levels = _stretched(levels, *(_film_range(content, file) if film else _range(file, values, levels)))
+    return 255 - levels if file.PhotometricInterpretation == "MONOCHROME1" else levels
+
+
+def _levels(file: Any, values: np.ndarray, index: int, window: tuple[float, float] | None) -> tuple[np.ndarray, bool]:
+    """Stored values rescaled, and through the window where there is one; whether that made 8-bit grey of them."""
     from pydicom.pixels import apply_modality_lut, apply_voi
 
-    padding = _padding(file, values)
     if "ModalityLUTSequence" in file:
         values = apply_modality_lut(values, file)
     else:
@@ -144,16 +156,13 @@ def _grey(file: Any, values: np.ndarray, index: int, window: tuple[float, float]
             values = values * slope + intercept
     voi = _of_frame(file, index, "FrameVOILUTSequence")
     centre, width = (_first(voi.get(name)) for name in ("WindowCenter", "WindowWidth"))
-    inverse = file.PhotometricInterpretation == "MONOCHROME1"
     if window is None and "VOILUTSequence" in file:
-        values = apply_voi(np.rint(values).astype(np.int64), file)
-        return _inverted(_stretched(values, padding), inverse)
+        return apply_voi(np.rint(values).astype(np.int64), file), False
     if window is None and centre is not None and width is not None and width > 0:
-        return _inverted(windowed(values, centre, width, str(voi.get("VOILUTFunction") or "LINEAR")), inverse)
+        return windowed(values, centre, width, str(voi.get("VOILUTFunction") or "LINEAR")), True
     if window is not None:
-        return _inverted(windowed(values, *window), inverse)
-    plain = values.dtype == np.uint8 and int(file.BitsStored) == 8
-    return _inverted(values if plain else _stretched(values, padding), inverse)
+        return windowed(values, *window), True
+    return values, values.dtype == np.uint8 and int(file.BitsStored) == 8
 
 
 def windowed(values: np.ndarray, centre: float, width: float, function: str = "LINEAR") -> np.ndarray:
@@ -168,20 +177,35 @@ def windowed(values: np.ndarray, centre: float, width: float, function: str = "L
     return np.rint(share.clip(0, 1) * 255).astype(np.uint8)
 
 
-def _stretched(values: np.ndarray, padding: np.ndarray | None) -> np.ndarray:
-    """uint8, from the lowest to the highest value: what fills the corners of a scan does not count, and is dark."""
-    real = values if padding is None or padding.all() else values[~padding]
-    low, high = float(real.min()), float(real.max())
-    return np.rint(((values.astype(np.float64) - low) / ((high - low) or 1)).clip(0, 1) * 255).astype(np.uint8)
+def _film_range(content: bytes, file: Any) -> tuple[float, float]:
+    """`_range` over all frames, one in memory at a time; kept, since each frame that is shown asks for it."""
+    from pydicom.pixels import iter_pixels
+
+    digest = hashlib.sha256(content).hexdigest()
+    if digest not in RANGES:
+        ranges = [(np.inf, -np.inf)]
+        for index, values in enumerate(iter_pixels(file)):
+            levels, are_grey = _levels(file, values, index, None)
+            if not are_grey:
+                ranges.append(_range(file, values, levels))
+        lows, highs = zip(*ranges, strict=True)
+        RANGES[digest] = min(lows), max(highs)
+    return RANGES[digest]
 
 
-def _inverted(values: np.ndarray, inverse: bool) -> np.ndarray:
-    return 255 - values if inverse else values
+def _range(file: Any, values: np.ndarray, levels: np.ndarray) -> tuple[float, float]:
+    """The lowest and highest of the levels that stored values became: what fills the corners of a scan does not
+    count."""
+    filling = file.get("PixelPaddingValue")
+    real = levels if filling is None else levels[values != int(filling)]
+    return (float(real.min()), float(real.max())) if real.size else (np.inf, -np.inf)
 
 
-def _padding(file: Any, values: np.ndarray) -> np.ndarray | None:
-    value = file.get("PixelPaddingValue")
-    return None if value is None else values == int(value)
+def _stretched(levels: np.ndarray, low: float, high: float) -> np.ndarray:
+    """uint8, from the lowest to the highest; 0 where nothing counts."""
+    if low > high:
+        return np.zeros(levels.shape, np.uint8)
+    return np.rint(((levels.astype(np.float64) - low) / ((high - low) or 1)).clip(0, 1) * 255).astype(np.uint8)
 
 
 def _of_frame(file: Any, index: int, name: str) -> Any:

@@ -8,6 +8,9 @@ Notable:
   packets that count frames are often wrong, and seeking lands beside the wanted frame. The count is kept by the file's
   digest. Lists of other files are no videos here: FFmpeg would open what they name.
 - Pages of a TIFF that are a smaller copy of another one, or its mask, are no frames.
+- Frames deeper than 8 bits become grey levels by one range, that of all frames of the film, shown or not: brightness
+  that changes with time stays, and a frame is the same picture however many are shown. So the whole film is read
+  twice, a frame at a time, and one that does not decode is refused with its film.
 - With `data.frames` a row whose one picture is a film shows so many frames of it, each a picture of its own: its id is
   that of the file and the frame. A picture that is no film stays one picture.
 """
@@ -30,8 +33,9 @@ from PIL import Image
 from blipvqa.config.paths import project_path
 from blipvqa.data import dicom
 from blipvqa.data.cache import mark
-from blipvqa.data.decoding_memory import PLAIN_PILLOW
-from blipvqa.data.depth import Refused
+from blipvqa.data.decoding_memory import MEMORY, PLAIN_PILLOW
+from blipvqa.data.deep_tiff import deep_page
+from blipvqa.data.depth import DeepFile, Extent, Refused, strip_memory
 from blipvqa.data.image_files import LARGEST_FILE
 from blipvqa.data.images import ImageError, open_picture
 from blipvqa.data.medical_files import PictureFile, View, file_id, image_digest, picture_id
@@ -200,17 +204,30 @@ def _of_tiff(content: bytes) -> int:
         return len(_full_pages(Image.open(io.BytesIO(content), formats=("TIFF",))))
 
 
-def _pages(content: bytes, wanted: list[int]) -> Iterator[tuple[int, Image.Image]]:
-    """Pages of grey values or of colours of 8 bits."""
+def _pages(content: bytes, wanted: list[int]) -> Iterator[tuple[int, Image.Image | DeepFile]]:
     with PLAIN_PILLOW:
         full = _full_pages(Image.open(io.BytesIO(content), formats=("TIFF",)))
+        extent = _extent(content, full)
     for number in wanted:
         with PLAIN_PILLOW:
             pages = Image.open(io.BytesIO(content), formats=("TIFF",))
             pages.seek(full[number])
             _check_size(*pages.size)
-            page = pages.copy()
+            deep = deep_page(content, pages.tag_v2)
+            page = deep.of_film(extent) if deep else pages.copy()
         yield number, page
+
+
+def _extent(content: bytes, full: list[int]) -> Extent:
+    """Of all pages that are deeper than 8 bits, one in memory at a time."""
+    pages, extent = Image.open(io.BytesIO(content), formats=("TIFF",)), Extent()
+    for number in full:
+        pages.seek(number)
+        _check_size(*pages.size)
+        if deep := deep_page(content, pages.tag_v2):
+            with MEMORY.take(deep.memory + strip_memory(deep.size)):
+                extent = extent.joined(deep.unpack()[0].extent())
+    return extent
 
 
 def _full_pages(pages: Image.Image) -> list[int]:

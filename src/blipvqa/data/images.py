@@ -30,7 +30,7 @@ from blipvqa.data.picture_sources import FORMATS, Source, picture_source
 from blipvqa.data.shards import Shards
 from blipvqa.errors import MissingFile, UserError
 
-DECODER = f"4-pillow-{PIL.__version__}"  # the first number grows whenever the same file gives other pixels
+DECODER = f"5-pillow-{PIL.__version__}"  # the first number grows whenever the same file gives other pixels
 LARGEST_FILE = 500_000_000  # bytes of an image file
 SHARDS = 256  # of a store that is full
 DIGEST = re.compile("[0-9a-f]{16}")

@@ -86,6 +86,9 @@ def picture_source(picture) -> Source:
         return _of_part(PictureFile(data)) if medical else _of_bytes(data)
     if isinstance(picture, PictureFile):
         return _of_part(picture)
+    if isinstance(picture, DeepFile):
+        _check_size(*picture.size)
+        return _of_deep_file(picture)
     if hasattr(picture, "__array__"):
         return _of_array(np.asarray(picture))
     raise Refused(f"it is a {type(picture).__name__}, expected a path, a file's bytes, a Pillow picture or an array")
