@@ -14,7 +14,8 @@ conversation before a question), `candidates` (answers that a row brings to choo
 together), `splitting` (which of them are held out), `checking` (all of it, from a config), `seen` (what pictures in
 large files are called), `images` (any picture to pixels, and the store of resized ones), `shards` (its files), `cache`
 (what of it may be removed), `picture_sources` (files, arrays and Pillow pictures as one thing), `depth` (more than 8
-bits to 8), `deep_png` and `deep_tiff` (files of more than 8 bits), `jpeg_ends` (JPEG files of half a picture),
+bits to 8), `deep_png` and `deep_tiff` (files of more than 8 bits), `tiff_slices` (stacks under one header),
+`jpeg_ends` (JPEG files of half a picture),
 `decoding_memory` (what decoding may hold), `medical_files` (DICOM files and slides: which part a row shows), `dicom`,
 `dicom_codecs` (its packed frames), `frames` (of films and series), `slides`, `dataset` (one split as the models get
 it), `own_pictures` (pictures that belong to no split), `fingerprint` (a digest of every row), `batches` (the order of

@@ -20,20 +20,21 @@ import numpy as np
 from PIL import Image, TiffImagePlugin, TiffTags
 
 from blipvqa.data.depth import DeepFile, DeepPicture, Refused, rows_of
+from blipvqa.data.tiff_slices import refuse_slices
 
 COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # PhotometricInterpretation: WhiteIsZero, BlackIsZero, RGB, CMYK
 KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # SampleFormat; 4 is "undefined"
 PREDICTED = (5, 8, 32946, 34925, 50000)  # compressions with a predictor: LZW, deflate (two numbers), LZMA, Zstandard
 PACKED = (1, 32773, *PREDICTED)  # compressions that return any bytes: none, PackBits, …
 BAND = 32_000_000  # bytes that are unpacked at once, of one plane
-PAGES = "the file holds several pictures (pages): give one, or set data.frames"
+PAGES = "the file holds several pictures (pages): give one, or a film (data.frames), which stands alone in its row"
 LARGEST_BAND = 160_000_000  # bytes of one strip or row of tiles: Pillow opens no larger picture
 
 
 def deep_tiff(data: bytes) -> DeepFile | None:
     """The file as a deep picture; None for another format, and for unsigned pixels of 8 bits or less.
 
-    Raises Refused for several pages and for kinds of deep pixels that are not read.
+    Raises Refused for several pages, for slices under one header and for kinds of deep pixels that are not read.
     """
     if not data.startswith(tuple(TiffImagePlugin.PREFIXES)):
         return None
@@ -41,6 +42,8 @@ def deep_tiff(data: bytes) -> DeepFile | None:
     stream = io.BytesIO(data)
     stream.seek(tags.next)
     tags.load(stream)
+    if not tags.next:
+        refuse_slices(tags, len(data))
     deep = deep_page(data, tags)
     if deep and tags.next:
         raise Refused(PAGES)

@@ -40,6 +40,7 @@ from blipvqa.data.image_files import LARGEST_FILE
 from blipvqa.data.images import ImageError, open_picture
 from blipvqa.data.medical_files import PictureFile, View, file_id, image_digest, picture_id
 from blipvqa.data.picture_sources import LARGEST
+from blipvqa.data.tiff_slices import refuse_slices
 from blipvqa.errors import InputError, MissingFile
 from blipvqa.plural import how_many
 from blipvqa.runs.files import replacing
@@ -53,8 +54,6 @@ KIND_OF_PAGE, SMALLER, MASK = 254, 1, 4  # a tag of TIFF, and two of its bits
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 VIDEO_MARKS = (b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"OggS", b"0&\xb2u")  # matroska, MPEG, ogg, asf
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,ogg,asf"
-
-
 STILL = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")  # pictures in the container of a video
 
 
@@ -120,8 +119,7 @@ def film_pictures(
 
 
 def is_film(picture: Film) -> bool:
-    """Whether a file holds several pictures, and no row says which of them: a video, a DICOM file of frames, a TIFF of
-    pages."""
+    """Whether a file holds several pictures, no one of which is named: a video, DICOM of frames, a TIFF of pages."""
     if isinstance(picture, PictureFile):
         return picture.is_dicom and not picture.view.frame and dicom.frame_count(picture.content) > 1
     if picture[:4] in TIFF_MARKS:
@@ -201,7 +199,10 @@ def _readable(work: Callable[[], Any]) -> Any:
 
 def _of_tiff(content: bytes) -> int:
     with PLAIN_PILLOW:
-        return len(_full_pages(Image.open(io.BytesIO(content), formats=("TIFF",))))
+        pages = Image.open(io.BytesIO(content), formats=("TIFF",))
+        if not pages.is_animated:
+            refuse_slices(pages.tag_v2, len(content))
+        return len(_full_pages(pages))
 
 
 def _pages(content: bytes, wanted: list[int]) -> Iterator[tuple[int, Image.Image | DeepFile]]:

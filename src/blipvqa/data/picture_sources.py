@@ -20,7 +20,7 @@ from PIL import Image, ImageChops, ImageFile
 
 from blipvqa.data.decoding_memory import MEMORY, image_memory
 from blipvqa.data.deep_png import deep_png
-from blipvqa.data.deep_tiff import deep_tiff
+from blipvqa.data.deep_tiff import PAGES, deep_tiff
 from blipvqa.data.depth import DeepFile, DeepPicture, Refused, rows_of, spans, strip_memory
 from blipvqa.data.dicom import dicom_picture, is_dicom
 from blipvqa.data.jpeg_ends import ends_early
@@ -31,6 +31,10 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")  # decoders a stranger's
 LARGEST = 100_000_000  # pixels: 400 MB as Pillow holds RGB
 STRIP = 4_000_000  # pixels that are turned into RGB at once
 STRIP_BYTES = 16  # that a pixel takes meanwhile: as it was, as RGBA, over white, as RGB
+ANIMATION = (
+    "the file holds several pictures (an animation): give one, or list its frames as files; for data.frames save it as "
+    "a video or as pages of a TIFF"
+)
 TURNS = {  # EXIF orientation: what makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -126,7 +130,7 @@ def _of_bytes(data: bytes) -> Source:
 
 def _check_frames(image: Image.Image) -> None:
     if image.format != "MPO" and getattr(image, "is_animated", False):  # MPO: a camera's JPEG, and its preview
-        raise Refused("the file holds several pictures (animated, or pages): give one")  # counting may take minutes
+        raise Refused(PAGES if image.format == "TIFF" else ANIMATION)  # counting them may take minutes
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
