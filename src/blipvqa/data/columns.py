@@ -32,9 +32,10 @@ OURS = (  # what rows and predictions hold beside the source's columns
     "ranked",
     "answer_set",
     "unlike",
+    "unfinished",
 )
 # likewise, where rows are of captions
-OURS_OF_CAPTIONS = ("references", "origins", "img", "txt", "match", "match_other", "kept", "right", "unfinished")
+OURS_OF_CAPTIONS = ("references", "origins", "img", "txt", "match", "match_other", "kept", "right")
 OURS_OF_PAIRS = ("probability", "order", "swapped", "turned")  # and where they are of statements
 
 

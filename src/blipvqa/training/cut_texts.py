@@ -13,7 +13,13 @@ LIMITS = {  # what each column of texts is cut by, by task
     "pretrain": {"caption": "retrieval.max_words, retrieval.max_tokens"},
     "pairs": {"sentence": "pairs.max_words, pairs.max_tokens"},
 }
+WRITTEN = {"vqa": "answer", "caption": "caption"}  # what a model learns to write
 TURNS = "history"  # what a collator calls questions whose oldest turns are left out
+
+
+def read_of_scored(task: str, counts: Mapping[str, int]) -> dict[str, int]:
+    """Of a scored split's counts those of texts that are read: what a model writes is scored against uncut texts."""
+    return {column: count for column, count in counts.items() if column != WRITTEN.get(task)}
 
 
 def cut_notes(task: str, counts: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -26,7 +26,7 @@ from blipvqa.runs.identity import rows_digest
 from blipvqa.runs.run import Run, RunError, indented, refuse_other_settings
 from blipvqa.runs.seals import digest_of_file, write_sealed
 from blipvqa.text import encodable
-from blipvqa.training.cut_texts import cut_notes
+from blipvqa.training.cut_texts import cut_notes, read_of_scored
 from blipvqa.training.shares import join_processes, locked, of_first
 
 
@@ -137,11 +137,13 @@ def changed_since_training(run: Run, scores: dict, config: Config) -> list[str]:
 
 
 def texts_cut(trained: Trained, config: Config) -> list[str]:
-    """A line for each of train and the evaluated split with texts that are longer than is read. Captions that are
-    scored against are not cut; of data that is not the training's nobody counted."""
+    """A line for each of train and the evaluated split with texts that are longer than is read; of data that is not
+    the training's nobody counted."""
     counts = {} if trained.changes else trained.run.environment.get("texts_cut", {})
-    splits = dict.fromkeys(("train", *([trained.split] if config.task != "caption" else [])))
-    return cut_notes(config.task, {split: counts[split] for split in splits if split in counts})
+    told = {"train": counts.get("train", {})}
+    if trained.split != "train":
+        told[trained.split] = read_of_scored(config.task, counts.get(trained.split, {}))
+    return cut_notes(config.task, told)
 
 
 def unknown_words(run: Run, dataset: VQADataset, columns: Iterable[str]) -> list[str]:

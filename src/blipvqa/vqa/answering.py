@@ -34,6 +34,7 @@ from blipvqa.runs.files import append_lines, make_folder, read_lines, remove, wr
 from blipvqa.runs.run import Run
 from blipvqa.training.shares import cost_of, is_first, join_processes, locked, of_first, rank, shared
 from blipvqa.training.trained import check_weights, trained_run
+from blipvqa.vqa.answers import unfinished_notes
 from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.calibration import read_calibration
 from blipvqa.vqa.confidence import abstain
@@ -96,6 +97,8 @@ def answer_all(
                 )
         if not is_first():
             return output
+        for note in unfinished_notes(answers):
+            print(note)
         sets = sets_for(run.model_folder, texts, config.generate)
         further = ["answer_set"] * (sets is not None) + ["unlike"] * (run.model_folder / FOREIGN).exists()
         _write(output, dataset, without_candidates(abstain(answers, threshold, calibration), sets), further)
@@ -148,7 +151,7 @@ def _answered(
     model = None
     if batches:
         model, processor = load_model(str(run.model_folder), config)
-        _check_history(model, processor, dataset, config)
+        _say_what_is_read(model, processor, dataset, config)
         candidates = load_candidates(config, splits, processor)
         costs = [cost_of([dataset.rows[i] for i in rows], "question") for rows in batches]
         own = partial if is_first() else partial.with_name(f"{partial.name}-{rank()}")
@@ -184,17 +187,24 @@ def _begun(partial: Path, made_by: Mapping) -> list[dict]:
     return lines
 
 
-def _check_history(model: BlipForVQA, processor, dataset: VQADataset, config: Config) -> None:
-    """Raises InputError for conversations before questions to a model that was trained without; says what of them
-    has no room."""
+def _say_what_is_read(model: BlipForVQA, processor, dataset: VQADataset, config: Config) -> None:
+    """Says of how many questions a part has no room. Raises InputError for conversations before questions to a model
+    that was trained without."""
     if any(history_of(row) for row in dataset.rows):
         refuse_history(model)
-        cut = collator_for(processor, config).count_cut(dataset.rows)["history"]
-        if cut and is_first():
-            print(
-                f"{of_all(cut, len(dataset), 'question', 'is', 'are')} answered without some oldest turns: there is "
-                "no room"
-            )
+    if not is_first():
+        return
+    cut = collator_for(processor, config).count_cut(dataset.rows)
+    if cut["question"]:
+        print(
+            f"{of_all(cut['question'], len(dataset), 'question', 'is', 'are')} longer than this model reads "
+            "(data.max_question_tokens): the rest is cut off"
+        )
+    if cut.get("history"):
+        print(
+            f"{of_all(cut['history'], len(dataset), 'question', 'is', 'are')} answered without some oldest turns: "
+            "there is no room"
+        )
 
 
 def _splits(config: Config) -> Splits:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 from blipvqa.errors import InputError
-from blipvqa.plural import how_many
+from blipvqa.plural import how_many, of_all
 from blipvqa.text import normalize, says_something
 from blipvqa.vqa.turns import conversation
 
@@ -21,6 +21,7 @@ class Prediction(TypedDict, total=False):
     prediction: str  # "" where the model said nothing
     score: float | None  # natural log of the probability of the answer's token sequence
     yes_probability: float | None  # of "yes" against "no", each as a whole answer
+    unfinished: bool  # of a generated one: it stops at `generate.max_new_tokens`, before the model ended it
     confidence: float | None  # probability of the prediction, calibrated where there was validation to do it
     ranked: list[tuple[str, float]]  # the best candidates with their shares, while an answer is made and stored
     answer_set: list[str]  # candidates among which the right answer is at 90 % of questions (`conformal`)
@@ -48,6 +49,15 @@ def check_predictions(predictions: Sequence[Prediction]) -> None:
             f"{how_many(len(twice), 'id stands', 'ids stand')} more than once among the predictions, the first is "
             f"{twice[0]!r}: each question may be counted once"
         )
+
+
+def unfinished_notes(predictions: Sequence[Prediction]) -> list[str]:
+    """A line where answers stop at the limit of what is written; an older version did not keep which."""
+    count = sum(prediction.get("unfinished", False) for prediction in predictions)
+    if not count:
+        return []
+    stop = of_all(count, len(predictions), "answer", "stops", "stop")
+    return [f"{stop} at generate.max_new_tokens, before the model ended {'it' if count == 1 else 'them'}"]
 
 
 def asked(row: Mapping) -> str:

@@ -64,9 +64,10 @@ class Answer:
     images: Sequence[Image.Image] = ()  # the single pictures, where several were asked about together
     turns_left_out: int = 0  # of the conversation, the oldest ones, for which there was no room
     read: str | None = None  # of a question that is longer than its run reads: as much of it as was
+    unfinished: bool = False  # it stops at `generate.max_new_tokens`, before the model ended it
 
     def __str__(self) -> str:
-        said = self.answer or "(empty)"
+        said = f"{self.answer} …" if self.unfinished else self.answer or "(empty)"
         return said if self.confidence is None else f"{said} ({share(self.confidence)})"
 
     def _repr_html_(self) -> str:
@@ -80,6 +81,8 @@ class Answer:
             said.append(f"answered without the oldest {self.turns_left_out} turns, for which there was no room")
         if self.read is not None:
             said.append(f"the question is too long for this model, which read no more than “{self.read}”")
+        if self.unfinished:
+            said.append("the answer stops at generate.max_new_tokens, before the model ended it")
         shown = self.images or (self.image,)
         empty = SHOWS_NOTHING if any(shows_nothing(np.asarray(one).transpose(2, 0, 1)) for one in shown) else None
         return [note for note in (empty, foreign_note(self.unlike), *said) if note]
@@ -161,7 +164,8 @@ def ask(
         for item, (prediction, answer_set) in zip(part, answered, strict=True):
             said, of = (prediction["prediction"], prediction["confidence"]), item["picture"]
             found = answer_set, unlike[of], like[of], images, prediction["turns_left_out"], prediction["read"]
-            answers.append(Answer(*said, item["question"], pictures[of], *found))
+            unfinished = prediction.get("unfinished", False) and "withheld" not in prediction
+            answers.append(Answer(*said, item["question"], pictures[of], *found, unfinished))
     return answers if several[1] or (several[0] and not together) else answers[0]
 
 

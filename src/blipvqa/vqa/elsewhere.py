@@ -21,7 +21,7 @@ from blipvqa.data.fingerprint import fingerprint, row_digest
 from blipvqa.data.images import DECODER
 from blipvqa.data.several_pictures import pictures_of
 from blipvqa.errors import UserError
-from blipvqa.models.loading import load_model
+from blipvqa.models.loading import load_model, load_processor
 from blipvqa.models.weights import weights_digest
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.plural import of_all
@@ -31,9 +31,11 @@ from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError, refuse_other_settings
 from blipvqa.runs.seals import digest_of_file, read_sealed, write_sealed
 from blipvqa.text import normalize
+from blipvqa.training.cut_texts import cut_notes, read_of_scored
 from blipvqa.training.stored import content_digest, stored
 from blipvqa.training.trained import check_weights, held_out, unknown_words
 from blipvqa.vqa.answers import same_question
+from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.predictions import candidate_texts, load_candidates, predict
 from blipvqa.vqa.scores import Scores, score
 
@@ -92,6 +94,8 @@ def evaluate_elsewhere(
             for held, count in pictures.items()
             if count
         ]
+        cut = collator_for(load_processor(str(run.model_folder)), asked).count_cut(splits[split].rows)
+        notes += cut_notes("vqa", {split: read_of_scored("vqa", cut)})
         notes += unknown_words(run, splits[split], asked.texts)
         notes += [note for note in splits.notes if note.startswith(f"{split}: ")]
         scores = scores | {"set": other.name, "split": split, "seen": seen, "warnings": notes + scores["warnings"]}

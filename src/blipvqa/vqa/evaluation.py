@@ -14,7 +14,14 @@ from blipvqa.models.loading import load_processor
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.run import Run
 from blipvqa.training.shares import is_first
-from blipvqa.training.trained import Trained, changed_since_training, trained_run, unknown_words, write_results
+from blipvqa.training.trained import (
+    Trained,
+    changed_since_training,
+    texts_cut,
+    trained_run,
+    unknown_words,
+    write_results,
+)
 from blipvqa.vqa.all_predictions import write_all_predictions
 from blipvqa.vqa.calibration import store_calibration
 from blipvqa.vqa.candidate_ranks import score_candidates
@@ -132,6 +139,7 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     first = (
         trained.warnings
         + changed_since_training(run, scores, config)
+        + texts_cut(trained, config)
         + unknown_words(run, splits[split], config.texts)
         + verdict_warnings(scores)
         + ranked

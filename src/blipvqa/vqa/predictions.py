@@ -3,6 +3,7 @@
 Notable:
 - Batches hold whole images, so each is encoded once; questions of all lengths share a batch, and no answer depends
   on its company (the model's masks see to that).
+- A generated answer says whether it stops at the limit (`unfinished`), before the model ended it.
 - Every prediction carries `score`, the unsmoothed log-probability of its token sequence, and `yes_probability`, that
   of "yes" against "no" as whole answers; `confidence` follows from them (`confidence.py`).
 - Out of memory, a batch is halved and asked again.
@@ -205,13 +206,14 @@ class Answerer:
         yes = Look(self._yes_probabilities(questions))
         answers = yield from self._ranked(questions, input_ids) if self.candidates else self._generated(questions)
         predictions = []
-        for (text, score, *ranked), p in zip(answers, yes.read()[0].tolist(), strict=True):
+        for (text, score, beside), p in zip(answers, yes.read()[0].tolist(), strict=True):
             prediction = {"prediction": text, "score": _rounded(score), "yes_probability": _rounded(p)}
             prediction["confidence"] = _rounded(confidence(prediction))
-            predictions.append(prediction | ({"ranked": ranked[0]} if ranked else {}))
+            predictions.append(prediction | {"ranked" if self.candidates else "unfinished": beside})
         return predictions
 
-    def _generated(self, questions: Questions) -> Work[list[tuple[str, float]]]:
+    def _generated(self, questions: Questions) -> Work[list[tuple[str, float, bool]]]:
+        """Each answer, its log-probability, and whether it stops at the limit, before the model ended it."""
         written = self.model.generate_answers(
             questions=questions, num_beams=self.settings.num_beams, max_new_tokens=self.settings.max_new_tokens
         )
@@ -223,7 +225,8 @@ class Answerer:
         texts = self.tokenizer.batch_decode(
             ids.masked_fill(~real, self.tokenizer.pad_token_id), skip_special_tokens=True
         )
-        return [(text.strip(), score) for text, score in zip(texts, scores.tolist(), strict=True)]
+        unfinished = (ended[:, -1] == 0).tolist()
+        return [(text.strip(), *beside) for text, *beside in zip(texts, scores.tolist(), unfinished, strict=True)]
 
     def _ranked(self, questions: Questions, input_ids: Tensor) -> Work[list[tuple[str, float, list]]]:
         if not self.settings.closed_yes_no:

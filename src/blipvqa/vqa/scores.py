@@ -14,7 +14,7 @@ from blipvqa.numbers.comparison import Difference, compare_counts
 from blipvqa.numbers.grouping import few_groups_notes, few_levels_notes
 from blipvqa.pages.wording import share, unit
 from blipvqa.text import normalize
-from blipvqa.vqa.answers import Prediction, is_yes_no, spelled_answers
+from blipvqa.vqa.answers import Prediction, is_yes_no, spelled_answers, unfinished_notes
 from blipvqa.vqa.baselines import TITLES, blind_predictions
 from blipvqa.vqa.measures import MEASURES, counts, measure_names
 from blipvqa.vqa.slices import axes
@@ -73,7 +73,8 @@ def score(
         above = compare_counts(blind[strongest], counted, groups, [everything], MEASURES, ["exact_match"], bootstrap)
         scores |= {"baselines": baselines, "baseline_name": strongest, "baseline": baselines[strongest]}
         scores["above_baseline"] = next(above)["exact_match"]
-    return scores | {"warnings": _warnings(scores, len(np.unique(groups)))}
+    stopped = [f"{note}: the scores are of the beginnings" for note in unfinished_notes(predictions)]
+    return scores | {"warnings": _warnings(scores, len(np.unique(groups))) + stopped}
 
 
 def ceiling(rows: Iterable[Mapping], same_question: Callable[[str], str] = normalize) -> dict[str, Estimate]:
