@@ -55,8 +55,8 @@ def test_of_a_question_as_many_tokens_as_in_training_and_it_says_so(tiny):
     long, short = "is there a gland beside the vessel?", "is there a gland"
     whole, read = ask(model, processor, data.image(0), [long, short])
     assert (whole.answer, whole.confidence) == (read.answer, read.confidence)
-    assert whole.notes == [f"the question is too long for this model, which read no more than “{short}”"]
-    assert read.notes == []
+    assert f"the question is too long for this model, which read no more than “{short}”" in whole.notes
+    assert not any("too long" in note for note in read.notes)
     maps = [explain(model, processor, data.pixels(0), question, "yes").map for question in (long, short)]
     assert (maps[0] == maps[1]).all()
 

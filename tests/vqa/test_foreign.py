@@ -92,7 +92,7 @@ def test_a_gate_of_other_weights_is_ignored_with_a_warning_and_a_damaged_one_ref
     file.unlink()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert ask(model, processor, foreign, QUESTION).notes == []
+        assert ask(model, processor, foreign, QUESTION).unlike is None
     shutil.copyfile(kept, folder / "model.safetensors")  # evaluating others is refused
     assert evaluate(config, progress=False, resamples=10).metrics("test")["foreign"]["of"] == 6
     model, _ = load_model(str(folder))
