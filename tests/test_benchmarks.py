@@ -16,23 +16,13 @@ def benchmarks(request):
     sys.path.remove(folder)
 
 
-def quick(benchmarks, root, *only) -> dict:
-    """What `bench.py --quick` found: `only` these parts, or all."""
-    command = [sys.executable, str(benchmarks / "bench.py"), "--quick", *(["--only", *only] if only else [])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads((root / "outputs" / "bench" / "quick.json").read_text())
-
-
-def test_the_quick_bench_of_training_runs(benchmarks, root):
-    found = quick(benchmarks, root, "train")
-    assert set(found["train"]) == {"report", "trainer", "ours"}
-    assert all(entry["questions_per_second"] > 0 for entry in found["train"].values())
-
-
 @pytest.mark.slow
 def test_the_whole_quick_bench_runs_and_answers_agree(benchmarks, root):
-    results = quick(benchmarks, root)
+    command = [sys.executable, str(benchmarks / "bench.py"), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((root / "outputs" / "bench" / "quick.json").read_text())
+    assert set(results["train"]) == {"report", "trainer", "ours"}
     assert all(found["questions_per_second"] > 0 for part in ("train", "predict") for found in results[part].values())
     assert set(results["captions"]) == {"train-1", "train-5", "write-20", "write-60"}
     assert all(entry["captions_per_second"] > 0 for part in results["captions"].values() for entry in part.values())
