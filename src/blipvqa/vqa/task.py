@@ -14,7 +14,7 @@ from blipvqa.vqa.comparison import QUESTIONS
 from blipvqa.vqa.evaluation import evaluate
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.titles import SHOWN_FIRST
-from blipvqa.vqa.turns import tell_turns
+from blipvqa.vqa.turns import tell_limits
 from blipvqa.vqa.validation import Validation
 
 
@@ -32,7 +32,7 @@ def units(config: Config, batch: Batch) -> int:
 
 def tell_model(model: BlipForVQA, config: Config, splits: Mapping) -> None:
     """How it is asked: with conversations or without, and the `generate` that `ask` goes by."""
-    tell_turns(model, config, splits)
+    tell_limits(model, config, splits)
     tell_settings(model, config.generate, ASKED_BY)
 
 

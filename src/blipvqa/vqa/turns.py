@@ -82,7 +82,7 @@ def refuse_history(model) -> None:
         )
 
 
-def tell_turns(model, config: Config, splits: Mapping) -> None:
+def tell_limits(model, config: Config, splits: Mapping) -> None:
     """Write into the model's config, and so into its export, how much of questions and answers it reads, and whether it
     is trained with conversations."""
     model.config.question_tokens = config.data.max_question_tokens
