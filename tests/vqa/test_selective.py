@@ -14,11 +14,20 @@ from blipvqa.config.reading import ConfigError, load_config, with_overrides
 from blipvqa.errors import InputError
 from blipvqa.models.folders import ANSWER_SETS
 from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.runs.files import read_lines
+from blipvqa.vqa.answering import answer_all
 from blipvqa.vqa.answers import answered_right
 from blipvqa.vqa.calibration import read_calibration
 from blipvqa.vqa.confidence import abstain, fit_temperature
 from blipvqa.vqa.sections import answering_lines, answering_section, answering_table
-from blipvqa.vqa.selective import ANSWERING, answering_warnings, choose, score_answering, threshold_in_force
+from blipvqa.vqa.selective import (
+    ANSWERING,
+    answering_warnings,
+    calibration_in_force,
+    choose,
+    score_answering,
+    threshold_in_force,
+)
 
 FEW = Bootstrap(resamples=60)
 
@@ -114,6 +123,28 @@ def test_a_threshold_of_answers_that_were_found_otherwise_is_refused(done):
     model, processor = load_model(str(run.model_folder))
     with pytest.raises(InputError, match="asked with generate"):
         ask(model, processor, load_splits(done)["test"].image(0), "is there a gland?", asking)
+
+
+def test_a_calibration_of_answers_that_were_found_otherwise_is_not_used(done, tmp_path, capsys):
+    """`evaluate --set generate.method=rank` left a calibration of ranked answers, which said how sure generated ones
+    are: of 3 % it made 12 %."""
+    ranked = with_overrides(done.as_dict(), {"name": "other", "generate.method": "rank"})
+    shutil.copytree(done.folder, ranked.folder)
+    run = evaluate(ranked, progress=False, resamples=10)
+    calibration = read_calibration(run.model_folder)
+    assert calibration_in_force(done.generate, calibration) is None
+    assert calibration_in_force(ranked.generate, calibration) == calibration
+    model, processor = load_model(str(run.model_folder))
+    asked = (model, processor, load_splits(done)["test"].image(0), "is there a gland?")
+    own = ask(*asked, done.generate, calibration=None).confidence
+    assert ask(*asked, done.generate).confidence == own
+    data, table = load_splits(done)["test"], tmp_path / "own.csv"
+    data.image(0).save(tmp_path / "a.png")
+    table.write_text("image,question\na.png,is there a gland?\n")
+    generating = with_overrides(done.as_dict(), {"name": "other"})
+    rows = read_lines(answer_all(generating, table, tmp_path / "out.jsonl", progress=False))
+    assert rows[0]["confidence"] == pytest.approx(own)
+    assert "confidence is the model's own" in capsys.readouterr().out
 
 
 def test_a_fixed_confidence_and_a_wish_together_are_refused_by_name():

@@ -27,7 +27,7 @@ from blipvqa.retrieval.index import make_index
 from blipvqa.runs.run import Run
 from blipvqa.training.trained import check_weights
 from blipvqa.vqa.calibration import read_calibration, stored_calibration
-from blipvqa.vqa.selective import threshold_in_force
+from blipvqa.vqa.selective import calibration_in_force, threshold_in_force
 
 PASSWORD = "BLIPVQA_PAGE_PASSWORD"  # of the environment: on a command line others would read it
 SHORTEST = 12  # characters
@@ -51,7 +51,7 @@ def serve(config: Config, host: str = "127.0.0.1", port: int = 7860, nearest: Ru
         model, processor = load_model(str(run.model_folder), config)
         index = make_index(nearest, load_splits(config)["train"]) if nearest else None
         answers = Answers(model.to(pick_device()), processor, config.generate, index)
-        checked = stored_calibration(model) is not None
+        checked = calibration_in_force(config.generate, stored_calibration(model)) is not None
         application = make_application(answers, run.name, password, checked, answers.talks)
         server = uvicorn.Server(
             uvicorn.Config(

@@ -42,11 +42,12 @@ from blipvqa.vqa.conformal import sets_for, without_candidates
 from blipvqa.vqa.foreign import unlike_rows
 from blipvqa.vqa.own_questions import left_out_note, own_questions
 from blipvqa.vqa.predictions import answer_batches, candidate_texts, load_candidates
-from blipvqa.vqa.selective import threshold_in_force
+from blipvqa.vqa.selective import calibration_in_force, threshold_in_force
 from blipvqa.vqa.turns import refuse_history
 
 OUTPUTS = (".csv", ".xlsx", ".jsonl")
 COLUMNS = ("image", "question", "answer", "confidence", "withheld")
+OTHERWISE = "confidence is the model's own: no evaluation calibrated that of answers by generate.method {}"
 
 
 def answer_all(
@@ -78,8 +79,10 @@ def answer_all(
     with locked(run.folder / partial.name):
         calibration = read_calibration(run.model_folder)
         threshold = threshold_in_force(config.generate, calibration)  # raises before anything slow
+        holds = calibration_in_force(config.generate, calibration)
+        otherwise = [OTHERWISE.format(config.generate.method)] if calibration and not holds else []
         dataset, wrong, notes = own_questions(source, config, questions, skip)
-        for note in [*notes, *([left_out_note(wrong)] if wrong else [])] if is_first() else ():
+        for note in [*otherwise, *notes, *([left_out_note(wrong)] if wrong else [])] if is_first() else ():
             print(note)
         splits = _splits(config)
         texts = candidate_texts(config, splits)
@@ -101,7 +104,7 @@ def answer_all(
             print(note)
         sets = sets_for(run.model_folder, texts, config.generate)
         further = ["answer_set"] * (sets is not None) + ["unlike"] * (run.model_folder / FOREIGN).exists()
-        _write(output, dataset, without_candidates(abstain(answers, threshold, calibration), sets), further)
+        _write(output, dataset, without_candidates(abstain(answers, threshold, holds), sets), further)
         for file in _partials(partial):
             remove(file)
     return output

@@ -37,7 +37,7 @@ from blipvqa.vqa.conformal import RANKING, read_answer_sets, without_candidates
 from blipvqa.vqa.foreign import Gate, foreign_note, stored_gate
 from blipvqa.vqa.pictures import answer_card
 from blipvqa.vqa.predictions import Answerer, Candidates
-from blipvqa.vqa.selective import threshold_in_force
+from blipvqa.vqa.selective import calibration_in_force, threshold_in_force
 from blipvqa.vqa.turns import refuse_history
 
 
@@ -217,7 +217,8 @@ def _answered(
     if not ranked:  # a pushed model leaves its candidates at home
         settings = settings.model_copy(update={"method": "generate"})
     answered = ranked if settings.method == "rank" else Answerer(model.eval(), processor, settings)(batch)
-    predictions = abstain(answered, threshold_in_force(settings, calibration), calibration)
+    threshold = threshold_in_force(settings, calibration)
+    predictions = abstain(answered, threshold, calibration_in_force(settings, calibration))
     read = [collate.read(item["question"]) for item in items]
     beside = zip(predictions, left_out, read, strict=True)
     predictions = [row | {"turns_left_out": n, "read": text} for row, n, text in beside]

@@ -56,6 +56,12 @@ def threshold_in_force(settings: GenerateConfig, calibration: Mapping | None) ->
     return threshold_for(calibration[ANSWERING], settings.wished_accuracy)
 
 
+def calibration_in_force(settings: GenerateConfig, calibration: Mapping | None) -> Mapping | None:
+    """What of a stored calibration holds for answers that are found as `settings` say: None where it was fitted on
+    answers that were found otherwise. Their confidence is the model's own then, as before any evaluation."""
+    return calibration if calibration and calibration.get(METHOD, settings.method) == settings.method else None
+
+
 def score_answering(
     predictions: Sequence[Prediction],
     validation: Sequence[Prediction] | None,
