@@ -57,6 +57,10 @@ def test_of_a_question_as_many_tokens_as_in_training_and_it_says_so(tiny):
     assert (whole.answer, whole.confidence) == (read.answer, read.confidence)
     assert f"the question is too long for this model, which read no more than “{short}”" in whole.notes
     assert not any("too long" in note for note in read.notes)
+    unknown = "this model's vocabulary has no word for “腺体”: it read nothing there"
+    noted = ask(model, processor, [data.image(0)] * 2, "a 腺体?")  # a batch, each with its own
+    assert [unknown in answer.notes for answer in (*noted, read)] == [True, True, False]
+    assert escape(unknown) in noted[0]._repr_html_()
     maps = [explain(model, processor, data.pixels(0), question, "yes").map for question in (long, short)]
     assert (maps[0] == maps[1]).all()
 

@@ -173,7 +173,9 @@ def test_what_was_noted_of_ones_own_pictures_is_said(done, table, tmp_path, caps
     for name in ("0.jpx", "README", "below.png.bak"):
         (folder / name).write_bytes(b"x")
     Image.new("RGB", (9, 9), "grey").save(folder / "grey.png")
-    answer_all(done, folder, tmp_path / "out.csv", questions=["what is this?"], progress=False)
+    answer_all(done, folder, tmp_path / "out.csv", questions=["what is this?", "腺体?"], progress=False)
     said = capsys.readouterr().out
     assert "not read, since their names are no picture's: 0.jpx, README, below.png.bak" in said
     assert "own: 1 picture is (almost) one colour after decoding" in said
+    count = len(list(folder.glob("*.png")))
+    assert f"own: {count} of {2 * count} in column question hold what the model's vocabulary has no word for" in said

@@ -11,7 +11,7 @@ from blipvqa.captions.predictions import Caption
 from blipvqa.captions.terms import Finder, Terms
 from blipvqa.data.dataset import VQADataset
 from blipvqa.pages.gallery import PLAIN, RIGHT, WRONG, caption_of, card, drawn_pictures, grid, line, progress_table
-from blipvqa.pages.html import Html, escape
+from blipvqa.pages.html import Html, escape, join
 from blipvqa.pages.maps import beside_its_map
 from blipvqa.text import same_text
 
@@ -81,6 +81,8 @@ def sample_progress(run, dataset: VQADataset, most: int = 5) -> Html:
 
 
 def word_maps(caption: Caption, columns: int = 4, side: int = 130) -> Html:
-    """A described picture with, for each word of its caption, where the model looked when it wrote it."""
+    """A described picture with the notes on it and, for each word of its caption, where the model looked when it wrote
+    it."""
     cards = [card(beside_its_map(caption.image, look, side), [line(word)], 2 * side) for word, look in caption.looks]
-    return Html("<p><b>{}</b></p>{}").format(caption.caption, grid(cards, columns))
+    notes = join(map(line, caption.notes))
+    return Html("<p><b>{}</b></p>{}{}").format(caption.caption, notes, grid(cards, columns))

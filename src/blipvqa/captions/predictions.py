@@ -27,6 +27,7 @@ from blipvqa.config.knobs import CaptionConfig, Config
 from blipvqa.data.batches import batch_loader, loader_deaths_explained, workers_for
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.images import open_picture, resize_image
+from blipvqa.data.one_colour import own_picture_notes
 from blipvqa.models.attention import by_word
 from blipvqa.models.captioner import BlipForCaptioning
 from blipvqa.models.cpu import reuse_memory
@@ -34,6 +35,7 @@ from blipvqa.models.devices import autocast, pick_device, pin_number_formats, pr
 from blipvqa.models.folders import check_task
 from blipvqa.models.looks import Look, Work, in_turns
 from blipvqa.models.packing import Layout, Written, sent
+from blipvqa.models.tokenizer import unknown_word_notes
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.wording import share
 from blipvqa.training.own_settings import own_settings
@@ -176,6 +178,13 @@ class Caption:
     image: Image.Image
     looks: list[tuple[str, Tensor]]
     unfinished: bool = False  # it stops at `caption.max_length`, before the model ended it
+    reading: Sequence[str] = ()  # a note where the prompt holds words that the model does not know
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should see beside the caption."""
+        cut = ["the caption stops at caption.max_length, before the model ended it"] * self.unfinished
+        return [*own_picture_notes([self.image]), *self.reading, *cut]
 
     def __str__(self) -> str:
         said = f"{self.caption} …" if self.unfinished else self.caption or "(empty)"
@@ -210,7 +219,8 @@ def describe(
         images = model.picture_states(pixels.to(model.device))
         (caption,) = describer(images, ["own"])
         looks = word_looks(describer, images, ["own"])[0]
-    return Caption(caption["prediction"], caption["confidence"], picture, looks, caption["unfinished"])
+    reading = unknown_word_notes(processor.tokenizer, settings.prompt.lower())
+    return Caption(caption["prediction"], caption["confidence"], picture, looks, caption["unfinished"], reading)
 
 
 def replace_prompt(settings: CaptionConfig, prompt: str) -> CaptionConfig:

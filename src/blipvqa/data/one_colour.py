@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+from PIL import Image
 
 from blipvqa.data.several_pictures import first_rows
 from blipvqa.plural import how_many
@@ -17,6 +18,12 @@ SHOWS_NOTHING = "the picture is (almost) one colour after decoding"
 def shows_nothing(pixels: np.ndarray) -> bool:
     """Whether uint8 `pixels`, `[3, H, W]`, are so nearly one colour that nothing can be seen in them."""
     return bool((np.ptp(pixels.reshape(3, -1), axis=1) < LEAST_RANGE).all())
+
+
+def own_picture_notes(pictures: Iterable[Image.Image]) -> list[str]:
+    """A note where one of a person's own RGB pictures shows nothing; none else."""
+    empty = any(shows_nothing(np.asarray(picture).transpose(2, 0, 1)) for picture in pictures)
+    return [SHOWS_NOTHING] if empty else []
 
 
 def one_colour_notes(splits: Mapping) -> list[str]:

@@ -9,6 +9,7 @@ Notable:
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -67,18 +68,33 @@ def captions_cut(
 
 
 def reading_notes(tokenizer: BertTokenizer, text: str, max_words: int, max_tokens: int) -> list[str]:
-    """What a person should know of how a text of one's own is read: as much as there is room for, and words that the
-    vocabulary lacks as [UNK]."""
-    text, notes = encodable(text), []
-    prepared = prepare_caption(text, max_words)
+    """What a person should know of how a text of one's own is read as captions are: as much as there is room for, and
+    words that the vocabulary lacks as [UNK]."""
+    words = prepare_caption(encodable(text), 10**6).split()
+    return notes_on_reading(tokenizer, " ".join(words[:max_words]), max_tokens, whole=len(words) <= max_words)
+
+
+def notes_on_reading(
+    tokenizer: BertTokenizer, prepared: str, max_tokens: int, what: str = "text", whole: bool = True
+) -> list[str]:
+    """As `reading_notes`, of a text as it is given to the tokenizer: the `whole` of it, or its first words."""
+    prepared = encodable(prepared)
     ids = tokenizer(prepared, add_special_tokens=False, verbose=False)["input_ids"]
-    if captions_cut(tokenizer, [text], max_words, max_tokens):
+    notes = unknown_word_notes(tokenizer, prepared)
+    if not whole or len(ids) + 2 > max_tokens:
         read = tokenizer.decode(ids[: max_tokens - 2])
-        notes.append(f"the text is too long for this model, which read no more than “{read}”")
-    if unknown := unknown_texts(tokenizer, prepared.split()):
-        words = ", ".join(f"“{word}”" for word in dict.fromkeys(prepared.split()) if word in unknown)
-        notes.append(f"this model's vocabulary has no word for {words:.200}: it read nothing there")
+        notes.insert(0, f"the {what} is too long for this model, which read no more than “{read}”")
     return notes
+
+
+def unknown_word_notes(tokenizer: BertTokenizer, prepared: str) -> list[str]:
+    """A note that names the words of a text which the vocabulary lacks; none without any."""
+    words = dict.fromkeys(encodable(prepared).split())
+    unknown = unknown_texts(tokenizer, words)
+    if not unknown:
+        return []
+    named = ", ".join(f"“{word.strip(string.punctuation) or word}”" for word in words if word in unknown)
+    return [f"this model's vocabulary has no word for {named:.200}: it read nothing there"]
 
 
 def unknown_texts(tokenizer: BertTokenizer, texts: Iterable[str]) -> set[str]:

@@ -33,7 +33,7 @@ from blipvqa.plural import of_all
 from blipvqa.runs.files import append_lines, make_folder, read_lines, remove, write_lines
 from blipvqa.runs.run import Run
 from blipvqa.training.shares import cost_of, is_first, join_processes, locked, of_first, rank, shared
-from blipvqa.training.trained import check_weights, trained_run
+from blipvqa.training.trained import check_weights, trained_run, unknown_words
 from blipvqa.vqa.answers import unfinished_notes
 from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.calibration import read_calibration
@@ -155,6 +155,8 @@ def _answered(
     if batches:
         model, processor = load_model(str(run.model_folder), config)
         _say_what_is_read(model, processor, dataset, config)
+        for line in unknown_words(run, dataset, ("question",)) if is_first() else ():
+            print(line)
         candidates = load_candidates(config, splits, processor)
         costs = [cost_of([dataset.rows[i] for i in rows], "question") for rows in batches]
         own = partial if is_first() else partial.with_name(f"{partial.name}-{rank()}")

@@ -21,10 +21,11 @@ from blipvqa.config.kinds import MOST_PICTURES
 from blipvqa.config.knobs import GenerateConfig
 from blipvqa.data.history import Turn, turns_of
 from blipvqa.data.images import open_picture, resize_image
-from blipvqa.data.one_colour import SHOWS_NOTHING, shows_nothing
+from blipvqa.data.one_colour import own_picture_notes
 from blipvqa.data.several_pictures import sheet
 from blipvqa.errors import InputError
 from blipvqa.models.folders import check_task
+from blipvqa.models.tokenizer import notes_on_reading
 from blipvqa.models.towers import picture_features
 from blipvqa.models.vqa import BlipForVQA
 from blipvqa.pages.wording import share
@@ -63,7 +64,7 @@ class Answer:
     alike: Sequence[Alike] = ()  # the training pictures that look most alike, the most alike first
     images: Sequence[Image.Image] = ()  # the single pictures, where several were asked about together
     turns_left_out: int = 0  # of the conversation, the oldest ones, for which there was no room
-    read: str | None = None  # of a question that is longer than its run reads: as much of it as was
+    reading: Sequence[str] = ()  # a note where the question was not read as it stands: too long, or unknown words
     unfinished: bool = False  # it stops at `generate.max_new_tokens`, before the model ended it
 
     def __str__(self) -> str:
@@ -75,17 +76,16 @@ class Answer:
 
     @property
     def notes(self) -> list[str]:
-        """What a person should see beside the answer: a warning of a foreign picture, and the answer set."""
+        """What a person should see beside the answer: a warning of a foreign picture, the answer set, and what of the
+        question, its turns and the answer is missing."""
         said = [] if self.answer_set is None else [f"90 % set: {'; '.join(self.answer_set)}"]
         if self.turns_left_out:
             said.append(f"answered without the oldest {self.turns_left_out} turns, for which there was no room")
-        if self.read is not None:
-            said.append(f"the question is too long for this model, which read no more than “{self.read}”")
+        said += self.reading
         if self.unfinished:
             said.append("the answer stops at generate.max_new_tokens, before the model ended it")
-        shown = self.images or (self.image,)
-        empty = SHOWS_NOTHING if any(shows_nothing(np.asarray(one).transpose(2, 0, 1)) for one in shown) else None
-        return [note for note in (empty, foreign_note(self.unlike), *said) if note]
+        empty = own_picture_notes(self.images or (self.image,))
+        return [note for note in (foreign_note(self.unlike), *empty, *said) if note]
 
     @property
     def withheld(self) -> bool:
@@ -163,7 +163,7 @@ def ask(
         answered = _answered(model, processor, part, settings, calibration)
         for item, (prediction, answer_set) in zip(part, answered, strict=True):
             said, of = (prediction["prediction"], prediction["confidence"]), item["picture"]
-            found = answer_set, unlike[of], like[of], images, prediction["turns_left_out"], prediction["read"]
+            found = answer_set, unlike[of], like[of], images, prediction["turns_left_out"], prediction["reading"]
             unfinished = prediction.get("unfinished", False) and "withheld" not in prediction
             answers.append(Answer(*said, item["question"], pictures[of], *found, unfinished))
     return answers if several[1] or (several[0] and not together) else answers[0]
@@ -212,16 +212,17 @@ def _answered(
 ) -> list[tuple[dict, list[str] | None]]:
     """The prediction of each of a batch's items, and its answer set where there is one."""
     collate = asking_collator(processor, model)
-    batch, left_out = collate(items), collate.with_history(items)[1]
+    batch, (texts, left_out) = collate(items), collate.with_history(items)
     ranked, sets = _ranked(model, processor, batch)
     if not ranked:  # a pushed model leaves its candidates at home
         settings = settings.model_copy(update={"method": "generate"})
     answered = ranked if settings.method == "rank" else Answerer(model.eval(), processor, settings)(batch)
     threshold = threshold_in_force(settings, calibration)
     predictions = abstain(answered, threshold, calibration_in_force(settings, calibration))
-    read = [collate.read(item["question"]) for item in items]
-    beside = zip(predictions, left_out, read, strict=True)
-    predictions = [row | {"turns_left_out": n, "read": text} for row, n, text in beside]
+    limit = collate.limits["question"]
+    reading = [notes_on_reading(collate.tokenizer, text, limit, "question") for text in texts]
+    beside = zip(predictions, left_out, reading, strict=True)
+    predictions = [row | {"turns_left_out": n, "reading": notes} for row, n, notes in beside]
     if not ranked:
         return [(prediction, None) for prediction in predictions]
     chosen = [row.get("answer_set") for row in without_candidates(ranked, sets)]

@@ -14,7 +14,6 @@ from blipvqa.data.batches import distinct_images
 from blipvqa.data.history import history_of
 from blipvqa.models.packing import Layout, Packed, Written
 from blipvqa.models.tokenizer import ANSWER_START, QUESTION_START, encode
-from blipvqa.text import encodable
 from blipvqa.vqa.turns import answer_tokens, history_tokens, question_tokens, with_history
 
 REMOVED_FROM_QUESTIONS = re.compile(r"[.!\"()*#:;~]")  # as the authors do: salesforce/BLIP data/utils.py
@@ -73,12 +72,6 @@ class VQACollator:
 
     def _lengths(self, texts: list[str]) -> list[int]:
         return [len(ids) for ids in self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
-
-    def read(self, question: str) -> str | None:
-        """As much of a question as is read, where that is not all of it."""
-        ids = self.tokenizer(encodable(prepare_question(question)), verbose=False)["input_ids"]
-        limit = self.limits["question"]
-        return self.tokenizer.decode(ids[1 : limit - 1]) if len(ids) > limit else None
 
     def count_cut(self, rows: list[dict]) -> dict[str, int]:
         """How many questions and answers exceed the token limits and are cut; and where there are conversations, of how
