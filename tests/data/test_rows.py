@@ -170,6 +170,18 @@ def test_text_of_all_kinds_passes(folder):
     assert notes == ["train: column question: 1 text has lost letters (\ufffd, first: line 6 of train.jsonl)"]
 
 
+def test_a_mark_of_a_picture_in_a_plain_table_is_told(folder):
+    """Of LLaVA's conversations it is taken out; a table of questions with it was learnt with the mark as words."""
+    lines = rows(6)
+    for line in lines[2:]:
+        line["question"] = f"<image>\n{line['question']}"
+    lines[1]["answer"] = "see <video>"
+    jsonl(folder / "train.jsonl", lines)
+    told = [note for note in splits_of().notes if "shows no" in note]
+    assert len(told) == 2 and "column question: 4 texts have <image>, which is read as words and shows no" in told[0]
+    assert "column answer: 1 text has <video>" in told[1] and "first: line 2 of train.jsonl" in told[1]
+
+
 BAD_FILES = {
     "latin-1": (
         "train.jsonl",

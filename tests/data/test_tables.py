@@ -155,6 +155,9 @@ def test_rows_of_an_object_are_numbered_and_said_and_other_objects_are_no_rows(f
         (folder / "train.json").write_text(json.dumps(whole))
         with pytest.raises(SourceError, match=rf"line 1 of train\.json: {problem}"):
             splits_of()
+    (folder / "train.json").write_text(json.dumps({"testing": lines}))
+    with pytest.raises(SourceError, match="its rows stand under 'testing', the name of another split"):
+        splits_of()
     (folder / "train.json").write_text("\n".join(json.dumps(row, indent=1) for row in lines))
     with pytest.raises(SourceError, match="A row stands on one line"):
         splits_of()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from blipvqa.data.encodings import encoding_of
-from blipvqa.data.split_names import SourceError, TableFile, ending_of
+from blipvqa.data.split_names import SourceError, TableFile, ending_of, split_of
 from blipvqa.data.values import DoubledObject, Unreadable, folded_name
 from blipvqa.text import encodable
 
@@ -49,8 +49,14 @@ def is_json_list(path: TableFile) -> bool:
 
 
 def rows_of_json(path: TableFile) -> list:
-    """The rows of a file that `is_json_list`. Raises SourceError that names it."""
+    """The rows of a file that `is_json_list`. Raises SourceError that names it, also where its name is a split's and
+    its rows stand under another's."""
     whole, key = whole_json(path), rows_within(path)
+    ours, theirs = split_of(path.name.rpartition(".")[0]), split_of(key or "")
+    if ours and theirs and ours != theirs:
+        raise SourceError(
+            f"{path.name}: its rows stand under {key!r}, the name of another split: rename the file, or the key"
+        )
     return whole if key is None else whole[key]
 
 

@@ -36,7 +36,7 @@ from blipvqa.data.row_table import SPAN, Column, RowTable, RowTableBuilder, numb
 from blipvqa.data.seen import SeenPictures
 from blipvqa.data.several_answers import join_answers
 from blipvqa.data.split_names import SourceError
-from blipvqa.data.texts import lost_letter_notes, text_problem
+from blipvqa.data.texts import sign_notes, text_problem
 from blipvqa.data.values import kind_of, plain_value
 from blipvqa.plural import how_many
 from blipvqa.text import encodable
@@ -140,11 +140,9 @@ class _Check:
             "became null"
             for name, count in self.nonfinite.items()
         ]
-        lost = lost_letter_notes(
-            self.split, self.texts, checked.rows, lambda i: self.raw.place(int(checked.source_rows[i]))
-        )
+        signs = sign_notes(self.split, self.texts, checked.rows, lambda i: self.raw.place(int(checked.source_rows[i])))
         whole = whole_notes(self.split, self.views, self.files, self.films)
-        return [*self.raw.notes, *self.names.notes, *left_out, *nulls, *lost, *whole]
+        return [*self.raw.notes, *self.names.notes, *left_out, *nulls, *signs, *whole]
 
     def _refuse(self, row: int, problem: str, kind: type = SourceError) -> None:
         if self.data.on_error == "raise":

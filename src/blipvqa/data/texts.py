@@ -16,6 +16,11 @@ from blipvqa.plural import how_many
 from blipvqa.text import LOST, normalize, says_something
 
 BLANK = dict.fromkeys(map(ord, "\u115f\u1160\u2800\u3164\uffa0"))  # letters and signs, to Unicode, that show nothing
+SIGNS = {  # in texts, and what is said of them
+    LOST: "lost letters ({sign}, first: {first})",
+    "<image>": "{sign}, which is read as words and shows no picture (first: {first}): take it out",
+    "<video>": "{sign}, which is read as words and shows no film (first: {first}): take it out",
+}
 LONGEST_TEXT = 20_000  # characters of a question, an answer or a caption
 
 
@@ -39,22 +44,22 @@ def check_own_text(name: str, text: Any, who: str) -> None:
         raise InputError(f"{who}: {problem.removeprefix(f'column {name}: ')}")
 
 
-def lost_letter_notes(split: str, texts: Sequence[str], rows: RowTable, place: Callable[[int], str]) -> list[str]:
+def sign_notes(split: str, texts: Sequence[str], rows: RowTable, place: Callable[[int], str]) -> list[str]:
     """A line on each column of texts in which another program, or half a character in JSON, left a mark in a letter's
-    place; `place(i)` is where a person finds row i."""
+    place, or which hold other models' mark of a picture; `place(i)` is where a person finds row i."""
     notes = []
     for name in texts:
         columns = [
             rows.columns[one] for one in (name, *(("answers",) if name == "answer" else ())) if one in rows.columns
         ]
-        lost = np.zeros(len(rows), bool)
-        for column in columns:
-            marked = pc.match_substring(column.values.cast(pa.large_string()), LOST)
-            lost |= marked.fill_null(False).to_numpy(zero_copy_only=False)
-        if lost.any():
-            first = place(int(lost.argmax()))
-            notes.append(
-                f"{split}: column {name}: {how_many(int(lost.sum()), 'text has', 'texts have')} lost letters "
-                f"({LOST}, first: {first})"
-            )
+        values = [column.values.cast(pa.large_string()) for column in columns]
+        for sign, said in SIGNS.items():
+            holds = np.zeros(len(rows), bool)
+            for of_column in values:
+                matched = pc.match_substring(of_column, sign)
+                holds |= matched.fill_null(False).to_numpy(zero_copy_only=False)
+            if holds.any():
+                count = how_many(int(holds.sum()), "text has", "texts have")
+                first = place(int(holds.argmax()))
+                notes.append(f"{split}: column {name}: {count} {said.format(sign=sign, first=first)}")
     return notes
