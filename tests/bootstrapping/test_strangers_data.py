@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from test_capfilt import small
 from test_stages import pre_trained, quick, run
 
 from blipvqa import load_splits
@@ -15,6 +16,7 @@ from blipvqa.bootstrapping.rounds import load_bootstrapped
 from blipvqa.bootstrapping.stages import clean_config, plan
 from blipvqa.pages.html import escape
 from blipvqa.runs.run import RunError
+from blipvqa.runs.seals import read_sealed
 
 WORDS = ("dense", "sparse", "silver", "pale", "gland", "vessel", "fat", "left", "right", "upper")
 
@@ -82,6 +84,19 @@ def test_a_held_out_picture_is_left_out_whatever_its_file_says_beside_its_pixels
     left = rounds._without_held_out(data["train"], clean, None, None)
     names = {left.image_path(i) for i in range(len(left))}
     assert len(data["train"]) - len(left) == 2 and not names & {"DOE_JANE_10.png", "DOE_JANE_11.png"}
+
+
+def test_held_out_pictures_that_pre_training_learnt_are_warned_of(own, start, monkeypatch):
+    """They are left out of what is filtered alone: the filter that validation chooses a threshold for had seen them."""
+    monkeypatch.setattr(rounds, "_round", lambda *one: {"scores": {"warnings": []}})
+    monkeypatch.setattr(
+        rounds, "load_bootstrapped", lambda config, *data: read_sealed(config.folder / rounds.SUMMARY, ("rounds",))
+    )
+    settings = {"data__source": "noisy", "bootstrap__clean": {"source": "clean"}, "bootstrap__rounds": 2}
+    first, second = run(small(**settings))["rounds"]
+    assert "2 texts of pictures or patients that the clean pairs hold out were learnt" in first["scores"]["warnings"][0]
+    assert not second["scores"]["warnings"]  # it begins with what was bootstrapped, without them
+    assert not run(quick(start, "given", **settings))["rounds"][0]["scores"]["warnings"]
 
 
 def test_what_was_bootstrapped_is_not_shown_with_other_data(own, start):

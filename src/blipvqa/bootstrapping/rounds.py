@@ -3,6 +3,7 @@
 Notable:
 - Started again after whatever stopped it, it goes on there: every stage and every part of a stage leaves what it made.
 - A picture that the clean pairs hold out is left out of what is written and filtered: it would be in training and test.
+  The first pre-training reads all of `data` by itself, such pictures among them: that is warned of.
 - What is measured (`scores`) is computed from the stored texts of the last round.
 """
 
@@ -35,6 +36,13 @@ from blipvqa.training.trained import refuse_other_summary, rows_of
 SUMMARY = "bootstrap.json"
 SOURCE, CLEAN = "data.source", "bootstrap.clean"  # whose rows the summary knows
 
+LEARNT = (
+    "{} of pictures or patients that the clean pairs hold out were learnt by pre-training, which reads all of "
+    "data.source: captioner and filter began there, so that their scores on held-out pairs, and a threshold that "
+    "validation chose for bootstrap.wished_precision, promise too much. Take them out of "
+    "data.source, or begin with bootstrap.start"
+)
+
 
 @dataclass(frozen=True)
 class Bootstrapped:
@@ -66,11 +74,14 @@ def bootstrap(config: Config, *, resamples: int = 1000, progress: bool = True) -
     planned = plan(config)
     data, clean = load_splits(config), load_splits(clean_config(config))
     noisy = _without_held_out(data["train"], clean, config.data.group_column, clean_config(config).data.group_column)
+    left_out = len(data["train"]) - len(noisy)
     with locked(config.folder):
         of_first(lambda: sweep(config.folder))
         rounds, summary = [], {"config": config.as_dict(), "rows": rows_of({SOURCE: data, CLEAN: clean})}
         for one in planned:
             rounds.append(_round(one, config, noisy, clean, resamples, progress))
+            if one.pretrained and left_out:
+                rounds[-1]["scores"]["warnings"].append(LEARNT.format(how_many(left_out, "text")))
             of_first(partial(write_sealed, config.folder / SUMMARY, summary | {"rounds": rounds}))
     return load_bootstrapped(config, data, clean)
 
