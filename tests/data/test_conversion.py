@@ -227,3 +227,20 @@ def test_a_row_without_its_picture_is_named_or_left_out(source):
         write_shards(config_of(), "shards", workers=1)
     assert "; 1 row left out" in write_shards(config_of(data__on_error="skip"), "others", workers=1)
     assert len(splits_of(data__source="others")["train"]) == 17
+
+
+@pytest.mark.parametrize(
+    ("column", "hint"), [("scan", "set data.columns.scan=image"), ("note", "Map names with data.columns, e.g.")]
+)
+def test_a_source_without_a_column_of_pictures_is_told_which_it_has(root, column, hint):
+    """Of parquet files it said "does not read as parquet: 'image'"; of other tables that each row has no picture."""
+    (root / "mine").mkdir()
+    cell = {"bytes": png(0), "path": None} if column == "scan" else "a"
+    pq.write_table(pa.table({column: [cell], "answer": ["yes"]}), root / "mine" / "train.parquet")
+    with pytest.raises(SourceError, match=f"train: no column image; found .*answer.*{hint}"):
+        write_shards(config_of(), "shards", workers=1)
+    assert not (root / "shards").exists()
+    (root / "mine" / "train.parquet").unlink()
+    jsonl(root / "mine" / "train.jsonl", [{column: "0.png", "answer": "yes"}])
+    with pytest.raises(SourceError, match=r"train: no column image; found .*answer"):
+        write_shards(config_of(), "shards", workers=1)

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from blipvqa.bars import progress_bar
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
-from blipvqa.data.columns import column_called, image_and_texts
+from blipvqa.data.columns import ColumnNames, column_called, image_and_texts
 from blipvqa.data.formats import open_source
 from blipvqa.data.image_files import cell_bytes
 from blipvqa.data.raw import InFiles, ListedPictures, Pictures, RawSplit
@@ -65,10 +65,14 @@ def write_shards(config: Config, folder: str | Path, workers: int | None = None)
     """Write `config.data.source` into `folder`, by `workers` processes (by default as many as there are cores); a line
     on what was written.
 
-    Raises SourceError that names the row, or where `folder` holds something else.
+    Raises SourceError that names the row, for a split without a column of pictures, or where `folder` holds something
+    else.
     """
     folder = project_path(folder)
     splits, notes = open_source(config)
+    for split, raw in splits.items():
+        if raw.columns:  # without a readable row there are none, and what is wrong is said by row
+            ColumnNames(raw.columns, split, config.data, (), raw.notes)  # raises where no column holds pictures
     image = image_and_texts(config.data, config.texts)[0]
     _take(folder, _made_of(config, splits))
     pieces = [piece for split, raw in splits.items() for piece in _pieces(raw, split, image, folder, config)]
