@@ -220,6 +220,13 @@ def test_words_that_are_read_in_part_are_told(run, capsys):
     said = capsys.readouterr().out
     assert "search: the text is too long for this model, which read no more than “gland gland" in said
     assert "search: this model's vocabulary has no word for “腺体”" in said
+    make_index(run, "test", texts=["a gland", "gland " * 31, "a gland of 腺体"], progress=False)
+    said = capsys.readouterr().out.splitlines()
+    assert [line[: line.index("“") + 7] for line in said] == [
+        "index: 1 of 3 texts is longer than is read (retrieval.max_words, retrieval.max_tokens), and the rest is cut "
+        "off: “gland ",
+        "index: 1 of 3 texts is read in part, with words that the model's vocabulary lacks: “a glan",
+    ]
 
 
 def test_a_gallery_that_is_cut_into_cells_finds_the_same_near_ones(run, monkeypatch):

@@ -63,7 +63,7 @@ class Member:
     def longer_than_read(self, texts: Sequence[str]) -> int:
         """How many texts this filter reads the beginning of only."""
         tokenizer = load_processor(str(self.models.run.model_folder)).tokenizer
-        return captions_cut(tokenizer, texts, self.config.retrieval.max_words, self.config.retrieval.max_tokens)
+        return sum(captions_cut(tokenizer, texts, self.config.retrieval.max_words, self.config.retrieval.max_tokens))
 
     def made_by(self, dataset: VQADataset) -> dict:
         """What its words depend on, the settings of writing or judging aside."""

@@ -58,7 +58,7 @@ class CaptionCollator:
     def count_cut(self, rows: list[dict]) -> dict[str, int]:
         """How many captions exceed the limits of words or tokens and are cut."""
         limits, prompt = (self.settings.max_words, self.settings.max_tokens), self.settings.prompt.lower().strip()
-        return {"caption": captions_cut(self.tokenizer, [row["caption"] for row in rows], *limits, before=prompt)}
+        return {"caption": sum(captions_cut(self.tokenizer, [row["caption"] for row in rows], *limits, before=prompt))}
 
 
 def collator_for(processor, config: Config) -> CaptionCollator:

@@ -59,12 +59,13 @@ def prepare_caption(caption: str, max_words: int = AUTHORS_WORDS) -> str:
 
 def captions_cut(
     tokenizer: BertTokenizer, captions: Iterable[str], max_words: int, max_tokens: int, before: str = ""
-) -> int:
-    """How many captions exceed the limit of words, or, with what stands `before` them and special tokens, of tokens."""
+) -> list[bool]:
+    """Of each caption whether it exceeds the limit of words, or, with what stands `before` it and special tokens, of
+    tokens."""
     whole = [prepare_caption(caption, 10**6).split() for caption in captions]
     read = [f"{before} {' '.join(words[:max_words])}".strip() for words in whole]
     ids = tokenizer(read, truncation=False, verbose=False)["input_ids"] if read else []
-    return sum(len(of) > max_tokens or len(words) > max_words for of, words in zip(ids, whole, strict=True))
+    return [len(of) > max_tokens or len(words) > max_words for of, words in zip(ids, whole, strict=True)]
 
 
 def reading_notes(tokenizer: BertTokenizer, text: str, max_words: int, max_tokens: int) -> list[str]:

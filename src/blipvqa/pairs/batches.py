@@ -35,7 +35,7 @@ class PairsCollator:
     def count_cut(self, rows: list[dict]) -> dict[str, int]:
         """How many statements exceed the limits of words or tokens and are cut."""
         limits = self.settings.max_words, self.settings.max_tokens
-        return {"sentence": captions_cut(self.tokenizer, [row["sentence"] for row in rows], *limits)}
+        return {"sentence": sum(captions_cut(self.tokenizer, [row["sentence"] for row in rows], *limits))}
 
 
 def collator_for(processor, config: Config) -> PairsCollator:

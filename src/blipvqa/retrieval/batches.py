@@ -55,7 +55,7 @@ class RetrievalCollator:
     def count_cut(self, rows: list[dict]) -> dict[str, int]:
         """How many captions exceed the limits of words or tokens and are cut."""
         limits = self.settings.max_words, self.settings.max_tokens
-        return {"caption": captions_cut(self.tokenizer, [row["caption"] for row in rows], *limits)}
+        return {"caption": sum(captions_cut(self.tokenizer, [row["caption"] for row in rows], *limits))}
 
 
 def collator_for(processor, config: Config) -> RetrievalCollator:
