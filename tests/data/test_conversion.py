@@ -14,6 +14,7 @@ from test_tars import samples, write_tar
 from blipvqa.__main__ import main
 from blipvqa.data import conversion
 from blipvqa.data.conversion import write_shards
+from blipvqa.data.several_pictures import pictures_of
 from blipvqa.data.split_names import SourceError
 
 
@@ -205,16 +206,40 @@ def named(root, seed: int) -> None:
         pq.write_table(pa.Table.from_pylist(rows(18)), root / "mine" / "train.parquet")
 
 
-@pytest.mark.parametrize(("place", "write"), [("saved", saved), ("mine", named)])
+def named_behind_an_empty_cell(root, seed: int) -> None:
+    named(root, seed)
+    if not seed:
+        table = [row | ({"image": None} if i == 0 else {}) for i, row in enumerate(rows(18))]
+        pq.write_table(pa.Table.from_pylist(table), root / "mine" / "train.parquet")
+
+
+@pytest.mark.parametrize(("place", "write"), [("saved", saved), ("mine", named), ("mine", named_behind_an_empty_cell)])
 def test_pictures_replaced_behind_equal_rows_are_other_data(source, root, monkeypatch, place, write):
     """A set that save_to_disk wrote, written anew; and files that a parquet file names."""
     for table in source.glob("*.jsonl"):
         table.unlink()
+    config = config_of(data__source=place, data__on_error="skip")
     write(root, 0)
-    begin(monkeypatch, config_of(data__source=place))
+    begin(monkeypatch, config)
     write(root, 50)
     with pytest.raises(SourceError, match="'shards' holds something else, or was made of other data"):
-        write_shards(config_of(data__source=place), "shards", workers=1)
+        write_shards(config, "shards", workers=1)
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_rows_of_several_pictures_behind_an_empty_cell_stay_several(source, as_text):
+    """Of the first cell alone all were taken for single pictures: "too many values to unpack"."""
+    for table in source.glob("*.jsonl"):
+        table.unlink()
+    names = [None, ["images/0.png"], *(["images/1.png", f"images/{i}.png"] for i in range(2, 8))]
+    cells = [json.dumps(cell) if cell and as_text else cell for cell in names]
+    lines = [row | {"image": cell} for row, cell in zip(rows(8), cells, strict=True)]
+    pq.write_table(pa.Table.from_pylist(lines), source / "train.parquet")
+    skip = {"data__on_error": "skip"}
+    write_shards(config_of(**skip), "shards", workers=1)
+    of_source, of_shards = splits_of(**skip), splits_of(data__source="shards")
+    for split, data in of_source.items():
+        assert list(map(pictures_of, data.rows)) == list(map(pictures_of, of_shards[split].rows))
 
 
 def test_a_row_without_its_picture_is_named_or_left_out(source):

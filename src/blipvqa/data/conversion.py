@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def _files(raw: RawSplit) -> list:
     """Each of a few large files; and of pictures in files of their own, where some may be replaced, a digest."""
     states = [(path.name, path.stat()) for path in _large_files(raw.pictures)]
     files = [[name, state.st_size, state.st_mtime_ns, state.st_ctime_ns] for name, state in states]
-    if _names_files(raw.pictures):
+    if _names_files(raw):
         cells = raw.pictures.cells(range(len(raw.rows)))
         named = (one for cell in cells for one in cells_of(cell) if isinstance(one, str))
         files.append(_digest(raw.folder and raw.folder.state(one) for one in named))
@@ -116,11 +117,10 @@ def _large_files(pictures: Pictures) -> list[Path]:
     return [span.path for span in pictures.spans()] if isinstance(pictures, InFiles) else []
 
 
-def _names_files(pictures: Pictures) -> bool:
+def _names_files(raw: RawSplit) -> bool:
     """Whether cells are names: a large file may hold them, too."""
-    if isinstance(pictures, ListedPictures):
-        return True
-    return any(isinstance(one, str) for row in _first_rows(pictures) for one in cells_of(pictures.cell(row)))
+    listed = isinstance(raw.pictures, ListedPictures)
+    return listed or any(isinstance(one, str) for cell in _first_cells(raw) for one in cells_of(cell))
 
 
 def _digest(values: Iterable) -> str:
@@ -142,7 +142,7 @@ def _take(folder: Path, made_of: str) -> None:
 
 def _pieces(raw: RawSplit, split: str, image: str, folder: Path, config: Config) -> Iterator[_Piece]:
     count, skip = -(-len(raw.rows) // ROWS), config.data.on_error == "skip"
-    image, several = column_called(image, raw.columns), _several(raw.pictures)
+    image, several = column_called(image, raw.columns), _several(raw)
     for k in range(count):
         rows = range(k * ROWS, min((k + 1) * ROWS, len(raw.rows)))
         yield _Piece(raw, split, rows, image, several, folder / f"{split}-{k:05d}-of-{count:05d}.parquet", skip)
@@ -151,16 +151,20 @@ def _pieces(raw: RawSplit, split: str, image: str, folder: Path, config: Config)
 PIECES: list[_Piece] = []  # of a process that writes some of them: sent to it once, not with each
 
 
-def _several(pictures: Pictures) -> bool:
+def _several(raw: RawSplit) -> bool:
     """Whether a row may show several."""
-    if isinstance(pictures, ListedPictures):
-        return any(len(cells_of(cell)) > 1 for cell in pictures.values)
-    return any(isinstance(pictures.cell(row), list) for row in _first_rows(pictures))
+    if _names_files(raw):
+        return any(len(cells_of(cell)) > 1 for cell in raw.pictures.cells(range(len(raw.rows))))
+    return any(isinstance(cell, list) for cell in _first_cells(raw))
 
 
-def _first_rows(pictures: Pictures) -> list[int]:
-    """A row of each file: what one of its cells is all are."""
-    return [span.first for span in pictures.spans()] if isinstance(pictures, InFiles) else [0]
+def _first_cells(raw: RawSplit) -> Iterator[Any]:
+    """The first cell of each file that is not empty: what one of its cells is all are."""
+    pictures, files = raw.pictures, [range(len(raw.rows))]
+    if isinstance(pictures, InFiles):
+        files = [range(span.first, span.end) for span in pictures.spans()]
+    for rows in files:
+        yield from islice((cell for cell in pictures.cells(rows) if cells_of(cell) != [None]), 1)
 
 
 def _begin(pieces: list[_Piece]) -> None:
