@@ -99,6 +99,18 @@ def test_held_out_pictures_that_pre_training_learnt_are_warned_of(own, start, mo
     assert not run(quick(start, "given", **settings))["rounds"][0]["scores"]["warnings"]
 
 
+def test_pictures_that_look_like_held_out_ones_are_warned_of(own, start, capsys):
+    """Only equal pixels are left out: one that was saved anew as a JPEG was learnt, unsaid."""
+    Image.open(own / "clean" / "DOE_JANE_12.png").resize((96, 96)).save(own / "noisy" / "again.jpg", quality=90)
+    with open(own / "noisy" / "train.jsonl", "a") as table:
+        table.write('\n{"image": "again.jpg", "caption": "dense tissue"}')
+    result = run(quick(start, data__source="noisy", train__batch_size=4, bootstrap__clean={"source": "clean"}))
+    warning = "1 validation picture of bootstrap.clean looks like another picture of data.source"
+    assert warning in capsys.readouterr().out
+    assert any(line.startswith(warning) for line in result.rounds[0]["scores"]["warnings"])
+    assert warning in write_report(result).read_text()
+
+
 def test_what_was_bootstrapped_is_not_shown_with_other_data(own, start):
     """Its pictures would be missing, or stand at texts that they no longer have."""
     clean = {"source": "clean", "group_column": "patient"}

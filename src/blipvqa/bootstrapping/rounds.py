@@ -3,7 +3,8 @@
 Notable:
 - Started again after whatever stopped it, it goes on there: every stage and every part of a stage leaves what it made.
 - A picture that the clean pairs hold out is left out of what is written and filtered: it would be in training and test.
-  The first pre-training reads all of `data` by itself, such pictures among them: that is warned of.
+  The first pre-training reads all of `data` by itself, such pictures among them: that is warned of. So are pictures
+  that only look like a held-out one: they stay.
 - What is measured (`scores`) is computed from the stored texts of the last round.
 """
 
@@ -24,13 +25,14 @@ from blipvqa.captions.terms import load_terms
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import Splits, VQADataset, load_splits
+from blipvqa.data.duplicates import MOST_BITS, near_duplicates
 from blipvqa.data.groups import same_group
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.plural import how_many
 from blipvqa.runs.files import damaged, read_lines, sweep, write_lines
 from blipvqa.runs.run import Run, RunError
 from blipvqa.runs.seals import EDITED, digest_of_file, read_sealed, write_sealed
-from blipvqa.training.shares import join_processes, locked, of_first
+from blipvqa.training.shares import is_first, join_processes, locked, of_first
 from blipvqa.training.trained import refuse_other_summary, rows_of
 
 SUMMARY = "bootstrap.json"
@@ -41,6 +43,10 @@ LEARNT = (
     "data.source: captioner and filter began there, so that their scores on held-out pairs, and a threshold that "
     "validation chose for bootstrap.wished_precision, promise too much. Take them out of "
     "data.source, or begin with bootstrap.start"
+)
+LOOKS_ALIKE = (
+    f"{{}} like another picture of {SOURCE} (at most {MOST_BITS} of 256 bits differ), the same one saved anew, or "
+    f"nearly so: it is learnt, and scores on held-out pairs promise too much. Take it out of {SOURCE}"
 )
 
 
@@ -76,10 +82,14 @@ def bootstrap(config: Config, *, resamples: int = 1000, progress: bool = True) -
     noisy = _without_held_out(data["train"], clean, config.data.group_column, clean_config(config).data.group_column)
     left_out = len(data["train"]) - len(noisy)
     with locked(config.folder):
+        alike = of_first(lambda: _look_alike_notes(noisy, clean))
+        for note in alike if is_first() else ():
+            print(note)
         of_first(lambda: sweep(config.folder))
         rounds, summary = [], {"config": config.as_dict(), "rows": rows_of({SOURCE: data, CLEAN: clean})}
         for one in planned:
             rounds.append(_round(one, config, noisy, clean, resamples, progress))
+            rounds[-1]["scores"]["warnings"] += alike
             if one.pretrained and left_out:
                 rounds[-1]["scores"]["warnings"].append(LEARNT.format(how_many(left_out, "text")))
             of_first(partial(write_sealed, config.folder / SUMMARY, summary | {"rounds": rounds}))
@@ -149,6 +159,18 @@ def _texts_file(config: Config, number: int) -> Path:
 
 def _pixels(data: VQADataset, place: tuple[int, int]) -> bytes:
     return hashlib.sha256(data.pixels(*place).numpy()).digest()
+
+
+def _look_alike_notes(noisy: VQADataset, clean: Splits) -> list[str]:
+    """A line for each held-out split of the clean pairs with pictures that look like a noisy one: `_without_held_out`
+    knows equal pixels alone."""
+    held_out = {split: data for split, data in clean.items() if split != "train"}
+    counts = near_duplicates({SOURCE: noisy, **held_out}).images
+    return [
+        LOOKS_ALIKE.format(how_many(count, f"{split} picture of {CLEAN} looks", f"{split} pictures of {CLEAN} look"))
+        for (source, split), count in counts.items()
+        if source == SOURCE
+    ]
 
 
 def _without_held_out(noisy: VQADataset, clean: Splits, column: str | None, clean_column: str | None) -> VQADataset:
