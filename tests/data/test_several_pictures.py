@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset, DatasetDict, Features, Value
 from datasets import Image as ImageFeature
 from datasets import List as ListFeature
+from film_files import dicom
 from PIL import Image
 from small_sources import jsonl, rows, splits_of
 
@@ -171,3 +172,36 @@ def test_the_frames_of_a_list_keep_a_name_of_the_source(folder):
     jsonl(folder / "train.jsonl", lines)
     splits = splits_of()
     assert all(row["image_ids (data)"] == "mine" for data in splits.values() for row in data.rows)
+
+
+def deep_dicom(path, values):
+    """A DICOM file of one frame of 12 bits, without a window."""
+    pydicom = pytest.importorskip("pydicom")
+    dicom(path, [0])
+    file = pydicom.dcmread(path)
+    (file.Rows, file.Columns), file.BitsAllocated, file.BitsStored, file.HighBit = values.shape, 16, 12, 11
+    file.PixelData, file["PixelData"].VR = values.tobytes(), "OW"
+    file.save_as(path)
+
+
+def test_deep_pictures_beside_others_are_noted_where_no_window_says_what_is_bright(folder):
+    """Slices of 1,000, 2,000, … are the same picture, each stretched by its own values; of one film they are not."""
+    ramp = np.linspace(0, 1000, 400, dtype=np.uint16).reshape(20, 20)
+    for i in range(1, 5):
+        Image.fromarray(ramp * i).save(folder / f"{i}.png")
+        Image.fromarray((ramp * i // 16).astype(np.uint8)).save(folder / f"{i}-of-8-bits.png")
+        deep_dicom(folder / f"{i}.dcm", ramp * i)
+    said = "rows show several pictures deeper than 8 bits and without a window"
+
+    def told(names, **settings) -> list[str]:
+        cells = [names[:2], names[2:], names[::2]]
+        lines = [{"image": cell, "question": "q?", "answer": "a"} for cell in cells]
+        jsonl(folder / "train.jsonl", lines)
+        jsonl(folder / "validation.jsonl", [{"image": "images/9.png", "question": "q?", "answer": "a"}])
+        return [note for note in splits_of(**settings).notes if said in note]
+
+    for ending in ("png", "dcm"):
+        names = [f"{i}.{ending}" for i in range(1, 5)]
+        assert len(told(names)) == len(told(names)) == 1, ending  # again, from the store
+    assert not told([f"{i}.dcm" for i in range(1, 5)], data__window=[2000, 4000])
+    assert not told([f"{i}-of-8-bits.png" for i in range(1, 5)])

@@ -55,6 +55,14 @@ def frame_count(content: bytes) -> int:
     return _frames(_header(content))
 
 
+def is_stretched(content: bytes, window: tuple[float, float] | None) -> bool:
+    """Whether its grey levels follow from its own values alone: no window says which become black and white."""
+    header = _header(content)
+    voi = _of_frame(header, 0, "FrameVOILUTSequence")
+    told = window or (_first(voi.get("WindowCenter")) is not None and (_first(voi.get("WindowWidth")) or 0) > 0)
+    return _is_grey(header) and int(header.BitsStored) > 8 and not told
+
+
 def dicom_picture(
     content: bytes, frame: int | None, window: tuple[float, float] | None
 ) -> tuple[tuple[int, int], int, Callable[[], np.ndarray]]:

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from blipvqa.config.kinds import Needs
+from blipvqa.data import dicom
+from blipvqa.data.deep_tiff import deep_tiff
 from blipvqa.data.frames import Frames, frames_of, is_film, is_video, shown_frames
 from blipvqa.data.image_files import PictureFolder
 from blipvqa.data.images import ImageError, ImageStore
@@ -18,7 +20,14 @@ from blipvqa.data.split_names import SourceError
 TOGETHER = 64  # pictures in memory at a time
 VIDEO = "it is a video: set data.frames, how many of its frames a row shows"
 LISTED = "it is a video: a film stands alone in its row, whose pictures are its frames then"
-Asked = tuple[Any, View, Frames | None]  # a cell, what of it is shown, and how many frames where it is a film
+FILMS = "films are shown by data.frames, whatever column frame says: it names those of DICOM files"
+STRETCHED = (
+    "rows show several pictures deeper than 8 bits and without a window: each becomes grey levels by its own values, "
+    "so that a row's pictures do not tell what grows brighter. Set data.window (DICOM), or save a row's pictures as "
+    "one file (frames of DICOM, pages of a TIFF) and set data.frames"
+)
+# a cell, what of it is shown, how many frames where it is a film, and whether others stand beside it
+Asked = tuple[Any, View, Frames | None, bool]
 Outcome = list[str] | ImageError  # the ids of a cell's pictures, one where it is no film, or what is wrong
 
 
@@ -38,7 +47,13 @@ class Looks:
         self.needs, self.frames = needs, frames
         self.by_path: dict[Asked, Outcome] = {}
         self.films: set[View] = set()  # what rows say of films that a column `frame` does not name a frame of
+        self.stretched = False  # whether a picture beside others has grey levels by its own values
         self.by_id: dict[str, ImageError | None] = {}
+
+    def notes(self, split: str) -> list[str]:
+        """What a person should know of the pictures that were looked at."""
+        of_films = [f"{split}: {FILMS}"] if any(view.frame for view in self.films) else []
+        return of_films + ([f"{split}: {STRETCHED}"] if self.stretched else [])
 
     def at(self, rows: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, int, str | ImageError | SourceError]]:
         """(row, place, image id, or what is wrong) of each picture of rows and their cells, in about their order."""
@@ -51,12 +66,12 @@ class Looks:
                     yield row, 0, SourceError(f"column image: {problem}")
                     continue
                 for place, one in enumerate(cells):
-                    asked = one, view, frames
+                    asked = one, view, frames, len(cells) > 1
                     if isinstance(one, str) and asked in self.by_path:
                         yield from self._of_row(row, place, self.by_path[asked], frames)
                         continue
                     same = one if isinstance(one, str) else id(one)  # a repeated value of a dictionary is one object
-                    waiting.setdefault((same, view, frames), (asked, []))[1].append((row, place))
+                    waiting.setdefault((same, *asked[1:]), (asked, []))[1].append((row, place))
                     if len(waiting) == TOGETHER:
                         yield from self._outcomes(threads, waiting)
                         waiting = {}
@@ -78,7 +93,7 @@ class Looks:
         else:
             yield from ((row, place + k, image_id) for k, image_id in enumerate(outcome))
 
-    def _look(self, cell: Any, view: View, frames: Frames | None) -> Outcome:
+    def _look(self, cell: Any, view: View, frames: Frames | None, beside_others: bool) -> Outcome:
         try:
             picture = picture_of(cell, self.folder, view)
             if frames and is_film(picture):
@@ -93,6 +108,8 @@ class Looks:
             return ImageError(str(error))
         if image_id not in self.by_id:
             self.by_id[image_id] = self._decode(image_id, picture)
+        if beside_others and not self.by_id[image_id]:
+            self.stretched = self.stretched or _is_stretched(picture)
         return self.by_id[image_id] or [image_id]
 
     def _decode(self, image_id: str, picture: bytes | memoryview | PictureFile) -> ImageError | None:
@@ -111,3 +128,12 @@ class Looks:
             if problem := self._decode(image_id, picture):
                 return problem
         return list(ids)
+
+
+def _is_stretched(picture: bytes | memoryview | PictureFile) -> bool:
+    """Whether a file that decodes has grey levels or colours by its own values alone: it is deep, without a window."""
+    if isinstance(picture, PictureFile):
+        return picture.is_dicom and dicom.is_stretched(picture.content, picture.view.window)
+    if picture[:4] == b"\x89PNG":
+        return picture[24] == 16  # bits of a colour
+    return deep_tiff(bytes(picture)) is not None

@@ -5,7 +5,7 @@ A column that needs a look at each value (a date, NaN, a list) is left to `rows.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,13 +73,8 @@ def views_of(values: RowTable, rows: np.ndarray, window: list[float] | None) -> 
     return {row: view for row, view in zip(rows.tolist(), views, strict=True) if view != View()}
 
 
-def whole_notes(
-    split: str, views: Mapping[int, View], parts: Mapping[str, str], films: Collection[View] = ()
-) -> list[str]:
-    """A line where rows name a frame or a region and no picture has any, or a frame of `films` that are shown by
-    `data.frames`; `parts` are those that are part of a file."""
-    if any(view.frame for view in films):
-        return [f"{split}: films are shown by data.frames, whatever column frame says: it names those of DICOM files"]
+def whole_notes(split: str, views: Mapping[int, View], parts: Mapping[str, str]) -> list[str]:
+    """A line where rows name a frame or a region and no picture has any; `parts` are those that are part of a file."""
     named = ["frame"] * any(view.frame for view in views.values())
     named += REGION[:4] * any(all(view.region[:4]) for view in views.values())
     why = "frames are of DICOM files, regions of whole slides"

@@ -87,7 +87,7 @@ class _Check:
         self.rows = np.arange(len(raw.rows))
         self.views: dict[int, View] = {}
         self.files: dict[str, str] = {}
-        self.films: set[View] = set()
+        self.of_looks: list[str] = []  # notes
 
     def result(self) -> tuple[CheckedSplit, list[str]]:
         for row, problem in self.raw.broken.items():
@@ -141,8 +141,8 @@ class _Check:
             for name, count in self.nonfinite.items()
         ]
         signs = sign_notes(self.split, self.texts, checked.rows, lambda i: self.raw.place(int(checked.source_rows[i])))
-        whole = whole_notes(self.split, self.views, self.files, self.films)
-        return [*self.raw.notes, *self.names.notes, *left_out, *nulls, *signs, *whole]
+        whole = whole_notes(self.split, self.views, self.files)
+        return [*self.raw.notes, *self.names.notes, *left_out, *nulls, *signs, *whole, *self.of_looks]
 
     def _refuse(self, row: int, problem: str, kind: type = SourceError) -> None:
         if self.data.on_error == "raise":
@@ -287,7 +287,7 @@ class _Check:
                     image_ids.add(row, place, outcome)
                 else:
                     self._refuse(row, str(outcome), type(outcome))
-        self.films = looks.films
+        self.of_looks = looks.notes(self.split)
         if spans:
             seen.keep(image_ids.of_whole_files(self.files))
 
