@@ -166,6 +166,13 @@ def test_a_person_s_verdicts_say_what_was_kept_rightly(result, tmp_path):
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 10 and all((tmp_path / row["image"]).is_file() for row in rows)
+    path.write_text(path.read_text(encoding="utf-8-sig").replace(",strata-", "match,strata-", 1))
+    assert read_pairs(path, result.texts)["kept_match"]["value"] == 1
+    middle = sorted(text["match"] for text in result.texts)[len(result.texts) // 2]
+    otherwise = [dict(text) | {"kept": text["match"] >= middle} for text in result.texts]
+    with pytest.raises(InputError, match="was drawn when other texts were kept: threshold, filter or data"):
+        read_pairs(path, otherwise)
+    path.write_text(path.read_text().replace("match,strata-", ",strata-"))
     texts = {text["id"]: text for text in result.texts}
     assert all(row["origin"] == texts[row["id"]]["origin"] and "match" not in row for row in rows)
     with pytest.raises(InputError, match="no verdict yet"):

@@ -131,7 +131,7 @@ def test_a_sample_takes_as_many_of_each_stratum_and_its_weights_lead_back(tmp_pa
     assert sum(sample.values()) == pytest.approx(200)
     assert len(stratified_sample(rows, 999, seed=0)) == 200
     path = write_review(rows, tmp_path, sample=30, stratified=True)
-    assert path.read_text(encoding="utf-8-sig").splitlines()[0].endswith("verdict,weight")
+    assert path.read_text(encoding="utf-8-sig").splitlines()[0].endswith("verdict,weight,drawn")
 
 
 def test_the_weighted_estimate_is_right_on_average_where_the_plain_mean_is_not(tmp_path):
@@ -169,6 +169,21 @@ def test_removed_rows_leave_the_rest_of_their_stratum_to_stand_for_it(tmp_path):
     assert review["expert_accuracy"]["value"] is None  # nothing is known of the wrong ones
     assert "undefined: of a stratum of the sample no answer was judged" in review_table(review)
     assert "questions (groups)" in review_table(review | {"group": "group_id"})
+
+
+def test_weights_of_strata_that_were_others_are_not_used(tmp_path):
+    """Another calibration moved answers from one stratum to another, and its few judged ones stood for all of it."""
+    rows = predictions([i % 5 != 0 for i in range(200)])
+    paths = [write_review(rows, tmp_path, sample=30, stratified=True, reader=reader) for reader in (1, 2)]
+    for path in paths:
+        judge(path, lambda row: "correct" if row["prediction"] == row["answer"] else "incorrect")
+    other = [row | {"confidence": 1 - row["confidence"]} for row in rows]
+    before, after = (read_review(paths[0], each, Bootstrap(resamples=20)) for each in (rows, other))
+    assert before["undefined"] is None and before["expert_accuracy"]["value"] == pytest.approx(0.8, abs=0.1)
+    assert after["expert_accuracy"]["value"] is None and after["verdicts"] == before["verdicts"]
+    assert "undefined: the sample was drawn when other answers were right, wrong or uncertain" in review_table(after)
+    assert agreement(*paths, rows, Bootstrap(resamples=20))["undefined"] is None
+    assert "drawn when other answers" in agreement_line(agreement(*paths, other, Bootstrap(resamples=20)))
 
 
 def test_two_readers_of_a_stratified_sample_are_weighted_as_one_is(tmp_path):

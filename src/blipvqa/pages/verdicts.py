@@ -2,14 +2,17 @@
 
 The file opens in Excel, LibreOffice and Numbers, and comes back however they saved it: with semicolons, in another
 order, with columns added or rows removed. Rows are known by their `id` alone. A picture's file is called by a number
-and the picture's digest, so that a verdict on another picture under the same id is noticed.
+and the picture's digest, so that a verdict on another picture under the same id is noticed. A sample by strata has a
+mark of who was in which, so that verdicts do not speak of strata that were others.
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
+import hashlib
 import io
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +29,7 @@ from blipvqa.text import LOST, same_text
 PICTURE = re.compile(r"\d{5,}-([0-9a-f]{16})\.jpg|([0-9a-f]{16})")  # what a cell `image` ends with: a file, or an id
 APOSTROPHES = re.compile(f"(?:\\A|(?<=[ {SEPARATORS}]))'+")  # of the guard, or a text's own at the same place
 TOLD_SEPARATOR = re.compile(r"\"?sep=([^\r\n\"])\"?[,;\t ]*(?:\r\n?|\n|\Z)", re.IGNORECASE)
+DRAWN = "drawn"  # of a sample by strata: the mark of these, the same in each row, which tells nobody a row's own
 BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
@@ -67,6 +71,19 @@ def save_pictures(dataset: VQADataset, folder: str | Path, split: str = "test", 
             with replacing(place / name, durable=False) as beside:  # can be made again
                 image.save(beside, "JPEG", quality=90)
     return files
+
+
+def mark_of_strata(strata: Mapping[str, object]) -> str:
+    """What stands in column DRAWN where each id's stratum is this; no spreadsheet takes it for a number."""
+    digest = hashlib.sha256(json.dumps(sorted(strata.items())).encode())
+    return f"strata-{digest.hexdigest()[:16]}"
+
+
+def drawn_otherwise(path: str | Path, strata: Mapping[str, object]) -> bool:
+    """Whether a sheet was drawn from other strata than these. One of an older version, or without the column, does not
+    say."""
+    marks = {row[DRAWN] for _, row in read_sheet(path) if row.get(DRAWN)}
+    return bool(marks - {mark_of_strata(strata)})
 
 
 def _carry_over(path: Path, rows: list[dict[str, str]], judged: Sequence[str]) -> None:

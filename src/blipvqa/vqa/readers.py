@@ -4,7 +4,8 @@ Notable:
 - Cohen's kappa (Cohen 1960) over the rows that both judged, `unclear` a verdict as the others; null where it is
   undefined: no row in common, or one verdict alone. Of a stratified sample it is that of all predictions.
 - A stratified sample takes as many wrong, right and uncertain answers as each other. A stratum follows from the
-  prediction, so rows may be sorted or removed: what was judged of a stratum stands for all of it.
+  prediction, so rows may be sorted or removed: what was judged of a stratum stands for all of it, as long as each
+  answer is in the stratum that it was drawn from.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate_statistic, nothing_counted
 from blipvqa.numbers.measures import divide
+from blipvqa.pages.verdicts import drawn_otherwise
 from blipvqa.pages.wording import count, interval, number
 from blipvqa.vqa.answers import Prediction, answered_right
 
@@ -25,6 +27,9 @@ STRATA = ("wrong", "right", "uncertain")
 LEAST_SURE = 0.25  # of all answers: these are "uncertain"
 NONE_OF_BOTH = "no answer has a verdict of both"
 ONE_VERDICT = "both gave one verdict alone"
+OTHER_STRATA = (
+    "the sample was drawn when other answers were right, wrong or uncertain, so its weights are of another population"
+)
 NO_STRATUM = "of a stratum of the sample no answer was judged, so nothing leads back to all answers"
 
 
@@ -39,6 +44,16 @@ def strata_of(predictions: Sequence[Prediction]) -> list[str]:
         return "right" if answered_right(row) else "wrong"
 
     return [stratum(row) for row in predictions]
+
+
+def other_strata(path: str | Path, predictions: Sequence[Prediction]) -> bool:
+    """Whether a sheet was drawn when the strata were others, since confidences or right answers changed."""
+    return drawn_otherwise(path, strata_by_id(predictions))
+
+
+def strata_by_id(predictions: Sequence[Prediction]) -> dict[str, str]:
+    """What each prediction's id has as its stratum."""
+    return {str(row["id"]): own for row, own in zip(predictions, strata_of(predictions), strict=True)}
 
 
 def stratified_sample(predictions: Sequence[Prediction], sample: int, seed: int) -> dict[int, float]:
@@ -106,12 +121,14 @@ def agreement(
     both = [predictions[i] for i in judged]
     pairs = [(one[str(row["id"])], other[str(row["id"])]) for row in both]
     groups, weights = bootstrap.groups_of(both), np.ones(len(both))
+    others = any(other_strata(sheet, predictions) for sheet in (first, second))
     if is_stratified(first) or is_stratified(second):
-        weights = weights_of(judged, predictions)
+        weights = None if others else weights_of(judged, predictions)
     found = nothing_counted() if weights is None else kappa(pairs, tuple(VERDICTS), groups, bootstrap, weights)
     undefined = None
     if found["value"] is None:
-        undefined = ONE_VERDICT if weights is not None and pairs else NO_STRATUM if pairs else NONE_OF_BOTH
+        unweighted = OTHER_STRATA if others else NO_STRATUM
+        undefined = ONE_VERDICT if weights is not None and pairs else unweighted if pairs else NONE_OF_BOTH
     return {
         "kappa": found,
         "agreement": _mean([a == b for a, b in pairs], weights, groups, bootstrap),

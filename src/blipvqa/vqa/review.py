@@ -9,11 +9,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate_mean
+from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate_mean, nothing_counted
 from blipvqa.pages.spreadsheets import guard
-from blipvqa.pages.verdicts import read_sheet, sheet_verdicts, write_sheet
+from blipvqa.pages.verdicts import DRAWN, mark_of_strata, read_sheet, sheet_verdicts, write_sheet
 from blipvqa.vqa.answers import Prediction, actual_answer, answered_right, check_predictions
-from blipvqa.vqa.readers import NO_STRATUM, stratified_sample, weighted_mean
+from blipvqa.vqa.readers import (
+    NO_STRATUM,
+    OTHER_STRATA,
+    other_strata,
+    strata_by_id,
+    stratified_sample,
+    weighted_mean,
+)
 from blipvqa.vqa.turns import conversation
 
 COLUMNS = ("id", "image", "question", "answer", "prediction", "verdict")
@@ -44,8 +51,10 @@ def write_review(
     Verdicts of an existing file are carried over where question, answer and prediction are still the same.
     `images` names the image file of each `image_id`, as the reviewer will find it; without it, the id itself stands
     there. `sample` takes only so many questions, drawn at random from `seed`, in the order of the predictions;
-    `stratified`, as many wrong, right and uncertain answers as each other, with a column `weight` (`readers`). A second
-    `reader` gets a sheet of the same questions, `review-<split>-2.csv`, when called with the same arguments.
+    `stratified`, as many wrong, right and uncertain answers as each other, with a column `weight` (`readers`), and one
+    that marks all strata. A second `reader` gets a sheet of the same questions, `review-<split>-2.csv`, when called
+    with the same arguments.
+
     Returns the file's path. Raises VerdictsError where a verdict in the file would be lost; then nothing is written.
     """
     predictions = list(predictions)
@@ -53,17 +62,18 @@ def write_review(
     weights: dict[int, float] = {}
     if stratified:
         weights = stratified_sample(predictions, sample or len(predictions), seed)
+        mark = mark_of_strata(strata_by_id(predictions))
         predictions = [predictions[i] for i in weights]
     elif sample is not None and sample < len(predictions):
         chosen = sorted(random.Random(seed).sample(range(len(predictions)), sample))
         predictions = [predictions[i] for i in chosen]
     rows = [_row(prediction, images or {}) for prediction in predictions]
     for row, weight in zip(rows, weights.values(), strict=False):
-        row[WEIGHT] = f"{weight:.6g}"
+        row |= {WEIGHT: f"{weight:.6g}", DRAWN: mark}
     turns = [TURNS] if any(map(conversation, predictions)) else []
     if turns:
         rows = [row | {TURNS: guard(conversation(one))} for row, one in zip(rows, predictions, strict=True)]
-    columns = [*COLUMNS[:2], *turns, *COLUMNS[2:], *([WEIGHT] if stratified else [])]
+    columns = [*COLUMNS[:2], *turns, *COLUMNS[2:], *([WEIGHT, DRAWN] if stratified else [])]
     return write_sheet(review_file(folder, split, reader), columns, rows, JUDGED)
 
 
@@ -103,10 +113,12 @@ def read_review(
     judged = [p for p in predictions if verdicts.get(str(p["id"]), "unclear") != "unclear"]
     verdict_of = [verdicts[str(prediction["id"])] for prediction in judged]
     exact = [answered_right(prediction) for prediction in judged]
-    stratified = is_stratified(path)
+    stratified, others = is_stratified(path), other_strata(path, predictions)
     places = [i for i, p in enumerate(predictions) if verdicts.get(str(p["id"]), "unclear") != "unclear"]
 
     def mean(values: list) -> Estimate:
+        if others:
+            return nothing_counted()
         if stratified:
             return weighted_mean(values, places, predictions, bootstrap)
         return estimate_mean(values, bootstrap.groups_of(judged), bootstrap)
@@ -121,7 +133,7 @@ def read_review(
         "exact_match": mean(exact),
         "verdicts": {verdict: counted[verdict] for verdict in VERDICTS},
         "pending": len(predictions) - len(verdicts),
-        "undefined": NO_STRATUM if judged and accepted["value"] is None else None,
+        "undefined": (OTHER_STRATA if others else NO_STRATUM) if judged and accepted["value"] is None else None,
         "accepted_not_exact": [p["id"] for p, verdict, same in answers if verdict == "correct" and not same],
         "exact_not_accepted": [p["id"] for p, verdict, same in answers if verdict != "correct" and same],
     }
