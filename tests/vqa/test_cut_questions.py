@@ -1,5 +1,7 @@
 """Questions that are read in part and answers that stop at their limit are told wherever they are asked and scored."""
 
+import csv
+
 import pytest
 
 from blipvqa import Run, answer_all, ask, evaluate, evaluate_elsewhere, fine_tune, load_model, load_splits
@@ -64,3 +66,5 @@ def test_a_table_of_questions_says_what_was_read_and_written_in_part(tiny, root,
     said = capsys.readouterr().out
     assert "1 of 2 questions is longer than this model reads (data.max_question_tokens): the rest is cut off" in said
     assert "2 of 2 answers stop at generate.max_new_tokens, before the model ended them" in said
+    told = [row["unfinished"] for row in csv.DictReader((root / "out.csv").read_text("utf-8-sig").splitlines())]
+    assert told == ["true", "true"]  # who gets the sheet did not see what was said

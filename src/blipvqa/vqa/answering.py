@@ -63,9 +63,10 @@ def answer_all(
 
     `source` is a table (csv, jsonl, json) with the columns `image` and `question`, or a folder of pictures, each of
     which is asked all `questions` (a list, or a text file). A row of the output has the picture's path as it was given,
-    the question, the answer, its calibrated confidence, whether it was withheld (`selective`), of a run that ranks the
-    set that holds the right answer to 90 % of questions, how unlike those of training the picture is (above 1 is
-    foreign), and the table's further columns.
+    the question, the answer, its calibrated confidence, whether it was withheld (`selective`), of a run that generates
+    whether it stops at the limit of what is written (`unfinished`), of one that ranks the set that holds the right
+    answer to 90 % of questions, how unlike those of training the picture is (above 1 is foreign), and the table's
+    further columns.
 
     Raises RunError without a model, MissingFile, InputError, and SourceError that names the rows which cannot be
     asked; with `skip` they are left out and named.
@@ -103,7 +104,8 @@ def answer_all(
         for note in unfinished_notes(answers):
             print(note)
         sets = sets_for(run.model_folder, texts, config.generate)
-        further = ["answer_set"] * (sets is not None) + ["unlike"] * (run.model_folder / FOREIGN).exists()
+        further = ["unfinished"] * (config.generate.method == "generate") + ["answer_set"] * (sets is not None)
+        further += ["unlike"] * (run.model_folder / FOREIGN).exists()
         _write(output, dataset, without_candidates(abstain(answers, threshold, holds), sets), further)
         for file in _partials(partial):
             remove(file)
