@@ -101,8 +101,17 @@ def test_a_kill_in_a_stage_goes_on_there(root, monkeypatch):
     assert parts.scores["methods"] == whole.scores["methods"]
 
 
-def test_one_stage_forgets_nothing_and_says_so(root):
-    learnt = run(small("one", methods=("plain", "joint"), stages=STAGES[:1]))
+def test_one_stage_forgets_nothing_and_says_so(root, capsys):
+    """And where a run on mixed rows is scored: its note said that scores are on validation, as if all of them were."""
+    config = small("one", methods=("plain", "joint"), stages=STAGES[:1])
+    learnt = run(config)
+    said = capsys.readouterr().out.splitlines()
+    scored = "one-joint: its mixed rows are train and validation alone: the sequence scores its model on test of 'he'"
+    own = "there is no test split: this run's own scores are on validation, which also chose the best weights"
+    assert [line for line in said if line in (scored, own)] == [scored, own]
+    assert learnt.scores["methods"]["joint"]["matrix"][-1][0]["n"] == len(learnt.data["he"]["test"])
+    run(config)
+    assert scored not in capsys.readouterr().out  # nothing is trained
     measures = learnt.scores["methods"]["plain"]["measures"]
     assert measures["final_average"]["value"] is not None
     assert measures["forgetting"]["value"] is None and "one stage" in measures["forgetting"]["reason"]

@@ -36,7 +36,7 @@ from blipvqa.models.weights import weights_digest
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import read_json, read_lines, replacing_folder, sweep, write_json, write_lines
 from blipvqa.runs.lock import lock
-from blipvqa.runs.run import RunError
+from blipvqa.runs.run import Run, RunError
 from blipvqa.runs.seals import read_sealed, write_sealed
 from blipvqa.tasks import task_of
 from blipvqa.training.stages import run_stage
@@ -152,6 +152,8 @@ class _Learning:
         task = task_of(step.config)
         if step.folder is not None:
             self._write_rows(step, before)
+            if not Run(step.config.folder).finished:
+                print(f"{step.config.name}: {self._where_scored(step)}")
         if step.method == "distil":
             task = replace(task, losses=Distilled(step.config))
         run = run_stage(step.config, task)
@@ -159,6 +161,12 @@ class _Learning:
             so_far = self.plan.stages[: step.number], self.data[: step.number]
             new = f"outputs/{run.name}/model"
             self.mixes[step.label] = mix_models(self.config, before.model, new, project_path(step.model), *so_far)
+
+    def _where_scored(self, step: Step) -> str:
+        """A run on mixed rows says that it has no test split: where its model is scored then."""
+        stages = zip(self.plan.stages, self.data, strict=True)
+        places = ", ".join(f"{held_out(splits)} of '{stage.name}'" for stage, splits in stages)
+        return f"its mixed rows are train and validation alone: the sequence scores its model on {places}"
 
     def _write_rows(self, step: Step, before: Step | None) -> None:
         """The folder of mixed rows that a step is trained on."""

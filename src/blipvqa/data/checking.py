@@ -52,7 +52,9 @@ def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSpl
         tables, more = cut_validation(tables, data.group, data.validation_share, config.seed)
         notes += more
     if "test" not in tables:
-        notes.append("there is no test split: scores are on validation, which also chose the best weights")
+        notes.append(
+            "there is no test split: this run's own scores are on validation, which also chose the best weights"
+        )
     tables = {split: _limited(table, data.limit.get(split)) for split, table in tables.items()}
     notes += shared_notes(tables, data.group) + overlap_notes(tables, data.group) + part_notes(tables)
     notes += doubled_notes(tables) + repeated_notes(tables) + written_notes(tables)
