@@ -101,3 +101,14 @@ def test_a_name_that_nothing_is_like_is_named_by_row(folder):
     jsonl(folder / "train.jsonl", [*rows(6), {**rows(1)[0], "image": "images/none.png"}])
     with pytest.raises(ImageError, match=r"line 7 of train.jsonl: image 'images/none.png': No such file"):
         splits_of()
+
+
+def test_a_name_with_a_nul_byte_is_called_that(folder):
+    """It was "a URL or drive"."""
+    jsonl(
+        folder / "train.jsonl", [row | ({"image": "images/1.png\0"} if i == 1 else {}) for i, row in enumerate(rows(4))]
+    )
+    with pytest.raises(
+        ImageError, match=r"row train/1: line 2 of train.jsonl: image 'images/1.png.x00' holds a NUL byte"
+    ):
+        splits_of()

@@ -164,3 +164,20 @@ def test_rows_of_an_object_are_numbered_and_said_and_other_objects_are_no_rows(f
     (folder / "train.json").write_text(json.dumps(rows(1)[0] | {"boxes": [{"left": 0.1}]}) + "\n")
     with pytest.raises(SourceError, match="train has a single image"):  # a row with a list of objects is a row
         splits_of()
+
+
+@pytest.mark.parametrize("above", [[["Study 5"]], [["Study 5", "", "", "v2"], []], [["Study 5"], ["by me, 2024"]]])
+@pytest.mark.parametrize("name", ["train.csv", "train.xlsx"])
+def test_a_title_above_the_head_is_told_from_it(folder, name, above):
+    """It was "it has 4 cells, the header 1", or a wish to map "Study 5" to image."""
+    table = [*above, [head.title() for head in HEADS], *cells()[1:]]
+    (folder / name).write_bytes(xlsx_of(table) if name.endswith("xlsx") else csv_of(table).encode())
+    said = rf"{name} line {len(above) + 1}: it looks like the head of the table \(Image, Question, Answer, Organ\)"
+    with pytest.raises(SourceError, match=rf"{said}, below 'Study 5' in line 1: remove the lines above it"):
+        splits_of()
+    table = [["Study 5"], ["Bild", "Frage", "Antwort", "Organ"], *cells()[1:]]  # a head that nobody knows
+    (folder / name).write_bytes(xlsx_of(table) if name.endswith("xlsx") else csv_of(table).encode())
+    with pytest.raises(
+        SourceError, match=rf"line 2 of {name}: .* \('Study 5', line 1: remove it where it is a title\)"
+    ):
+        splits_of()

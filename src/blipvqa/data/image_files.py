@@ -50,7 +50,11 @@ def safe_path(folder: Path, path: str) -> Path:
 
 def refuse_ways_out(path: str) -> None:
     """Raises ValueError for a name that is no path inside a folder."""
-    if "\0" in path or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", path):
+    if "\0" in path:
+        raise ValueError(
+            f"image {path!r:.80} holds a NUL byte, which no file's name does: write the name as the file is"
+        )
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", path):
         raise ValueError(f"image {path!r:.80} is a URL or drive, expected a path relative to the source's folder")
     if path.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", path):
         raise ValueError(f"image {path!r:.80} leads out of the source's folder")

@@ -110,7 +110,10 @@ def _look_inside(content: bytes, sheet, path: TableFile) -> dict[int, list[str]]
     text = _xml(content, sheet)
     if merged := MERGED.search(text):
         cells = merged[1].decode()
-        raise SourceError(f"{path.name}: cells {cells} are merged, one of them holds the value: unmerge and fill them")
+        raise SourceError(
+            f"{path.name}: cells {cells} are merged, one of them holds the value: unmerge and fill them, or remove the "
+            "row where it is a title above the table"
+        )
     valueless: dict[int, list[str]] = {}
     for match in VALUELESS.finditer(text):
         cell = match[1].decode()

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from blipvqa.data.columns import SYNONYMS
 from blipvqa.data.json_files import LONGEST_LINE, PARSER, is_json_list, opened, rows_of_json
 from blipvqa.data.raw import PlacedRow
 from blipvqa.data.sheets import sheet_rows
@@ -24,7 +25,9 @@ from blipvqa.text import encodable
 
 MOST_COLUMNS = 1_000
 MOST_AGAIN = 1_000_000  # lines of a csv file that are read again after broken rows
+TITLES = 10  # lines after the first in which the head may stand, below a title
 HEADS = ("image", "question", "answer", "answers", "caption", "file_name", "id")  # that tell a separator from a comma
+KNOWN = {*HEADS, *(name for names in SYNONYMS.values() for name in names if len(name) > 1)}  # that tell a head
 
 
 def read_text_table(path: TableFile) -> Iterator[PlacedRow]:
@@ -116,9 +119,9 @@ def _csv(path: TableFile) -> Iterator[PlacedRow]:
         if heads is None and (cells or problem):
             if problem:
                 raise SourceError(f"{path.name} line {line}: the header does not read as csv: {problem}")
-            heads = _Heads(path.name, cells)
+            heads = _Heads(path.name, line, cells)
             continue
-        row = problem or (heads.row(cells) if cells else None)
+        row = problem or (heads.row(line, cells) if cells else None)
         if isinstance(row, str):
             lines.give_back()
         if row is not None:
@@ -149,9 +152,9 @@ def _xlsx(path: TableFile) -> Iterator[PlacedRow]:
                 raise SourceError(f"{path.name} line {line}: {cells}")
             yield from empty.before(line, cells)
         elif heads is not None:
-            yield from empty.before(line, heads.row(cells + [""] * (len(heads.columns) - len(cells))))
+            yield from empty.before(line, heads.row(line, cells + [""] * (len(heads.columns) - len(cells))))
         elif any(cells):
-            heads = _Heads(path.name, cells)
+            heads = _Heads(path.name, line, cells)
 
 
 class _EmptyRows:
@@ -170,9 +173,11 @@ class _EmptyRows:
 
 
 class _Heads:
-    """The names of the columns. Raises SourceError where they are none, for they would be wrong for every row."""
+    """The names of the columns. Raises SourceError where they are none, for they would be wrong for every row; where a
+    title stands above them, once the row that holds them is read."""
 
-    def __init__(self, file: str, cells: list[str]):
+    def __init__(self, file: str, line: int, cells: list[str]):
+        self.file, self.line = file, line
         columns = [shown_name(encodable(cell)) for cell in cells]
         while len(columns) > 1 and not columns[-1]:
             columns.pop()
@@ -184,13 +189,25 @@ class _Heads:
                 what = f"{same!r} and {cell!r} are one name" if same != cell else f"{cell!r} stands twice"
                 raise SourceError(f"{file}: a column name stands twice in {', '.join(cells)}: {what}")
         self.columns = columns
+        self.are_known = _known(columns) > 0
 
-    def row(self, cells: list[str]) -> dict | str:
+    def row(self, line: int, cells: list[str]) -> dict | str:
         """The row of these cells, or what is wrong with it."""
         count = len(self.columns)
+        if not self.are_known and line - self.line <= TITLES and _known(cells) > 1:
+            raise SourceError(
+                f"{self.file} line {line}: it looks like the head of the table ({', '.join(filter(None, cells)):.80}), "
+                f"below '{self.columns[0]:.60}' in line {self.line}: remove the lines above it"
+            )
         if len(cells) < count or any(cell.strip() for cell in cells[count:]):
-            return f"it has {len(cells)} cells, the header {count}"
+            title = f" ('{self.columns[0]:.60}', line {self.line}: remove it where it is a title)" * (count == 1)
+            return f"it has {len(cells)} cells, the header {count}{title}"
         return dict(zip(self.columns, cells, strict=False))
+
+
+def _known(cells: list[str]) -> int:
+    """How many cells are a name of a column that we know."""
+    return sum(folded_name(cell) in KNOWN for cell in cells)
 
 
 def _lines(path: TableFile) -> Iterator[tuple[int, str]]:
