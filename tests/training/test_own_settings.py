@@ -1,5 +1,6 @@
 """A function that is given no settings goes by those of the model's run."""
 
+import json
 import shutil
 
 import pytest
@@ -14,6 +15,7 @@ from blipvqa.retrieval.matching import look_at_pair
 from blipvqa.sharing import export_int8
 from blipvqa.training.own_settings import own_settings
 from blipvqa.vqa.explanations import explain
+from blipvqa.vqa.turns import answer_tokens, question_tokens
 
 
 def test_of_a_statement_as_many_words_as_in_training(tiny):
@@ -63,6 +65,20 @@ def test_of_a_question_as_many_tokens_as_in_training_and_it_says_so(tiny):
     assert escape(unknown) in noted[0]._repr_html_()
     maps = [explain(model, processor, data.pixels(0), question, "yes").map for question in (long, short)]
     assert (maps[0] == maps[1]).all()
+
+
+def test_an_older_export_in_its_run_s_folder_reads_as_much_as_the_run(tiny):
+    """It tells no limit: `ask` read all of a question, and evaluation, page and tables the beginning."""
+    config = tiny("old", data__max_question_tokens=6, data__max_answer_tokens=3, train__epochs=0)
+    folder = fine_tune(config).model_folder
+    told = json.loads((folder / "config.json").read_text())
+    del told["question_tokens"], told["answer_tokens"]
+    (folder / "config.json").write_text(json.dumps(told))
+    model, _ = load_model(str(folder))
+    assert (question_tokens(model), answer_tokens(model)) == (6, 3)
+    shutil.copytree(folder, folder.parent / "elsewhere")
+    model, _ = load_model(str(folder.parent / "elsewhere"))
+    assert question_tokens(model) > 35 and answer_tokens(model) > 3
 
 
 def test_ranked_answers_are_cut_as_evaluation_cuts_them(tiny):

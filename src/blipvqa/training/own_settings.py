@@ -34,7 +34,7 @@ def own_settings(model: nn.Module, section: type[Section]) -> Section:
 
     Raises ModelError where config.json holds something else.
     """
-    if config := _config_beside(model):
+    if config := config_beside(model):
         return next(value for _, value in config if isinstance(value, section))
     try:
         return section.model_validate(getattr(model.config, "own_settings", {}))
@@ -44,7 +44,7 @@ def own_settings(model: nn.Module, section: type[Section]) -> Section:
     raise ModelError(f"config.json of the model: own_settings {place}: {wrong['msg']}. Give settings, or mend the file")
 
 
-def _config_beside(model: nn.Module) -> Config | None:
+def config_beside(model: nn.Module) -> Config | None:
     """The settings of the run in whose folder the model lies; None where it lies elsewhere, or where another version
     made that run."""
     folder = getattr(model, "folder", None)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from blipvqa.config.knobs import Config, DataConfig
 from blipvqa.data.history import TURN_END, Turn, history_of
 from blipvqa.errors import InputError
+from blipvqa.training.own_settings import config_beside
 
 AROUND = 2  # tokens beside a question's own: [ENC] and [SEP]
 
@@ -63,14 +64,23 @@ def history_tokens(model) -> int | None:
 
 
 def question_tokens(model) -> int:
-    """How many tokens of a question are read: as its run did; as many as there are positions of a model that tells
-    nothing."""
-    return getattr(model.config, "question_tokens", min(model.config.text_config.max_position_embeddings, 512))
+    """How many tokens of a question are read: as its run does; as many as there are positions of a model of no run
+    that tells nothing."""
+    told = getattr(model.config, "question_tokens", None) or _limit_of_run(model, "max_question_tokens")
+    return told or min(model.config.text_config.max_position_embeddings, 512)
 
 
 def answer_tokens(model) -> int:
-    """How many tokens of an answer are read; the default of `data.max_answer_tokens` of a model that tells nothing."""
-    return getattr(model.config, "answer_tokens", DataConfig.model_fields["max_answer_tokens"].default)
+    """How many tokens of an answer are read: as its run does; the default of `data.max_answer_tokens` of a model of no
+    run that tells nothing."""
+    told = getattr(model.config, "answer_tokens", None) or _limit_of_run(model, "max_answer_tokens")
+    return told or DataConfig.model_fields["max_answer_tokens"].default
+
+
+def _limit_of_run(model, knob: str) -> int | None:
+    """What the run in whose folder a model lies reads: an older version's export does not tell it."""
+    run = config_beside(model)
+    return getattr(run.data, knob) if run else None
 
 
 def refuse_history(model) -> None:
