@@ -1,6 +1,7 @@
 """A question with the conversation before it: what of it the model reads, and who may be asked so."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from blipvqa.vqa.exchange import partners
 from blipvqa.vqa.explanations import explain
 from blipvqa.vqa.notes import contradiction_notes
 from blipvqa.vqa.scores import score
+from blipvqa.vqa.turns import question_tokens, reads_history
 
 TURNS = [("is there a gland?", "Yes."), ("Where is it?", "upper left"), ("what is beside it?", "fat")]
 
@@ -74,14 +76,24 @@ def test_a_row_without_turns_is_read_as_ever_whatever_stands_beside_it(talked):
 
 
 def test_an_export_says_that_it_was_trained_with_conversations(talked, tiny):
-    root, config, model, _ = talked
-    assert json.loads((root / "outputs/talked/model/config.json").read_text())["history_tokens"] == 35
-    assert model.config.history_tokens == config.data.max_question_tokens
+    root, _, model, _ = talked
+    folder = root / "outputs/talked/model"
+    content = json.loads((folder / "config.json").read_text())
+    assert content["conversations"] is True and content["question_tokens"] == 35 == question_tokens(model)
+    assert "history_tokens" not in content and reads_history(model)
+    old = shutil.copytree(folder, root / "old")  # as older versions wrote it, one after the other
+    del content["conversations"]
+    for more, without in (({"history_tokens": 35}, ()), ({"history_tokens": 35}, ("question_tokens",))):
+        lines = {key: value for key, value in (content | more).items() if key not in without}
+        (old / "config.json").write_text(json.dumps(lines))
+        before, _ = load_model(str(old))
+        assert reads_history(before) and question_tokens(before) == 35
+        assert not hasattr(before.config, "history_tokens")
     environment = json.loads((root / "outputs/talked/environment.json").read_text())
     assert environment["texts_cut"]["train"]["history"] >= 0
     on = tiny("on", model__name=str(root / "outputs/talked/model"), train__epochs=0)  # on questions without turns
     fine_tune(on)
-    assert "history_tokens" not in json.loads((on.folder / "model/config.json").read_text())
+    assert "conversations" not in json.loads((on.folder / "model/config.json").read_text())
 
 
 def test_ask_reads_the_conversation_as_evaluation_does_and_says_what_had_no_room(talked, monkeypatch):

@@ -94,8 +94,9 @@ TOP = {
     "logit_scale_init_value": number(-1000, 1000),
     "contrast_temperature": number(1e-6, 1000),  # retrieval's, learnt (models/retriever.py)
     "picture_places": whole(0, 1024),  # of rows with several pictures (models/several_pictures.py)
-    "history_tokens": whole(3, 512),  # of a model that is asked with the conversation so far (vqa/turns.py)
-    "question_tokens": whole(3, 512),  # of a question as its run reads it (vqa/turns.py)
+    "conversations": one_of(True, False),  # whether it is asked with the conversation so far (vqa/turns.py)
+    "history_tokens": whole(3, 512),  # the same in exports of older versions, by `question_tokens`
+    "question_tokens": whole(3, 512),  # of a question as its run reads it, turns included (vqa/turns.py)
     "answer_tokens": whole(3, 512),  # of an answer as its run ranks it (vqa/turns.py)
     "own_settings": knobs,  # how its run finds answers; checked by who reads them (training/own_settings.py)
     "label_smoothing": number(0, 0.99),
@@ -113,7 +114,10 @@ def read_architecture(folder: Path) -> BlipConfig:
     _refuse_more(folder, content)
     text = _section(folder, content, "text_config", TEXT)
     vision = _section(folder, content, "vision_config", VISION)
-    config = BlipConfig(text_config=text, vision_config=vision, **_checked(folder, content, "", TOP))
+    top = _checked(folder, content, "", TOP)
+    if length := top.pop("history_tokens", None):
+        top = {"question_tokens": length} | top | {"conversations": True}
+    config = BlipConfig(text_config=text, vision_config=vision, **top)
     _check_sizes_fit(folder, config, text)
     return config
 

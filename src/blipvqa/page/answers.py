@@ -28,7 +28,7 @@ from blipvqa.vqa.asking import Alike, Answer, ask
 from blipvqa.vqa.explanations import explain
 from blipvqa.vqa.foreign import stored_gate
 from blipvqa.vqa.pictures import said_of
-from blipvqa.vqa.turns import history_tokens
+from blipvqa.vqa.turns import reads_history
 
 SIDE = 360  # pixels of a picture that the page shows
 NEAREST, SMALL = 4, 140  # training pictures beside an answer, and their pixels
@@ -41,7 +41,7 @@ class Answers:
         self.model, self.processor, self.settings = model, processor, settings
         self.alike = partial(search, index, k=NEAREST) if index else None
         self.gate = stored_gate(model)
-        self.talks = history_tokens(model) is not None  # whether it is asked with the conversation so far
+        self.talks = reads_history(model)  # whether it is asked with the conversation so far
 
     def __call__(
         self, pictures: Sequence[bytes], question: str, with_map: bool, history: Sequence[Sequence[str]] = ()

@@ -14,7 +14,7 @@ from blipvqa.data.batches import distinct_images
 from blipvqa.data.history import history_of
 from blipvqa.models.packing import Layout, Packed, Written
 from blipvqa.models.tokenizer import ANSWER_START, QUESTION_START, encode
-from blipvqa.vqa.turns import answer_tokens, history_tokens, question_tokens, with_history
+from blipvqa.vqa.turns import answer_tokens, question_tokens, with_history
 
 REMOVED_FROM_QUESTIONS = re.compile(r"[.!\"()*#:;~]")  # as the authors do: salesforce/BLIP data/utils.py
 
@@ -36,15 +36,10 @@ class VQACollator:
         max_question_tokens: int = 35,
         max_answer_tokens: int = 40,
         weigh: bool = False,
-        history_tokens: int | None = None,
     ):
-        """`weigh`: each of a question's several answers stands in the batch, with its share as weight.
-
-        `history_tokens` is how many a question with its turns takes at most, by default as many as one without.
-        """
+        """`weigh`: each of a question's several answers stands in the batch, with its share as weight."""
         self.tokenizer, self.weigh = processor.tokenizer, weigh
         self.limits = {"question": max_question_tokens, "answer": max_answer_tokens}
-        self.history_tokens = history_tokens or max_question_tokens
 
     def __call__(self, items: list[dict]) -> dict[str, Tensor]:
         questions = self.tokenize(self.with_history(items)[0], "question")
@@ -68,7 +63,7 @@ class VQACollator:
 
     def with_history(self, items: Sequence[Mapping]) -> tuple[list[str], list[int]]:
         """What is read as each item's question, its turns included; and how many turns are left out (`turns`)."""
-        return with_history(items, prepare_question, self._lengths, self.history_tokens)
+        return with_history(items, prepare_question, self._lengths, self.limits["question"])
 
     def _lengths(self, texts: list[str]) -> list[int]:
         return [len(ids) for ids in self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
@@ -119,7 +114,7 @@ def collator_for(processor, config: Config) -> VQACollator:
 
 def asking_collator(processor, model) -> VQACollator:
     """The collator with the limits that a model tells of its training."""
-    return VQACollator(processor, question_tokens(model), answer_tokens(model), history_tokens=history_tokens(model))
+    return VQACollator(processor, question_tokens(model), answer_tokens(model))
 
 
 def training_collator(processor, config: Config) -> VQACollator:

@@ -4,10 +4,10 @@ Notable:
 - The form is `[q1] [a1]; [q2] [a2]; [question]`, each text prepared as a question is. That takes every semicolon out of
   them, so one stands after an answer and nowhere else.
 - Whole turns are left out, the oldest first. The question is never cut to make room for them.
-- `config.json` of an export says as `history_tokens` that the model was trained with conversations, and how long a
-  question with its turns was at most. A model without it is not asked with a history. `question_tokens` says how long
-  any question was at most: `ask` and the heat maps read as much of it as training and evaluation do. `answer_tokens`
-  says the same of answers: those that `ask` ranks are cut as evaluation cuts them.
+- `config.json` of an export says with `conversations` that the model was trained with them. A model without it is not
+  asked with a history. `question_tokens` says how long a question with its turns was at most: `ask` and the heat maps
+  read as much of it as training and evaluation do. `answer_tokens` says the same of answers: those that `ask` ranks are
+  cut as evaluation cuts them.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def with_history(
     return texts, left_out
 
 
-def history_tokens(model) -> int | None:
-    """How many tokens a question took at most with its turns in training; None where no row had any."""
-    return getattr(model.config, "history_tokens", None)
+def reads_history(model) -> bool:
+    """Whether a model was trained with the turns before its questions."""
+    return getattr(model.config, "conversations", False)
 
 
 def question_tokens(model) -> int:
-    """How many tokens of a question are read: as its run does; as many as there are positions of a model of no run
-    that tells nothing."""
+    """How many tokens of a question with its turns are read: as its run does; as many as there are positions of a model
+    of no run that tells nothing."""
     told = getattr(model.config, "question_tokens", None) or _limit_of_run(model, "max_question_tokens")
     return told or min(model.config.text_config.max_position_embeddings, 512)
 
@@ -85,7 +85,7 @@ def _limit_of_run(model, knob: str) -> int | None:
 
 def refuse_history(model) -> None:
     """Raises InputError where a model is asked with a conversation and was trained without."""
-    if history_tokens(model) is None:
+    if not reads_history(model):
         raise InputError(
             "history: this model was trained without conversations and would take all turns for one question: ask each "
             "question by itself, or train a run whose rows have a column history"
@@ -97,8 +97,7 @@ def tell_limits(model, config: Config, splits: Mapping) -> None:
     is trained with conversations."""
     model.config.question_tokens = config.data.max_question_tokens
     model.config.answer_tokens = config.data.max_answer_tokens
-    trained_with = any(history_of(row) for row in splits["train"].rows)
-    if trained_with:
-        model.config.history_tokens = config.data.max_question_tokens
-    elif history_tokens(model) is not None:  # of the weights that training began with
-        del model.config.history_tokens
+    if any(history_of(row) for row in splits["train"].rows):
+        model.config.conversations = True
+    elif reads_history(model):  # of the weights that training began with
+        del model.config.conversations
