@@ -7,6 +7,7 @@ stored; all numbers are computed from them.
 
 from __future__ import annotations
 
+from blipvqa.captions.batches import collator_for
 from blipvqa.captions.card import write_card
 from blipvqa.captions.neighbours import nearest_captions
 from blipvqa.captions.predictions import Prediction, predict
@@ -57,7 +58,7 @@ def evaluate(
         )
         if began is not None:
             scores["start"] = score(began, terms=terms, bootstrap=bootstrap)["overall"]
-        write_scores(trained, scores, predictions, config, models.digest())
+        write_scores(trained, scores, predictions, config, models.digest(), collator_for)
         write_card(trained.run)
         models.say_kept()
         return trained.run

@@ -10,6 +10,7 @@ from __future__ import annotations
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
 from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.pairs.batches import collator_for
 from blipvqa.pairs.card import write_card
 from blipvqa.pairs.changes import CHANGES, changed, of_order, swapped, turned
 from blipvqa.pairs.order import about_order
@@ -64,7 +65,7 @@ def evaluate(
         )
         if began is not None:
             scores["start"] = score(began, bootstrap=bootstrap)["overall"]
-        write_scores(trained, scores, predictions, config, judging.models.digest())
+        write_scores(trained, scores, predictions, config, judging.models.digest(), collator_for)
         write_card(trained.run)
         judging.models.say_kept()
         return trained.run

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from blipvqa.config.knobs import Config
 from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.retrieval.batches import collator_for
 from blipvqa.retrieval.card import write_card
 from blipvqa.retrieval.predictions import Prediction, predict
 from blipvqa.retrieval.scores import score
@@ -43,7 +44,7 @@ def evaluate(
         scores = dict(score(predictions, breakdown=breakdown, bootstrap=bootstrap, matched=matched))
         if began is not None:
             scores["start"] = score(began, bootstrap=bootstrap)["overall"]
-        write_scores(trained, scores, predictions, config, models.digest())
+        write_scores(trained, scores, predictions, config, models.digest(), collator_for)
         write_card(trained.run)
         models.say_kept()
         return trained.run

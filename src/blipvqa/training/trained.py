@@ -7,9 +7,10 @@ Notable:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.config.reading import SAFE_TO_CHANGE
@@ -28,6 +29,7 @@ from blipvqa.runs.seals import digest_of_file, write_sealed
 from blipvqa.text import encodable
 from blipvqa.training.cut_texts import cut_notes, read_of_scored
 from blipvqa.training.shares import join_processes, locked, of_first
+from blipvqa.training.task import Collator
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,14 @@ def check_weights(run: Run, task: str | None = None) -> None:
         )
 
 
-def write_scores(trained: Trained, scores: dict, predictions: list[dict], config: Config, weights: str) -> None:
+def write_scores(
+    trained: Trained,
+    scores: dict,
+    predictions: list[dict],
+    config: Config,
+    weights: str,
+    collator_for: Callable[[Any, Config], Collator],
+) -> None:
     """Write predictions and metrics of a split, with what is known of its data, whose warnings come first, and by which
     settings and weights they were made."""
     look_alikes = near_duplicates(trained.splits)
@@ -113,7 +122,7 @@ def write_scores(trained: Trained, scores: dict, predictions: list[dict], config
         "changes": trained.changes,
     }
     warnings = trained.warnings + changed_since_training(trained.run, scores, config) + leaks
-    warnings += texts_cut(trained, config)
+    warnings += texts_cut(trained, config, collator_for)
     warnings += unknown_words(trained.run, trained.splits[trained.split], config.texts) + scores["warnings"]
     scores = scores | {"data": about_data, "warnings": warnings, "split": trained.split}
     write_results(trained.run, scores, predictions, config, weights)
@@ -136,10 +145,13 @@ def changed_since_training(run: Run, scores: dict, config: Config) -> list[str]:
     return lines
 
 
-def texts_cut(trained: Trained, config: Config) -> list[str]:
-    """A line for each of train and the evaluated split with texts that are longer than is read; of data that is not
-    the training's nobody counted."""
-    counts = {} if trained.changes else trained.run.environment.get("texts_cut", {})
+def texts_cut(trained: Trained, config: Config, collator_for: Callable[[Any, Config], Collator]) -> list[str]:
+    """A line for each of train and the evaluated split with texts that are longer than is read: of the training's data
+    as training counted them, of other data anew."""
+    counts = dict(trained.run.environment.get("texts_cut", {}))
+    if trained.changes:
+        collator = collator_for(load_processor(str(trained.run.model_folder)), config)
+        counts[trained.split] = collator.count_cut(trained.splits[trained.split].rows)
     told = {"train": counts.get("train", {})}
     if trained.split != "train":
         told[trained.split] = read_of_scored(config.task, counts.get(trained.split, {}))

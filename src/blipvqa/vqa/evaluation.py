@@ -23,6 +23,7 @@ from blipvqa.training.trained import (
     write_results,
 )
 from blipvqa.vqa.all_predictions import write_all_predictions
+from blipvqa.vqa.batches import collator_for
 from blipvqa.vqa.calibration import store_calibration
 from blipvqa.vqa.candidate_ranks import score_candidates
 from blipvqa.vqa.card import write_card
@@ -139,7 +140,7 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     first = (
         trained.warnings
         + changed_since_training(run, scores, config)
-        + texts_cut(trained, config)
+        + texts_cut(trained, config, collator_for)
         + unknown_words(run, splits[split], config.texts)
         + verdict_warnings(scores)
         + ranked
