@@ -105,7 +105,7 @@ def test_pictures_that_look_like_held_out_ones_are_warned_of(own, start, capsys)
     with open(own / "noisy" / "train.jsonl", "a") as table:
         table.write('\n{"image": "again.jpg", "caption": "dense tissue"}')
     result = run(quick(start, data__source="noisy", train__batch_size=4, bootstrap__clean={"source": "clean"}))
-    warning = "1 validation picture of bootstrap.clean looks like another picture of data.source"
+    warning = "1 picture of the validation pairs of bootstrap.clean looks like another of data.source"
     assert warning in capsys.readouterr().out
     assert any(line.startswith(warning) for line in result.rounds[0]["scores"]["warnings"])
     assert warning in write_report(result).read_text()

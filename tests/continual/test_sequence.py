@@ -182,8 +182,11 @@ def own_pictures(root, name, answers, first=0):
 def test_what_was_learnt_is_not_shown_with_other_pictures(root):
     """A forgotten question is found by its place: it would stand under the picture that is there now."""
     stages = [own_pictures(root, "a", ("fat", "bone")), own_pictures(root, "b", ("skin",), 20)]
+    Image.open(root / "a" / "0.png").resize((80, 80)).save(root / "b" / "8.png")  # a trains on it, and b holds it out
     config = small(stages=stages)
     before = run(config)
+    alike = "1 picture of test of 'b' looks like another of train of 'a' (at most 48 of 256 bits differ)"
+    assert [line.split(",")[0] for line in before.scores["warnings"] if "looks like" in line] == [alike]
     assert load_learnt(config).forgotten == before.forgotten
     table = root / "a" / "test.jsonl"
     text = table.read_text()

@@ -65,6 +65,9 @@ def test_an_answer_shows_itself_with_its_picture_and_without_markup_from_the_que
     shown = Answer("yes", 0.97, "is <b> there?", picture)._repr_html_()
     assert "97% sure" in shown and "data:image/jpeg;base64," in shown and "&lt;b&gt;" in shown
     assert "sure" not in Answer("yes", None, "what?", picture)._repr_html_()
+    grey = Answer("yes", None, "what?", Image.new("RGB", (9, 9), "grey"), unlike=2.0).notes
+    assert grey[0].startswith("This picture is unlike")  # the first one is what the page warns of in colour
+    assert grey[1] == SHOWS_NOTHING
 
 
 def test_lists_of_pictures_in_every_form_and_of_questions_are_answered_all_of_all(done, tmp_path):

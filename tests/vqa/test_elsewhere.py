@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from conftest import TINY
+from PIL import Image
 
 from blipvqa import Run, evaluate_elsewhere, fine_tune, load_config
 from blipvqa.__main__ import main
@@ -65,15 +66,17 @@ def test_its_pictures_under_other_questions_and_further_columns_are_counted(fold
     place = folder.parent / "theirs"
     shutil.copytree(folder / "images", place / "images")
     jsonl(place / "train.jsonl", map(line, (18, 19)))
-    more = [line(0, scanner="a"), line(2, "is it new?"), line(10), line(15)]
-    jsonl(place / "test.jsonl", [*more, more[3]])
+    Image.open(place / "images" / "3.png").resize((80, 80)).save(place / "images" / "again.png")
+    more = [line("again"), line(0, scanner="a"), line(2, "is it new?"), line(10), line(15)]
+    jsonl(place / "test.jsonl", [*more, more[4]])
     theirs = tiny("theirs", data__source="theirs", data__columns={})
     scores = evaluate_elsewhere(config, theirs, resamples=20, progress=False)
     assert (scores["seen"], scores["seen_pictures"]) == (1, {"train": 2, "validation": 1})
     said = scores["warnings"][:4]
-    assert said[0] == "1 of 5 rows is one that the run was trained on"
-    assert said[1].startswith("2 of 5 rows show pictures of the run's train: scores are flattered")
-    assert any(note.startswith("test: 1 of 5 rows stands there before") for note in scores["warnings"])
+    assert "1 picture of test of 'theirs' looks like another of the run's train (at most 48 of 256 bits" in said[3]
+    assert said[0] == "1 of 6 rows is one that the run was trained on"
+    assert said[1].startswith("2 of 6 rows show pictures of the run's train: scores are flattered")
+    assert any(note.startswith("test: 1 of 6 rows stands there before") for note in scores["warnings"])
     (folder / "train.jsonl").unlink()
     again = evaluate_elsewhere(config, theirs, resamples=20, progress=False)
     assert again["seen_pictures"] is None and "are not counted: its own data cannot be read" in again["warnings"][0]

@@ -25,7 +25,7 @@ from blipvqa.captions.terms import load_terms
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import Splits, VQADataset, load_splits
-from blipvqa.data.duplicates import MOST_BITS, near_duplicates
+from blipvqa.data.duplicates import look_alike_line, near_duplicates
 from blipvqa.data.groups import same_group
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.plural import how_many
@@ -44,10 +44,7 @@ LEARNT = (
     "validation chose for bootstrap.wished_precision, promise too much. Take them out of "
     "data.source, or begin with bootstrap.start"
 )
-LOOKS_ALIKE = (
-    f"{{}} like another picture of {SOURCE} (at most {MOST_BITS} of 256 bits differ), the same one saved anew, or "
-    f"nearly so: it is learnt, and scores on held-out pairs promise too much. Take it out of {SOURCE}"
-)
+LOOKS_ALIKE = f"it is learnt, and scores on held-out pairs promise too much. Take it out of {SOURCE}"
 
 
 @dataclass(frozen=True)
@@ -167,7 +164,7 @@ def _look_alike_notes(noisy: VQADataset, clean: Splits) -> list[str]:
     held_out = {split: data for split, data in clean.items() if split != "train"}
     counts = near_duplicates({SOURCE: noisy, **held_out}).images
     return [
-        LOOKS_ALIKE.format(how_many(count, f"{split} picture of {CLEAN} looks", f"{split} pictures of {CLEAN} look"))
+        f"{look_alike_line(count, f'the {split} pairs of {CLEAN}', SOURCE)}: {LOOKS_ALIKE}"
         for (source, split), count in counts.items()
         if source == SOURCE
     ]

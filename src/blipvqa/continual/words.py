@@ -8,6 +8,7 @@ from blipvqa.config.knobs import ConfigError
 from blipvqa.continual.rows import held_out_names, names_of
 from blipvqa.continual.stages import Plan
 from blipvqa.data.dataset import Splits
+from blipvqa.data.duplicates import look_alike_line, near_duplicates
 from blipvqa.data.several_pictures import pictures_of
 from blipvqa.models.loading import load_processor
 from blipvqa.models.tokenizer import unknown_texts
@@ -16,7 +17,7 @@ MOST_UNKNOWN = 0.1  # of a stage's answers: with more, what the matrix shows is 
 
 
 def check_words(planned: Plan, data: list[Splits]) -> list[str]:
-    """Notes on answers that the vocabulary cannot write, and on pictures and patients in two stages.
+    """Notes on answers that the vocabulary cannot write, and on pictures and patients in two stages, or nearly so.
 
     Raises ConfigError that names every stage of which more than MOST_UNKNOWN cannot be written.
     """
@@ -37,7 +38,7 @@ def check_words(planned: Plan, data: list[Splits]) -> list[str]:
             "\n".join(problems) + "\nA model's vocabulary is that of its beginning: begin with model.name: scratch, "
             "which learns one from all stages, or with a published model."
         )
-    return notes + _shared(planned, data)
+    return notes + _shared(planned, data) + _alike(planned, data)
 
 
 def _shared(planned: Plan, data: list[Splits]) -> list[str]:
@@ -52,3 +53,15 @@ def _shared(planned: Plan, data: list[Splits]) -> list[str]:
             if count:
                 notes.append(f"{count:,} {what} that '{names[j]}' holds out are {what} that '{names[i]}' trains on")
     return notes
+
+
+def _alike(planned: Plan, data: list[Splits]) -> list[str]:
+    """A line for each held-out split with pictures that look like one that another stage trains on."""
+    stages = list(zip([stage.name for stage in planned.stages], data, strict=True))
+    trained = {(name, "train"): splits["train"] for name, splits in stages}
+    held = {(name, split): dataset for name, splits in stages for split, dataset in splits.items() if split != "train"}
+    return [
+        look_alike_line(count, f"{other[1]} of '{other[0]}'", f"train of '{one[0]}'")
+        for (one, other), count in near_duplicates(trained | held).images.items()
+        if one in trained and other in held and one[0] != other[0]
+    ]

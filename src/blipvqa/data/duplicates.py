@@ -113,6 +113,13 @@ def _first(pieces: list[np.ndarray]) -> np.ndarray:
     return pairs[np.lexsort(pairs.T[::-1])[:MOST_PAIRS]]
 
 
+def look_alike_line(count: int, where: str, like: str) -> str:
+    """That so many pictures of one place look like another picture of a second, as a sentence that may go on."""
+    looks = how_many(count, f"picture of {where} looks", f"pictures of {where} look")
+    bits = f"at most {MOST_BITS} of 256 bits differ"
+    return f"{looks} like another of {like} ({bits}), the same one saved anew, or nearly so"
+
+
 def duplicate_notes(pairs: NearDuplicates) -> list[str]:
     """One line for each pair of splits that near-duplicates connect, one where not all pairs are listed, and one for
     each split with pictures that could not be compared."""

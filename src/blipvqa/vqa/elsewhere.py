@@ -4,7 +4,8 @@ Notable:
 - What is written has names of its own, `elsewhere-<set>-<split>.json` and `.jsonl`: the run's metrics stay as they are.
 - Only `data` is the other config's. How pictures and texts are read, and how an answer is found, is the model's own.
 - Rows that the run was trained on are counted, whatever further columns stand beside them, and rows of its pictures: a
-  score with them says nothing of another source. Where its own data cannot be read, that is said in place of a count.
+  score with them says nothing of another source. So are pictures that look like one of its training. Where its own
+  data cannot be read, that is said in place of a count.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from blipvqa.config.kinds import NAME_PATTERN
 from blipvqa.config.knobs import APPLIED_AFTER, Config, ConfigError
 from blipvqa.config.reading import with_overrides
 from blipvqa.data.dataset import Splits, VQADataset, load_splits
+from blipvqa.data.duplicates import look_alike_line, near_duplicates
 from blipvqa.data.fingerprint import fingerprint, row_digest
 from blipvqa.data.images import DECODER
 from blipvqa.data.several_pictures import pictures_of
@@ -94,6 +96,8 @@ def evaluate_elsewhere(
             for held, count in pictures.items()
             if count
         ]
+        if count := 0 if own is None else pictures_alike(own, splits[split]):
+            notes.append(look_alike_line(count, f"{split} of '{other.name}'", "the run's train"))
         cut = collator_for(load_processor(str(run.model_folder)), asked).count_cut(splits[split].rows)
         notes += cut_notes("vqa", {split: read_of_scored("vqa", cut)})
         notes += unknown_words(run, splits[split], asked.texts)
@@ -189,3 +193,8 @@ def pictures_seen(own: Splits, dataset: VQADataset) -> dict[str, int]:
     shown = [set(pictures_of(row)) for row in dataset.rows]
     held = {split: {image_id for row in own[split].rows for image_id in pictures_of(row)} for split in COSTS}
     return {split: sum(not pictures.isdisjoint(held[split]) for pictures in shown) for split in COSTS}
+
+
+def pictures_alike(own: Splits, dataset: VQADataset) -> int:
+    """How many pictures of a dataset look like another one of the run's train."""
+    return sum(near_duplicates({"train": own["train"], "asked": dataset}).images.values())
