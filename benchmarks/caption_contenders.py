@@ -33,7 +33,9 @@ PROMPT = [1037, 3861, 1997]  # "a picture of" in the published vocabulary
 WARM_UP = 2  # training steps
 PADDED_TO = {"notebook": 512, "report": 32}
 A_STEP = {"notebook": 2, "report": 4}  # captions, each with a picture
-PICTURES = 8  # of a step of ours, and of those that are written together
+PICTURES = 8  # of a step of ours
+TOGETHER = {"single": 1, "batched": 4, "ours": 64}  # captions that are written together; of ours `generate.batch_size`
+COMPARED = 4  # captions, which all contenders write
 BEAMS = {"num_beams": 3, "min_length": 5}
 
 
@@ -127,26 +129,25 @@ def write_plain(model, pixels: torch.Tensor, together: int, length: int) -> list
 
 
 def write(who: str, config, length: int) -> dict:
-    ours = who == "ours"
+    ours, together = who == "ours", TOGETHER[who]
     if ours:
         reuse_memory(DEVICE)
     model = (BlipForCaptioning if ours else BlipForConditionalGeneration)(config).eval().to(DEVICE)
-    pictures = PICTURES if ours else 4
-    pixels = sample(PICTURES, 1, config.vision_config.image_size)["pixels"][:pictures]
-    together = {"single": 1, "batched": pictures, "ours": pictures}[who]
+    pixels = sample(max(together, COMPARED), 1, config.vision_config.image_size)["pixels"]
 
-    def work(rule: str = "authors") -> list[list[int]]:
+    def work(pixels: torch.Tensor, rule: str = "authors") -> list[list[int]]:
         if not ours:
             return write_plain(model, pixels, together, length)
         return model.generate_captions(pixels.to(DEVICE), PROMPT, **BEAMS, max_length=length, rule=rule).tolist()
 
     with autocast(PRECISION, DEVICE):
-        work() if ours else write_plain(model, pixels[:together], together, length)
+        work(pixels[: min(together, COMPARED)])
         begun = now()
-        rows = work()
+        rows = work(pixels)
         seconds = now() - begun
-        rows = work("library")[:4] if ours else rows  # by the rule of the others: what is compared is equal then
-    return {"captions": pictures, "seconds": seconds, "written": rows}
+        # by the rule of the others: what is compared is equal then
+        rows = work(pixels[:COMPARED], "library") if ours else rows[:COMPARED]
+    return {"captions": len(pixels), "seconds": seconds, "written": rows}
 
 
 def run(what: str, who: str, quick: bool) -> dict:

@@ -1,6 +1,8 @@
 """What a person can mend is one message, in a notebook as in a shell."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,25 @@ def test_no_room_raises_a_built_in_error_at_a_person():
     }
     assert raising - CAUGHT_OR_PROGRAMMING == set()
     assert CAUGHT_OR_PROGRAMMING - raising == set(), "these raise no built-in error any more: take them out"
+
+
+COMMANDS = (
+    ["train", "configs/mistyped.yaml"],
+    ["train", "configs/demo.yaml", "--set", "train.epohcs=3"],
+    ["evaluate", "--name", "never-trained"],
+    ["run", "configs/demo.yaml", "--set", "train.epochs=none"],
+    ["page", "--name", "never-trained"],
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_what_is_mistyped_is_said_before_torch_is_imported(root, command):
+    """torch and transformers take five to eleven seconds; half of one is what the message takes."""
+    (root / "configs").symlink_to(PACKAGE.parents[1] / "configs")
+    code = "import sys; from blipvqa.__main__ import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, cwd=root)
+    assert ended.stdout.split() == ["2", "False"], ended.stderr
+    assert "Error: " in ended.stderr
 
 
 CELLS = {

@@ -46,7 +46,7 @@ def test_a_large_linear_layer_has_torchs_numbers_and_gradients(bias):
 
 
 def test_oneDNN_multiplies_only_where_it_gains():
-    """On a Zen 3, which has no AVX-512, a step of the published model took 22.5 s through it and 18.5 without."""
+    """On a Zen 3, which has no AVX-512, a step of training took 22.5 s through it and 18.5 without; one of writing gains."""
     for capability, multiplies in (("avx2", False), ("default", True)):
         code = "import blipvqa.models.cpu as cpu; print(cpu.WORTH_IT == 2**25, cpu.STEP_WORTH_IT == 2**21)"
         done = subprocess.run(
@@ -55,7 +55,7 @@ def test_oneDNN_multiplies_only_where_it_gains():
             capture_output=True,
             check=True,
         )
-        assert done.stdout.decode().split() == [str(multiplies)] * 2
+        assert done.stdout.decode().split() == [str(multiplies), "True"]
 
 
 def test_only_large_fp32_products_leave_the_usual_way():

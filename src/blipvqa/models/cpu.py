@@ -3,9 +3,10 @@
 - *Linear layers by oneDNN.* torch's matrix products go through MKL, which leaves AVX-512 unused on processors that are
   not Intel's: on two AMD cores, 190 of 220 GFLOP/s (Zen 4), 230 of 500 (faster ones; `docs/lab-notes.md`). oneDNN,
   which torch carries too, uses it. So the large fp32 products of a linear layer, those of its backward pass among
-  them, go there; small ones, other number formats and other devices go the usual way, and all of them on a processor
-  without AVX-512, where oneDNN is the slower one (Zen 3), or where a build of torch lacks the operator that
-  `torch.compile` calls for this. Same products, other order of summation.
+  them, go there; small ones, other number formats and other devices go the usual way, and large ones too on a processor
+  without AVX-512, where oneDNN is the slower one (Zen 3), or all where a build of torch lacks the operator that
+  `torch.compile` calls for this. The few rows of a step of writing go there on every processor: MKL takes up to 1.7
+  times as long for them. Same products, other order of summation.
 - *In bf16*, within `large_products_in_bf16`, on a processor that computes it: the same large products, of numbers
   rounded to bf16 and summed in fp32. All else stays in fp32; rounding for a small product costs more than it saves.
 - *Attention row by row.* Where rows hold few real queries, each row is computed at its own length.
@@ -30,9 +31,7 @@ AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "
 GAINS = torch.backends.cpu.get_cpu_capability() != "AVX2"
 # Multiplications of a linear layer; below, what oneDNN takes to prepare for a new shape (0.3 ms) is more than it gains
 WORTH_IT = 2**25 if GAINS else sys.maxsize
-STEP_WORTH_IT = (
-    2**21 if GAINS else sys.maxsize
-)  # of a step of writing, `x [R,1,in]`: the next token's has the same shape, which is then prepared
+STEP_WORTH_IT = 2**21  # of a step of writing, `x [R,1,in]`: the next token's has the same shape, which is then prepared
 ROW_WORTH_IT = 2**24  # multiplications of a row of attention; below, a call for each row takes longer than it saves
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
