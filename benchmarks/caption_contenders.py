@@ -133,7 +133,7 @@ def write(who: str, config, length: int) -> dict:
     if ours:
         reuse_memory(DEVICE)
     model = (BlipForCaptioning if ours else BlipForConditionalGeneration)(config).eval().to(DEVICE)
-    pixels = sample(max(together, COMPARED), 1, config.vision_config.image_size)["pixels"]
+    pixels = sample(max(TOGETHER.values()), 1, config.vision_config.image_size)["pixels"][: max(together, COMPARED)]
 
     def work(pixels: torch.Tensor, rule: str = "authors") -> list[list[int]]:
         if not ours:
