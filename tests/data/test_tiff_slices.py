@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import TINY
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, TiffTags
 
 from blipvqa import load_config, load_splits
 from blipvqa.data.frames import frames
@@ -25,7 +25,7 @@ def loaded(folder, name, count=4):
 IMAGEJ = "ImageJ=1.54f\nimages=12\nslices=12\n"
 
 
-@pytest.mark.parametrize("kind", ["imagej", "tifffile", "volumetric"])
+@pytest.mark.parametrize("kind", ["imagej", "tifffile", "metamorph", "volumetric"])
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("count", [4, None])
 def test_slices_under_one_header_are_refused_by_row(folder, kind, deep, count):
@@ -34,6 +34,8 @@ def test_slices_under_one_header_are_refused_by_row(folder, kind, deep, count):
     stack = np.arange(12 * 48 * 64).reshape(12, 48, 64).astype(np.uint16 if deep else np.uint8)
     if kind == "volumetric":
         tags[32997] = 12
+    elif kind == "metamorph":
+        tags.tagtype[33629], tags[33629] = TiffTags.RATIONAL, (1.0,) * 12
     else:
         tags[270] = IMAGEJ if kind == "imagej" else json.dumps({"shape": stack.shape, "truncated": True})
     content = io.BytesIO()

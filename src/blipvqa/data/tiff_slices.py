@@ -1,8 +1,9 @@
 """TIFF files that hold many slices under one header: decoders take the first one and say nothing of the others.
 
 ImageJ and tifffile write stacks so (`truncate=True`): a description says how many slices follow one another without
-compression. `volumetric=True` says it by the tag ImageDepth. A description alone proves nothing: who saves one slice
-of a stack may keep it, so the file must have room for all of them.
+compression; MetaMorph's stacks (STK) have a tag with a fraction for each. `volumetric=True` says it by the tag
+ImageDepth. A description alone proves nothing: who saves one slice of a stack may keep it, so the file must have room
+for all of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from PIL import TiffImagePlugin
 from blipvqa.data.depth import Refused
 
 DEPTH, DESCRIPTION, COMPRESSION, PLACES, BITS, SAMPLES = 32997, 270, 259, 273, 258, 277  # tags of TIFF
+STK = 33629  # MetaMorph's UIC2Tag: as many values as planes
 LONGEST = 10_000  # letters of a description that are read
 
 
@@ -47,7 +49,9 @@ def _bits(tags: TiffImagePlugin.ImageFileDirectory_v2) -> int:
 
 
 def _described(tags: TiffImagePlugin.ImageFileDirectory_v2) -> int:
-    """How many slices the description tells of."""
+    """How many slices the description, or MetaMorph's tag, tells of."""
+    if isinstance(tags.get(STK), tuple):
+        return len(tags[STK])
     text = str(tags.get(DESCRIPTION, ""))[:LONGEST]
     if text.startswith("ImageJ="):
         said = re.search(r"^images=(\d{1,9})\s*$", text, re.MULTILINE)
