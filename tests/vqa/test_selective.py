@@ -125,11 +125,12 @@ def test_a_threshold_of_answers_that_were_found_otherwise_is_refused(done):
         ask(model, processor, load_splits(done)["test"].image(0), "is there a gland?", asking)
 
 
-def test_a_calibration_of_answers_that_were_found_otherwise_is_not_used(done, tmp_path, capsys):
+@pytest.mark.parametrize("changed", [{"generate.method": "rank"}, {"generate.num_beams": 5}])
+def test_a_calibration_of_answers_that_were_found_otherwise_is_not_used(done, tmp_path, capsys, changed):
     """`evaluate --set generate.method=rank` left a calibration of ranked answers, which said how sure generated ones
-    are: of 3 % it made 12 %."""
-    ranked = with_overrides(done.as_dict(), {"name": "other", "generate.method": "rank"})
-    shutil.copytree(done.folder, ranked.folder)
+    are: of 3 % it made 12 %; with other beams it did the same."""
+    ranked = with_overrides(done.as_dict(), {"name": "other"} | changed)
+    shutil.copytree(done.folder, ranked.folder, dirs_exist_ok=True)
     run = evaluate(ranked, progress=False, resamples=10)
     calibration = read_calibration(run.model_folder)
     assert calibration_in_force(done.generate, calibration) is None
@@ -142,6 +143,9 @@ def test_a_calibration_of_answers_that_were_found_otherwise_is_not_used(done, tm
     data.image(0).save(tmp_path / "a.png")
     table.write_text("image,question\na.png,is there a gland?\n")
     generating = with_overrides(done.as_dict(), {"name": "other"})
+    wish = done.generate.model_copy(update={"wished_accuracy": 0.5})
+    with pytest.raises(InputError, match="of whose answers no threshold was chosen"):
+        threshold_in_force(wish, calibration)
     rows = read_lines(answer_all(generating, table, tmp_path / "out.jsonl", progress=False))
     assert rows[0]["confidence"] == pytest.approx(own)
     assert "confidence is the model's own" in capsys.readouterr().out

@@ -47,7 +47,10 @@ from blipvqa.vqa.turns import refuse_history
 
 OUTPUTS = (".csv", ".xlsx", ".jsonl")
 COLUMNS = ("image", "question", "answer", "confidence", "withheld")
-OTHERWISE = "confidence is the model's own: no evaluation calibrated that of answers by generate.method {}"
+OTHERWISE = (
+    "confidence is the model's own: the last evaluation calibrated that of answers which were found by another "
+    "generate.method or num_beams"
+)
 
 
 def answer_all(
@@ -81,7 +84,7 @@ def answer_all(
         calibration = read_calibration(run.model_folder)
         threshold = threshold_in_force(config.generate, calibration)  # raises before anything slow
         holds = calibration_in_force(config.generate, calibration)
-        otherwise = [OTHERWISE.format(config.generate.method)] if calibration and not holds else []
+        otherwise = [OTHERWISE] if calibration and not holds else []
         dataset, wrong, notes = own_questions(source, config, questions, skip)
         for note in [*otherwise, *notes, *([left_out_note(wrong)] if wrong else [])] if is_first() else ():
             print(note)

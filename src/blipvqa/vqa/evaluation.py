@@ -42,7 +42,7 @@ from blipvqa.vqa.opposites import new_questions
 from blipvqa.vqa.predictions import candidate_texts, load_candidates
 from blipvqa.vqa.published import published
 from blipvqa.vqa.scores import score
-from blipvqa.vqa.selective import ANSWERING, METHOD, answering_warnings, choose, score_answering, threshold_in_force
+from blipvqa.vqa.selective import ANSWERING, answering_warnings, choose, found_by, score_answering, threshold_in_force
 from blipvqa.vqa.set_aside import rows_aside
 from blipvqa.vqa.slices import slices
 from blipvqa.vqa.stored_answers import StoredAnswers
@@ -83,7 +83,7 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     fitted_on = [row for i, row in enumerate(calibration_rows or []) if i not in aside]
     calibration = fit_temperature(fitted_on) if calibration_rows else None
     if calibration:
-        calibration |= {ANSWERING: choose(fitted_on, calibration), METHOD: config.generate.method}
+        calibration |= {ANSWERING: choose(fitted_on, calibration), **found_by(config.generate)}
     sets = calibrate_sets([calibration_rows[i] for i in sorted(aside)], config.data.group) if ranks else None
     # without validation a wish cannot be granted, and nothing is withheld; `answering` says so
     unable = config.generate.wished_accuracy is not None and calibration is None

@@ -21,7 +21,6 @@ from blipvqa.vqa.answers import Prediction, answered_right
 from blipvqa.vqa.confidence import confidence
 
 ANSWERING = "answering"  # under this key the frontier stands beside the calibration
-METHOD = "method"  # and under this one how these answers were found; what an older evaluation wrote has none
 WISHES = (0.9, 0.95, 0.99)  # accuracies that every evaluation looks for, beside the config's
 NO_VALIDATION = "undefined: there is no validation split beside the scored one to choose a threshold on"
 EMPTY_VALIDATION = "undefined: no validation question has a confidence to choose a threshold by"
@@ -32,6 +31,13 @@ def choose(validation: Iterable[Prediction], calibration: Mapping | None) -> lis
     stated = [(confidence(row, calibration), answered_right(row)) for row in validation]
     stated = [(value, right) for value, right in stated if value is not None]
     return accuracy_frontier([value for value, _ in stated], [right for _, right in stated])
+
+
+def found_by(settings: GenerateConfig) -> dict:
+    """How answers are found, and so which texts their probabilities are of: it stands beside the calibration. What an
+    older evaluation wrote has none."""
+    beams = {"num_beams": settings.num_beams} if settings.method == "generate" else {}
+    return {"method": settings.method} | beams
 
 
 def threshold_in_force(settings: GenerateConfig, calibration: Mapping | None) -> float | None:
@@ -48,18 +54,20 @@ def threshold_in_force(settings: GenerateConfig, calibration: Mapping | None) ->
             "generate.wished_accuracy: no threshold was chosen for this model, because it was not evaluated since, or "
             "there was no validation split. Evaluate the run, or set generate.uncertain_below instead"
         )
-    if (method := calibration.get(METHOD, settings.method)) != settings.method:
-        raise InputError(
-            f"generate.wished_accuracy: the model was last evaluated with generate.method {method}, and is asked with "
-            f"{settings.method}, of whose answers no threshold was chosen. Evaluate the run with {settings.method}"
-        )
+    for knob, value in found_by(settings).items():
+        if calibration.get(knob, value) != value:
+            raise InputError(
+                f"generate.wished_accuracy: the model was last evaluated with generate.{knob} {calibration[knob]}, and "
+                f"is asked with {value}, of whose answers no threshold was chosen. Evaluate the run with {value}"
+            )
     return threshold_for(calibration[ANSWERING], settings.wished_accuracy)
 
 
 def calibration_in_force(settings: GenerateConfig, calibration: Mapping | None) -> Mapping | None:
     """What of a stored calibration holds for answers that are found as `settings` say: None where it was fitted on
     answers that were found otherwise. Their confidence is the model's own then, as before any evaluation."""
-    return calibration if calibration and calibration.get(METHOD, settings.method) == settings.method else None
+    found = found_by(settings).items()
+    return calibration if calibration and all(calibration.get(knob, value) == value for knob, value in found) else None
 
 
 def score_answering(
