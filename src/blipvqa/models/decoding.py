@@ -124,7 +124,8 @@ class Writer:
 
 def _taken(stored: Tensor, rows: Tensor, length: int) -> Tensor:
     taken = stored.new_empty((len(rows), *stored.shape[1:]))
-    taken[:, :, :length] = stored[rows, :, :length]
+    # into its place: what `stored[rows]` makes would be copied once more
+    torch.index_select(stored[:, :, :length], 0, rows, out=taken[:, :, :length])
     return taken
 
 
