@@ -15,7 +15,7 @@ from blipvqa.retrieval.matching import look_at_pair
 from blipvqa.sharing import export_int8
 from blipvqa.training.own_settings import own_settings
 from blipvqa.vqa.explanations import explain
-from blipvqa.vqa.turns import answer_tokens, question_tokens
+from blipvqa.vqa.token_limits import answer_tokens, question_tokens
 
 
 def test_of_a_statement_as_many_words_as_in_training(tiny):

@@ -16,7 +16,8 @@ from blipvqa.vqa.exchange import partners
 from blipvqa.vqa.explanations import explain
 from blipvqa.vqa.notes import contradiction_notes
 from blipvqa.vqa.scores import score
-from blipvqa.vqa.turns import question_tokens, reads_history
+from blipvqa.vqa.token_limits import question_tokens
+from blipvqa.vqa.turns import reads_history
 
 TURNS = [("is there a gland?", "Yes."), ("Where is it?", "upper left"), ("what is beside it?", "fat")]
 

@@ -96,8 +96,8 @@ TOP = {
     "picture_places": whole(0, 1024),  # of rows with several pictures (models/several_pictures.py)
     "conversations": one_of(True, False),  # whether it is asked with the conversation so far (vqa/turns.py)
     "history_tokens": whole(3, 512),  # the same in exports of older versions, by `question_tokens`
-    "question_tokens": whole(3, 512),  # of a question as its run reads it, turns included (vqa/turns.py)
-    "answer_tokens": whole(3, 512),  # of an answer as its run ranks it (vqa/turns.py)
+    "question_tokens": whole(3, 512),  # of a question as its run reads it, turns included (vqa/token_limits.py)
+    "answer_tokens": whole(3, 512),  # of an answer as its run ranks it (vqa/token_limits.py)
     "own_settings": knobs,  # how its run finds answers; checked by who reads them (training/own_settings.py)
     "label_smoothing": number(0, 0.99),
     "initializer_factor": number(0, 1000),

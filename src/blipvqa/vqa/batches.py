@@ -14,7 +14,8 @@ from blipvqa.data.batches import distinct_images
 from blipvqa.data.history import history_of
 from blipvqa.models.packing import Layout, Packed, Written
 from blipvqa.models.tokenizer import ANSWER_START, QUESTION_START, encode
-from blipvqa.vqa.turns import answer_tokens, question_tokens, with_history
+from blipvqa.vqa.token_limits import answer_tokens, question_tokens
+from blipvqa.vqa.turns import with_history
 
 REMOVED_FROM_QUESTIONS = re.compile(r"[.!\"()*#:;~]")  # as the authors do: salesforce/BLIP data/utils.py
 

@@ -14,7 +14,7 @@ from blipvqa.vqa.comparison import QUESTIONS
 from blipvqa.vqa.evaluation import evaluate
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.titles import SHOWN_FIRST
-from blipvqa.vqa.turns import tell_limits
+from blipvqa.vqa.token_limits import tell_limits
 from blipvqa.vqa.validation import Validation
 
 

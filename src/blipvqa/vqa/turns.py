@@ -4,20 +4,16 @@ Notable:
 - The form is `[q1] [a1]; [q2] [a2]; [question]`, each text prepared as a question is. That takes every semicolon out of
   them, so one stands after an answer and nowhere else.
 - Whole turns are left out, the oldest first. The question is never cut to make room for them.
-- `config.json` of an export says with `conversations` that the model was trained with them. A model without it is not
-  asked with a history. `question_tokens` says how long a question with its turns was at most: `ask` and the heat maps
-  read as much of it as training and evaluation do. `answer_tokens` says the same of answers: those that `ask` ranks are
-  cut as evaluation cuts them.
+- `config.json` of an export says with `conversations` that the model was trained with them (`token_limits`). A model
+  without it is not asked with a history.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from blipvqa.config.knobs import Config, DataConfig
 from blipvqa.data.history import TURN_END, Turn, history_of
 from blipvqa.errors import InputError
-from blipvqa.training.own_settings import config_beside
 
 AROUND = 2  # tokens beside a question's own: [ENC] and [SEP]
 
@@ -63,26 +59,6 @@ def reads_history(model) -> bool:
     return getattr(model.config, "conversations", False)
 
 
-def question_tokens(model) -> int:
-    """How many tokens of a question with its turns are read: as its run does; as many as there are positions of a model
-    of no run that tells nothing."""
-    told = getattr(model.config, "question_tokens", None) or _limit_of_run(model, "max_question_tokens")
-    return told or min(model.config.text_config.max_position_embeddings, 512)
-
-
-def answer_tokens(model) -> int:
-    """How many tokens of an answer are read: as its run does; the default of `data.max_answer_tokens` of a model of no
-    run that tells nothing."""
-    told = getattr(model.config, "answer_tokens", None) or _limit_of_run(model, "max_answer_tokens")
-    return told or DataConfig.model_fields["max_answer_tokens"].default
-
-
-def _limit_of_run(model, knob: str) -> int | None:
-    """What the run in whose folder a model lies reads: an older version's export does not tell it."""
-    run = config_beside(model)
-    return getattr(run.data, knob) if run else None
-
-
 def refuse_history(model) -> None:
     """Raises InputError where a model is asked with a conversation and was trained without."""
     if not reads_history(model):
@@ -90,14 +66,3 @@ def refuse_history(model) -> None:
             "history: this model was trained without conversations and would take all turns for one question: ask each "
             "question by itself, or train a run whose rows have a column history"
         )
-
-
-def tell_limits(model, config: Config, splits: Mapping) -> None:
-    """Write into the model's config, and so into its export, how much of questions and answers it reads, and whether it
-    is trained with conversations."""
-    model.config.question_tokens = config.data.max_question_tokens
-    model.config.answer_tokens = config.data.max_answer_tokens
-    if any(history_of(row) for row in splits["train"].rows):
-        model.config.conversations = True
-    elif reads_history(model):  # of the weights that training began with
-        del model.config.conversations
