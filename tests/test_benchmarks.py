@@ -60,6 +60,7 @@ def test_operations_are_counted_as_torch_counts_them(benchmarks):
     assert step_operations(config, [group]) / 3 == pytest.approx(counter.get_total_flops(), rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_bench_of_frozen_states_runs_and_its_losses_agree(benchmarks, root):
     done = subprocess.run(
         [sys.executable, str(benchmarks / "frozen.py"), "--quick", "--rounds", "1"], capture_output=True, text=True

@@ -15,7 +15,7 @@ AT_LEAST = {"reading": 25, "training": 200, "evaluation": 50, "report": 6}  # di
 
 def test_a_power_cut_loses_nothing_that_was_said_to_be_there(tmp_path):
     """A sample of the states that a disk may be in, the last ones of each phase among them."""
-    assert_nothing_is_lost(try_everywhere("power_cuts.py", tmp_path, 4), AT_LEAST)
+    assert_nothing_is_lost(try_everywhere("power_cuts.py", tmp_path, 3), AT_LEAST)
 
 
 @pytest.mark.slow

@@ -7,20 +7,20 @@ from conftest import TINY
 from blipvqa import Run, load_config, load_splits
 from blipvqa.captions.pictures import mistakes, prediction_card, worst_first
 from blipvqa.captions.terms import Finder
-from blipvqa.tasks import task_of, write_report
+from blipvqa.tasks import write_report
 from blipvqa.workflow import run_notebooks
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, request):
-    """(root, config) of a tiny run made by the task's notebooks. Read only."""
+    """(root, config) of a tiny run made by the task's own notebook. Read only."""
     folder = tmp_path_factory.mktemp("pages")
     (folder / "notebooks").symlink_to(request.config.rootpath / "notebooks")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BLIPVQA_ROOT", str(folder))
         overrides = TINY | {"task": "caption", "caption.max_length": 40}
         config = load_config(None, overrides, "tiny")
-        run_notebooks(config, None, "tiny", overrides, task_of(config).notebooks)
+        run_notebooks(config, None, "tiny", overrides, ("06_captions",))
     return folder, config
 
 

@@ -149,6 +149,7 @@ def test_answers_and_the_page_refuse_a_run_on_captions(run, root_of_run):
     assert not (root_of_run / "answers.csv").exists()
 
 
+@pytest.mark.slow  # a minute; retrieval has it among the fast ones
 def test_two_processes_give_the_curve_of_one(root):
     """Batches of 10 captions of 3 a picture: a picture's captions may lie in both processes."""
     settings = {"task": "caption", "train.batch_size": 10, "train.questions_per_image": 3, "train.epochs": 1}

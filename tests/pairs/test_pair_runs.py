@@ -162,6 +162,7 @@ def test_judge_refuses_in_words_what_it_cannot_judge(run, tiny):
             function()
 
 
+@pytest.mark.slow  # a minute; retrieval has it among the fast ones
 def test_two_processes_give_the_curve_of_one(root):
     settings = {"task": "pairs", "train.batch_size": 12, "train.questions_per_image": 3, "train.epochs": 1}
     one = fine_tune(load_config(None, TINY | settings, "one"))
