@@ -3,6 +3,7 @@
 - `task`: what the training loop is handed
 - `batches`: rows to a batch
 - `turns`: the conversation before a question, as text
+- `token_limits`: how much of a question and of an answer a model reads
 - `predictions`: a model and a split to predictions
 - `asking`: an answer about one's own picture
 - `own_questions`: a table or a folder of one's own, as a data set without answers
