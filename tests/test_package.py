@@ -159,6 +159,7 @@ def test_no_text_is_read_or_written_in_the_systems_encoding():
     assert places == []
 
 
+@pytest.mark.slow
 def test_the_tiny_run_of_the_workflow_runs(root):
     """The commands for macOS and Windows: they train, evaluate and report on the sample of real pictures."""
     job = WORKFLOW["jobs"]["import-and-tiny-run"]
