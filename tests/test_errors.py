@@ -13,6 +13,7 @@ from blipvqa.__main__ import main
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "blipvqa"
 # Files whose built-in errors are caught by a caller that names the thing, or that only a programming error can reach.
 CAUGHT_OR_PROGRAMMING = {
+    "config/data_knobs.py",
     "config/kinds.py",
     "config/knobs.py",
     "config/plain_yaml.py",

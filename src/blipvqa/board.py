@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from blipvqa.config.knobs import DataConfig
+from blipvqa.config.data_knobs import DataConfig
 from blipvqa.config.paths import project_path
 from blipvqa.config.recipes import result_settings
 from blipvqa.numbers.spread import spread

@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 from itertools import islice
 
-from blipvqa.config.knobs import Config, ConfigError, DataConfig
+from blipvqa.config.data_knobs import DataConfig
+from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.data.columns import ColumnNames, image_and_texts, shown
 from blipvqa.data.formats import open_source
 from blipvqa.data.groups import group_ids, group_notes

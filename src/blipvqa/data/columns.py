@@ -12,7 +12,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from blipvqa.config.knobs import DataConfig
+from blipvqa.config.data_knobs import DataConfig
 from blipvqa.data.image_files import PICTURES
 from blipvqa.data.split_names import SourceError
 from blipvqa.data.values import folded_name

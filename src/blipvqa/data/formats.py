@@ -15,7 +15,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from blipvqa.config.knobs import SPLITS, Config, DataConfig
+from blipvqa.config.data_knobs import DataConfig
+from blipvqa.config.knobs import SPLITS, Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.arrow_tables import MOST_ROWS
 from blipvqa.data.cache import mark

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from blipvqa.bars import progress_bar
+from blipvqa.config.data_knobs import DataConfig
 from blipvqa.config.kinds import Needs
-from blipvqa.config.knobs import DataConfig
 from blipvqa.data.candidates import join_candidates
 from blipvqa.data.columns import ColumnNames
 from blipvqa.data.frames import Frames

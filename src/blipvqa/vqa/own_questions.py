@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from blipvqa.config.knobs import Config, DataConfig
+from blipvqa.config.data_knobs import DataConfig
+from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.columns import column_called, image_and_texts
 from blipvqa.data.dataset import VQADataset

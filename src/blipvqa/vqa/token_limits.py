@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from blipvqa.config.knobs import Config, DataConfig
+from blipvqa.config.data_knobs import DataConfig
+from blipvqa.config.knobs import Config
 from blipvqa.data.history import history_of
 from blipvqa.training.own_settings import config_beside
 from blipvqa.vqa.turns import reads_history
