@@ -14,9 +14,9 @@ from blipvqa.bootstrapping import rounds
 from blipvqa.bootstrapping.report import NO_TRUTH, write_report
 from blipvqa.bootstrapping.rounds import load_bootstrapped
 from blipvqa.bootstrapping.stages import clean_config, plan
+from blipvqa.config.knobs import ConfigError
 from blipvqa.pages.html import escape
 from blipvqa.runs.run import RunError
-from blipvqa.runs.seals import read_sealed
 
 WORDS = ("dense", "sparse", "silver", "pale", "gland", "vessel", "fat", "left", "right", "upper")
 
@@ -61,7 +61,8 @@ def test_a_stranger_s_data_goes_without_names_and_without_what_is_held_out(own, 
     held_out = {row["image_id"] for row in load_splits(plan(result.config)[0].filters[0])["validation"].rows}
     assert len(held_out) == 4 and not held_out & {text["image_id"] for text in result.texts}
     assert {text["patient"] for text in result.texts} <= {f"doe-{number}" for number in (1, 2, 3, 4)}
-    assert "texts are left out: the clean pairs hold out their pictures or patients" in capsys.readouterr().out
+    left_out = "4 of 10 texts are left out: bootstrap.clean holds out their pictures or patients"
+    assert left_out in capsys.readouterr().out and left_out in result.rounds[0]["scores"]["warnings"]
     files = [path for path in result.folder.rglob("*") if path.is_file()]
     assert not any(b"DOE" in path.read_bytes() or "DOE" in path.name for path in files)
     rows = [json.loads(line) for line in (result.folder / "train.jsonl").read_text().splitlines()]
@@ -81,22 +82,41 @@ def test_a_held_out_picture_is_left_out_whatever_its_file_says_beside_its_pixels
     data, clean = load_splits(config), load_splits(clean_config(config))
     held_out = {row["image_id"] for row in clean["validation"].rows}
     assert not held_out & {row["image_id"] for row in data["train"].rows}
-    left = rounds._without_held_out(data["train"], clean, None, None)
+    left = rounds._without_held_out(data["train"], clean)
     names = {left.image_path(i) for i in range(len(left))}
     assert len(data["train"]) - len(left) == 2 and not names & {"DOE_JANE_10.png", "DOE_JANE_11.png"}
 
 
-def test_held_out_pictures_that_pre_training_learnt_are_warned_of(own, start, monkeypatch):
-    """They are left out of what is filtered alone: the filter that validation chooses a threshold for had seen them."""
-    monkeypatch.setattr(rounds, "_round", lambda *one: {"scores": {"warnings": []}})
+def test_the_first_pre_training_learns_no_picture_that_the_clean_pairs_hold_out(own, monkeypatch):
+    """It read all of data.source: captioner and filter began with a model that had seen what they are scored on, and
+    what validation chooses a threshold by."""
+    read = {}
     monkeypatch.setattr(
-        rounds, "load_bootstrapped", lambda config, *data: read_sealed(config.folder / rounds.SUMMARY, ("rounds",))
+        rounds, "_round", lambda one, *rest: read.update({one.number: one}) or {"scores": {"warnings": []}}
     )
-    settings = {"data__source": "noisy", "bootstrap__clean": {"source": "clean"}, "bootstrap__rounds": 2}
-    first, second = run(small(**settings))["rounds"]
-    assert "2 texts of pictures or patients that the clean pairs hold out were learnt" in first["scores"]["warnings"][0]
-    assert not second["scores"]["warnings"]  # it begins with what was bootstrapped, without them
-    assert not run(quick(start, "given", **settings))["rounds"][0]["scores"]["warnings"]
+    monkeypatch.setattr(rounds, "load_bootstrapped", lambda *all_of_it: None)
+    run(small(data__source="noisy", bootstrap__clean={"source": "clean"}, bootstrap__rounds=2))
+    pretrained = load_splits(read[1].pretrained)
+    names = {pretrained["train"].image_path(i) for i in range(len(pretrained["train"]))}
+    assert len(pretrained["train"]) + len(pretrained["validation"]) == 10
+    assert not names & {"DOE_JANE_10.png", "DOE_JANE_11.png"}
+    assert any("data.without holds out their pictures" in note for note in pretrained.notes)
+    assert read[2].pretrained is None  # it begins with what was bootstrapped, without them
+
+
+def test_members_of_other_seeds_hold_out_the_same_pairs(own):
+    """The second filter cut a validation of its own: it had learnt what the threshold is chosen by."""
+    (own / "clean" / "validation.jsonl").unlink()
+    one = plan(small(data__source="noisy", bootstrap__clean={"source": "clean"}, bootstrap__filters=3))[0]
+    held_out = [[row["image_id"] for row in load_splits(member)["validation"].rows] for member in one.filters]
+    assert len({member.seed for member in one.filters}) == 3 and held_out[0] == held_out[1] == held_out[2]
+
+
+def test_a_source_that_leaves_out_another_one_s_pictures_too_is_refused(own):
+    without = {"data__source": "noisy", "data__without": {"source": "clean"}}
+    with pytest.raises(ConfigError, match=r"data\.without is of one other source, and bootstrap\.clean"):
+        plan(small(**without, bootstrap__clean={"source": "clean"}), apart=True)
+    plan(small(**without, bootstrap__clean={"source": "clean"}))
 
 
 def test_pictures_that_look_like_held_out_ones_are_warned_of(own, start, capsys):

@@ -14,10 +14,11 @@ from blipvqa import load_config, load_model, load_splits, save_model
 from blipvqa.config.knobs import ConfigError
 from blipvqa.continual import sequence
 from blipvqa.continual.distillation import divergence
-from blipvqa.continual.rows import held_out_names, replayed_rows
+from blipvqa.continual.rows import replayed_rows
 from blipvqa.continual.sequence import learn_on, load_learnt
 from blipvqa.continual.stages import plan
 from blipvqa.continual.words import check_words
+from blipvqa.data.held_out import held_out_names, names_of
 from blipvqa.runs.run import RunError
 
 STAGES = [
@@ -238,9 +239,11 @@ def test_a_sequence_of_files_takes_their_data_alone(root):
 def test_pictures_that_another_stage_holds_out_are_not_replayed(root):
     train = load_splits(plan(small()).stages[0].config)["train"]
     pictures = sorted({row["image_id"] for row in train.rows})
-    rows = replayed_rows(train, 1.0, 0, set(pictures[1:]))
+    names = dict(zip((row["image_id"] for row in train.rows), names_of(train), strict=True))
+    held_out = frozenset().union(*(names[picture] for picture in pictures[1:]))
+    rows = replayed_rows(train, 1.0, 0, held_out)
     assert {train.rows[i]["image_id"] for i in rows} == {pictures[0]}
-    assert replayed_rows(train, 0.5, 0, set(pictures)) == []
+    assert replayed_rows(train, 0.5, 0, held_out | names[pictures[0]]) == []
 
 
 def test_patients_that_another_stage_holds_out_are_not_replayed_and_are_told(root):
@@ -267,3 +270,8 @@ def test_patients_that_another_stage_holds_out_are_not_replayed_and_are_told(roo
     assert "1 groups by name that 'b' holds out are groups by name that 'a' trains on" in check_words(planned, data)
     rows = replayed_rows(data[0]["train"], 1.0, 0, held_out_names(data[1:]))
     assert [data[0]["train"].rows[i]["patient"] for i in rows] == ["P1"]
+    # before, a held-out picture that was saved anew was replayed
+    Image.open(root / "a" / "train-0.png").save(root / "b" / "validation-0.png", compress_level=0)
+    data = [load_splits(stage.config) for stage in planned.stages]
+    assert "1 pictures that 'b' holds out are pictures that 'a' trains on" in check_words(planned, data)
+    assert replayed_rows(data[0]["train"], 1.0, 0, held_out_names(data[1:])) == []

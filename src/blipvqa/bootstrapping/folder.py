@@ -45,7 +45,6 @@ def write_folder(
     noisy: VQADataset,
     clean: Mapping[str, VQADataset],
     config: Config,
-    clean_config: Config,
     card: str,
     trained: Run | None = None,
 ) -> None:
@@ -57,7 +56,7 @@ def write_folder(
     lines = {
         split: [
             _line(row, data, i, {"caption": row["caption"], "origin": origin_of(row, HUMAN), "match": None})
-            | groups.of(row, clean_config.data.group_column)
+            | groups.of(row, data.group_column)
             for i, row in enumerate(data.rows)
         ]
         for split, data in clean.items()
@@ -65,7 +64,7 @@ def write_folder(
     row_of = {row["image_id"]: i for i, row in reversed(list(enumerate(noisy.rows)))}
     lines["train"] += [
         _line(text, noisy, row_of[text["image_id"]], {key: text[key] for key in ("caption", "origin", "match")})
-        | groups.of(text, config.data.group_column)
+        | groups.of(text, noisy.group_column)
         for text in texts
         if text["kept"]
     ]

@@ -2,15 +2,13 @@
 
 Notable:
 - Started again after whatever stopped it, it goes on there: every stage and every part of a stage leaves what it made.
-- A picture that the clean pairs hold out is left out of what is written and filtered: it would be in training and test.
-  The first pre-training reads all of `data` by itself, such pictures among them: that is warned of. So are pictures
-  that only look like a held-out one: they stay.
+- A picture or patient that the clean pairs hold out is left out of what is pre-trained on, written and filtered: it
+  would be in training and test. Pictures that only look like a held-out one are warned of: they stay.
 - What is measured (`scores`) is computed from the stored texts of the last round.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,9 +24,8 @@ from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import Splits, VQADataset, load_splits
 from blipvqa.data.duplicates import look_alike_line, near_duplicates
-from blipvqa.data.groups import same_group
+from blipvqa.data.held_out import held_out_names, left_out_line, rows_apart
 from blipvqa.numbers.bootstrap import Bootstrap
-from blipvqa.plural import how_many
 from blipvqa.runs.files import damaged, read_lines, sweep, write_lines
 from blipvqa.runs.run import Run, RunError
 from blipvqa.runs.seals import EDITED, digest_of_file, read_sealed, write_sealed
@@ -38,12 +35,6 @@ from blipvqa.training.trained import refuse_other_summary, rows_of
 SUMMARY = "bootstrap.json"
 SOURCE, CLEAN = "data.source", "bootstrap.clean"  # whose rows the summary knows
 
-LEARNT = (
-    "{} of pictures or patients that the clean pairs hold out were learnt by pre-training, which reads all of "
-    "data.source: captioner and filter began there, so that their scores on held-out pairs, and a threshold that "
-    "validation chose for bootstrap.wished_precision, promise too much. Take them out of "
-    "data.source, or begin with bootstrap.start"
-)
 LOOKS_ALIKE = f"it is learnt, and scores on held-out pairs promise too much. Take it out of {SOURCE}"
 
 
@@ -76,19 +67,20 @@ def bootstrap(config: Config, *, resamples: int = 1000, progress: bool = True) -
     join_processes()
     planned = plan(config)
     data, clean = load_splits(config), load_splits(clean_config(config))
-    noisy = _without_held_out(data["train"], clean, config.data.group_column, clean_config(config).data.group_column)
+    noisy = _without_held_out(data["train"], clean)
     left_out = len(data["train"]) - len(noisy)
+    if left_out:
+        planned = plan(config, apart=True)
     with locked(config.folder):
-        alike = of_first(lambda: _look_alike_notes(noisy, clean))
-        for note in alike if is_first() else ():
+        notes = [left_out_line(left_out, len(data["train"]), "text", CLEAN)] * bool(left_out)
+        notes += of_first(lambda: _look_alike_notes(noisy, clean))
+        for note in notes if is_first() else ():
             print(note)
         of_first(lambda: sweep(config.folder))
         rounds, summary = [], {"config": config.as_dict(), "rows": rows_of({SOURCE: data, CLEAN: clean})}
         for one in planned:
             rounds.append(_round(one, config, noisy, clean, resamples, progress))
-            rounds[-1]["scores"]["warnings"] += alike
-            if one.pretrained and left_out:
-                rounds[-1]["scores"]["warnings"].append(LEARNT.format(how_many(left_out, "text")))
+            rounds[-1]["scores"]["warnings"] += notes
             of_first(partial(write_sealed, config.folder / SUMMARY, summary | {"rounds": rounds}))
     return load_bootstrapped(config, data, clean)
 
@@ -134,7 +126,7 @@ def _round(one: Round, config: Config, noisy: VQADataset, clean: Splits, resampl
 
     def write() -> None:
         card, trained = card_of(config, texts, clean["train"], threshold), Run(one.anew.folder)
-        write_folder(project_path(one.folder), texts, noisy, clean, config, clean_config(config), card, trained)
+        write_folder(project_path(one.folder), texts, noisy, clean, config, card, trained)
         write_lines(_texts_file(config, one.number), texts)
 
     of_first(write)
@@ -154,10 +146,6 @@ def _texts_file(config: Config, number: int) -> Path:
     return config.folder / f"texts-round{number}.jsonl"
 
 
-def _pixels(data: VQADataset, place: tuple[int, int]) -> bytes:
-    return hashlib.sha256(data.pixels(*place).numpy()).digest()
-
-
 def _look_alike_notes(noisy: VQADataset, clean: Splits) -> list[str]:
     """A line for each held-out split of the clean pairs with pictures that look like a noisy one: `_without_held_out`
     knows equal pixels alone."""
@@ -170,24 +158,9 @@ def _look_alike_notes(noisy: VQADataset, clean: Splits) -> list[str]:
     ]
 
 
-def _without_held_out(noisy: VQADataset, clean: Splits, column: str | None, clean_column: str | None) -> VQADataset:
-    """Noisy rows whose picture, and whose patient where both sources name patients, no held-out split of the clean
-    pairs has. Pictures are compared by their pixels, whatever their files say beside them."""
-    kept_out = [data for split, data in clean.items() if split != "train"]
-    held_out = [row for data in kept_out for row in data.rows]
-    pixels = {_pixels(data, place) for data in kept_out for place in data.row_of_picture().values()}
-    pictures = {image_id for image_id, place in noisy.row_of_picture().items() if _pixels(noisy, place) in pixels}
-    people = {same_group(row[clean_column]) for row in held_out} - {None} if column and clean_column else set()
-    rows = [
-        i
-        for i, row in enumerate(noisy.rows)
-        if row["image_id"] not in pictures and same_group(row.get(column)) not in people
-    ]
-    if len(rows) < len(noisy):
-        print(
-            f"{how_many(len(noisy) - len(rows), 'text is', 'texts are')} left out: the clean pairs hold out their "
-            "pictures or patients"
-        )
+def _without_held_out(noisy: VQADataset, clean: Splits) -> VQADataset:
+    """Noisy rows of whose pictures and patients no held-out split of the clean pairs has any."""
+    rows = rows_apart(noisy, held_out_names([clean]))
     if not rows:
         raise RunError("every picture of `data` is held out by bootstrap.clean: nothing is left to write and filter")
     return noisy.chosen(rows)

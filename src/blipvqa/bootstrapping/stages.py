@@ -22,6 +22,10 @@ NO_CLEAN_PAIRS = (
     "bootstrap.clean says nothing: captioner and filter learn from pairs that are right. Give their `data`, e.g. "
     "bootstrap.clean: {source: folder}"
 )
+ONE_OTHER = (
+    "data.without is of one other source, and bootstrap.clean holds out pictures or patients of data.source, too: take "
+    "them out of data.source, or leave data.without out"
+)
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,15 @@ class Round:
         return f"round{self.number}"
 
 
-def plan(config: Config) -> list[Round]:
-    """Every round's stages. Raises ConfigError where a stage's settings are impossible, before anything slow."""
+def plan(config: Config, apart: bool = False) -> list[Round]:
+    """Every round's stages; `apart`: the first pre-training leaves out what the clean pairs hold out, which it would
+    learn from the pairs in doubt. Raises ConfigError where a stage's settings are impossible, before anything slow."""
     settings = config.bootstrap
     if not settings.clean:
         raise ConfigError(NO_CLEAN_PAIRS)
     rounds, start, pretrained = [], settings.start, None
     if start is None:
-        pretrained = _stage(config, "pretrained", "pretrain")
+        pretrained = _stage(config, "pretrained", "pretrain", _apart(config) if apart else None)
         start = exported(pretrained)
     for number in range(1, settings.rounds + 1):
         rounds.append(_round(config, number, start, pretrained))
@@ -79,7 +84,7 @@ def _round(config: Config, number: int, start: str, pretrained: Config | None) -
                 f"{before}{kind}{f'-seed{config.seed + i}' if i else ''}",
                 task,
                 begun | {"seed": config.seed + i} | own,
-                _clean(config),
+                _clean(config, i),
                 f"bootstrap.{kind}",
             )
             for i in range(count)
@@ -125,8 +130,16 @@ def _stage(
     return with_overrides(tree, own, where)
 
 
-def _clean(config: Config) -> dict:
-    return merge_overrides(_plain(config), config.bootstrap.clean)
+def _clean(config: Config, member: int = 0) -> dict:
+    """The clean pairs' `data`: held out from a member with another seed are those that are held out from the first."""
+    cut = {"validation_seed": config.seed} if member else {}
+    return merge_overrides(_plain(config) | cut, config.bootstrap.clean)
+
+
+def _apart(config: Config) -> dict:
+    if config.data.without is not None:
+        raise ConfigError(ONE_OTHER)
+    return {"data.without": merge_overrides({}, config.bootstrap.clean)}
 
 
 def _bootstrapped(config: Config) -> dict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_serializer, model_validator
 
 from blipvqa.config.kinds import (
     CLOSED,
@@ -43,6 +43,10 @@ class DataConfig(BaseModel):
     breakdown: list[str] | None = None  # columns that become axes of the metrics; None: text, <= 20 values
     group_column: Text | None = None  # patient or slide: never straddles two splits; None: the image
     validation_share: Annotated[Number, Field(gt=0, lt=1)] = 0.1  # of train's groups, where there is no validation
+    validation_seed: Annotated[Whole, Field(ge=0)] | None = None  # of that cut; None: the run's
+    # `data` of another source, e.g. {source: folder}: what it validates or scores on is left out of train; its columns
+    # are those of this task (columns: {question: caption}), its cut that of this seed; None: nothing
+    without: DataConfig | None = None
     split: Literal["published", "regroup"] = "published"  # regroup: drop train rows whose group is held out
     on_error: Literal["raise", "skip"] = "raise"  # a broken row: stop, or leave it out and count it
     max_question_tokens: Annotated[Whole, Field(ge=3, le=512)] = 35  # [ENC] and [SEP] included; the authors' 35
@@ -56,6 +60,27 @@ class DataConfig(BaseModel):
         """The column that says which rows belong together: they never straddle two splits, and intervals draw them
         together. `group_id` is made of `group_column` and the pictures (`data/groups.py`)."""
         return "group_id" if self.group_column else "image_id"
+
+    @property
+    def held_out(self) -> DataConfig | None:
+        """The `data` of `without`, whose pictures are kept where this one's are, unless it says where."""
+        if self.without is None:
+            return None
+        said = self.without.model_fields_set
+        own = {key: getattr(self, key) for key in ("cache_dir", "cache_gigabytes") if key not in said}
+        return self.without.model_copy(update=own)
+
+    @field_serializer("without")
+    def _as_it_was_said(self, without: DataConfig | None) -> dict | None:
+        return without and without.model_dump(mode="json", exclude_unset=True)
+
+    @model_validator(mode="after")
+    def _without_one_other(self):
+        if self.without is not None and not self.without.model_fields_set:
+            raise ValueError("without: says nothing, expected the `data` of another source, e.g. {source: folder}")
+        if self.without is not None and self.without.without is not None:
+            raise ValueError("without: has a `without` of its own: only what the other source itself holds out counts")
+        return self
 
     @model_validator(mode="after")
     def _columns_are_distinct(self):

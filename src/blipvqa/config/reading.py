@@ -46,6 +46,7 @@ SAFE_TO_CHANGE = (
     "data.cache_dir",
     "data.breakdown",
     "data.subset",  # as the next one
+    "data.validation_seed",
     "data.revision",  # rows are compared one by one
     "model.revision",  # commits are compared where weights are left as they were
 )

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from blipvqa.continual.stages import GROUP
-from blipvqa.data.dataset import Splits, VQADataset
-from blipvqa.data.groups import same_group
+from blipvqa.data.dataset import VQADataset
+from blipvqa.data.held_out import Names, rows_apart
 from blipvqa.data.several_pictures import pictures_of
 from blipvqa.runs.files import write_lines
 from blipvqa.text import normalize
@@ -42,26 +42,9 @@ def lines_of(
     return lines
 
 
-def held_out_names(data: Sequence[Splits]) -> set[str]:
-    """The pictures and groups (patients) that any stage is validated or scored on."""
-    return {
-        name
-        for splits in data
-        for split, dataset in splits.items()
-        if split != "train"
-        for row in dataset.rows
-        for name in names_of(row)
-    }
-
-
-def names_of(row: Mapping) -> set[str]:
-    """A row's pictures, and its group, however it is spelled, where the data has one."""
-    return {*pictures_of(row), *([same_group(row["group_id"])] if "group_id" in row else [])}
-
-
-def replayed_rows(dataset: VQADataset, share: float, seed: int, held_out: set[str]) -> list[int]:
-    """The rows of a share of a training set's pictures, drawn once for all later stages."""
-    pictures = sorted({row["image_id"] for row in dataset.rows if not held_out & names_of(row)})
+def replayed_rows(dataset: VQADataset, share: float, seed: int, held_out: Names) -> list[int]:
+    """The rows of a share of a training set's pictures, drawn once for all later stages; none that is held out."""
+    pictures = sorted({dataset.rows[i]["image_id"] for i in rows_apart(dataset, held_out)})
     count = min(len(pictures), max(1, round(share * len(pictures))))
     kept = set(random.Random(f"{seed}/replay").sample(pictures, count))
     return [i for i, row in enumerate(dataset.rows) if row["image_id"] in kept]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from blipvqa.config.knobs import Config
@@ -20,7 +21,6 @@ from blipvqa.continual.rows import (
     REPLAYED,
     answered,
     asked_about,
-    held_out_names,
     kept_questions,
     lines_of,
     replayed_rows,
@@ -30,6 +30,7 @@ from blipvqa.continual.scores import Asked, score_sequence
 from blipvqa.continual.stages import GROUP, SEQUENCES, Plan, Step, plan
 from blipvqa.continual.words import check_words
 from blipvqa.data.dataset import Splits, load_splits
+from blipvqa.data.held_out import Names, held_out_names
 from blipvqa.models.loading import load_model, save_model
 from blipvqa.models.processes import number_of_processes
 from blipvqa.models.weights import weights_digest
@@ -187,8 +188,13 @@ class _Learning:
         write_rows(project_path(step.folder), splits)
 
     def _replayed(self, j: int) -> list[int]:
-        held_out = held_out_names([splits for i, splits in enumerate(self.data) if i != j])
+        held_out = frozenset().union(*(names for i, names in enumerate(self._held_out) if i != j))
         return replayed_rows(self.data[j]["train"], self.config.continual.replay, self.config.seed + j, held_out)
+
+    @cached_property
+    def _held_out(self) -> list[Names]:
+        """What each stage holds out."""
+        return [held_out_names([splits]) for splits in self.data]
 
     def _asked(self, step: Step, before: Step):
         """Earlier stages' questions about the new stage's pictures, as the last model answers them."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from itertools import permutations
 
 from blipvqa.config.knobs import ConfigError
-from blipvqa.continual.rows import held_out_names, names_of
 from blipvqa.continual.stages import Plan
 from blipvqa.data.dataset import Splits
 from blipvqa.data.duplicates import look_alike_line, near_duplicates
-from blipvqa.data.several_pictures import pictures_of
+from blipvqa.data.held_out import PATIENT, PIXELS, held_out_names, names_of
 from blipvqa.models.loading import load_processor
 from blipvqa.models.tokenizer import unknown_texts
 
@@ -44,13 +43,12 @@ def check_words(planned: Plan, data: list[Splits]) -> list[str]:
 def _shared(planned: Plan, data: list[Splits]) -> list[str]:
     """A line for each two stages of which one trains on pictures, or patients by name, that the other holds out."""
     held = [held_out_names([splits]) for splits in data]
-    trained = [{name for row in splits["train"].rows for name in names_of(row)} for splits in data]
-    pictures = {i for splits in data for dataset in splits.values() for row in dataset.rows for i in pictures_of(row)}
+    trained = [frozenset().union(*names_of(splits["train"])) for splits in data]
     names, notes = [stage.name for stage in planned.stages], []
     for i, j in permutations(range(len(data)), 2):
         both = trained[i] & held[j]
-        for what, count in (("pictures", len(both & pictures)), ("groups by name", len(both - pictures))):
-            if count:
+        for kind, what in ((PIXELS, "pictures"), (PATIENT, "groups by name")):
+            if count := sum(name[0] == kind for name in both):
                 notes.append(f"{count:,} {what} that '{names[j]}' holds out are {what} that '{names[i]}' trains on")
     return notes
 

@@ -33,7 +33,7 @@ from blipvqa.data.splitting import (
 
 
 def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSplit], list[str] | None, list[str]]:
-    """Checked splits, the columns of `data.breakdown` as rows call them, and notes for people. Fills `store`.
+    """Checked splits, the columns of `data.breakdown` as rows call them, notes on how they came about. Fills `store`.
 
     Raises SourceError or ImageError that name the row; with `data.on_error: skip` such rows are left out and counted.
     """
@@ -50,16 +50,20 @@ def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSpl
         tables, more = regroup(tables, data.group)
         notes += more
     if "validation" not in tables:
-        tables, more = cut_validation(tables, data.group, data.validation_share, config.seed)
+        seed = config.seed if data.validation_seed is None else data.validation_seed
+        tables, more = cut_validation(tables, data.group, data.validation_share, seed)
         notes += more
     if "test" not in tables:
         notes.append(
             "there is no test split: this run's own scores are on validation, which also chose the best weights"
         )
-    tables = {split: _limited(table, data.limit.get(split)) for split, table in tables.items()}
-    notes += shared_notes(tables, data.group) + overlap_notes(tables, data.group) + part_notes(tables)
-    notes += doubled_notes(tables) + repeated_notes(tables) + written_notes(tables)
-    return tables, breakdown, notes
+    return {split: _limited(table, data.limit.get(split)) for split, table in tables.items()}, breakdown, notes
+
+
+def notes_of(tables: Tables, group: str) -> list[str]:
+    """Notes on splits as they are used: how they overlap, and rows that say the same."""
+    notes = shared_notes(tables, group) + overlap_notes(tables, group) + part_notes(tables)
+    return notes + doubled_notes(tables) + repeated_notes(tables) + written_notes(tables)
 
 
 def _limited(table: CheckedSplit, most: int | None) -> CheckedSplit:
@@ -119,6 +123,7 @@ def _add_group_ids(tables: Tables, columns: dict[str, str], data: DataConfig) ->
     files_of = ([files.get(image_id, image_id) for image_id in pictures_of(row)] for row in rows)
     ids = group_ids(zip(cells, files_of, strict=True))
     names = iter(ids)
-    for table in tables.values():
+    for split, table in tables.items():
+        table.group_column = columns[split]
         table.rows = table.rows.with_column("group_id", texts_of(list(islice(names, len(table.rows)))))
     return group_notes(data.group_column, values, ids)

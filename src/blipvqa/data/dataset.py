@@ -22,8 +22,9 @@ from torch.utils.data import Dataset
 
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
-from blipvqa.data.checking import read_splits
+from blipvqa.data.checking import notes_of, read_splits
 from blipvqa.data.frames import frames_of, is_film, shown_frames
+from blipvqa.data.held_out import held_out_names, left_out_line, rows_apart
 from blipvqa.data.history import TURN_END, history_of
 from blipvqa.data.images import ImageError, ImageStore, open_picture
 from blipvqa.data.medical_files import View, picture_id, picture_of
@@ -32,6 +33,7 @@ from blipvqa.data.row_table import chosen_rows, column_of, with_column
 from blipvqa.data.rows import CheckedSplit
 from blipvqa.data.several_pictures import cells_of, list_id, pictures_of, sheet
 from blipvqa.data.spellings import spelling_notes
+from blipvqa.data.split_names import SourceError
 
 IDS = ("image_id", "image_ids")  # what a row says of which pictures it shows
 
@@ -80,6 +82,7 @@ class VQADataset(Dataset):
         self.text_columns = checked.texts
         self.rows, self.columns = checked.rows, checked.columns  # columns: the source's further ones
         self.split, self.store, self.folder = split, store, checked.folder
+        self.group_column = checked.group_column  # as rows call it
         self._pictures, self._source_rows, self._views = checked.pictures, checked.source_rows, checked.views
         self.breakdown = self._axes() if breakdown is None else [c for c in breakdown if c in self.columns]
         self._frames = checked.frames
@@ -258,5 +261,24 @@ def load_splits(config: Config) -> Splits:
         project_path(config.data.cache_dir) / "images", config.model.image_size, config.data.cache_gigabytes
     )
     checked, breakdown, notes = read_splits(config, store)
+    if config.data.held_out:
+        train = VQADataset(checked["train"], "train", store, breakdown)
+        rows = _rows_apart(train, config)
+        if len(rows) < len(train):
+            notes.append(f"train: {left_out_line(len(train) - len(rows), len(train), 'row', 'data.without')}")
+        checked["train"] = checked["train"].chosen(rows)
+    notes += notes_of(checked, config.data.group)
     splits = {name: VQADataset(split, name, store, breakdown) for name, split in checked.items()}
     return Splits(splits, notes + spelling_notes(splits) + one_colour_notes(splits) + store.notes)
+
+
+def _rows_apart(train: VQADataset, config: Config) -> list[int]:
+    """The rows of train that `data.without` does not hold out."""
+    other = load_splits(config.model_copy(update={"data": config.data.held_out}))
+    rows = rows_apart(train, held_out_names([other]))
+    if not rows:
+        raise SourceError(
+            f"data.without leaves nothing of train: '{config.data.without.source}' holds out every picture or patient "
+            f"of data.source '{config.data.source}'. Name another source in one of them"
+        )
+    return rows

@@ -56,6 +56,7 @@ class CheckedSplit:
     views: dict[int, View] = field(default_factory=dict)  # by source row: what is shown of a DICOM file or slide
     files: dict[str, str] = field(default_factory=dict)  # of pictures that are parts of a file: its digest, by image_id
     frames: Frames | None = None  # how many a row shows of a film
+    group_column: str | None = None  # of `columns`: who or what a row is of
     left_out: dict[str, str] = field(default_factory=dict)  # by its place ("line 6 of train.jsonl"), what was wrong
 
     def chosen(self, rows: Iterable[int]) -> CheckedSplit:

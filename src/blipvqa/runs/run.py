@@ -26,6 +26,8 @@ from blipvqa.runs.seals import digest_of_file, read_sealed, read_sealed_text, wr
 NEW_NAME = "Give another name, or fresh: true, which moves the old folder aside."
 
 
+# where data lies: rows are compared one by one
+PLACES = ("data.source: ", "data.revision: ", "data.without.source: ", "data.without.revision: ")
 USE = {
     "vqa": "ask and answer_all answer questions",
     "caption": "describe captions pictures",
@@ -271,9 +273,7 @@ def refuse_other_settings(config: Config) -> Run:
     rows are compared one by one. Raises RunError where there is no run, ConfigError with the difference."""
     refuse_second_name(config.folder)
     run = Run(config.folder)
-    changed = [
-        line for line in run.settings_changes(config) if not line.startswith(("data.source: ", "data.revision: "))
-    ]
+    changed = [line for line in run.settings_changes(config) if not line.startswith(PLACES)]
     if changed:
         raise ConfigError(
             f"run '{run.name}' was trained with other settings:\n{indented(changed)}\nGive its name alone: its own "
