@@ -68,6 +68,13 @@ def test_what_is_mistyped_is_said_before_torch_is_imported(root, command):
     assert "Error: " in ended.stderr
 
 
+def test_training_imports_nothing_that_it_does_not_use():
+    """What draws figures and what reads the Hub's sets take seconds, at the beginning of every command."""
+    code = "import sys, blipvqa.tasks; print(sys.modules.keys() & {'matplotlib', 'datasets', 'pandas', 'peft'})"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "set()"
+
+
 CELLS = {
     "ConfigError": "load_config(None, {'train.epohcs': 3})",
     "SourceError": "load_splits(load_config(None, {'data.source': 'nowhere/at/all'}))",

@@ -30,7 +30,7 @@ from blipvqa.data.medical_layouts import pathvqa, slake, vqa_rad
 from blipvqa.data.parquet import read_parquet
 from blipvqa.data.raw import ListedPictures, Part, Pictures, RawSplit
 from blipvqa.data.row_table import RowTableBuilder
-from blipvqa.data.saved_sets import hub_set, read_set, saved_set
+from blipvqa.data.saved_sets import read_set
 from blipvqa.data.sheets import sheet_notes
 from blipvqa.data.source_hints import what_to_do
 from blipvqa.data.split_names import (
@@ -43,7 +43,6 @@ from blipvqa.data.split_names import (
     split_of,
     tables_in,
 )
-from blipvqa.data.synthetic import drawing_digest, write_synthetic
 from blipvqa.data.tars import TarPictures, is_tar, tar_tables, tars_by_split
 from blipvqa.data.text_tables import read_text_table
 from blipvqa.data.zips import Zip, is_zip
@@ -62,8 +61,12 @@ def open_source(config: Config) -> tuple[dict[str, RawSplit], list[str]]:
             f"data.source '{data.source}' is a file, expected the folder in which it lies, a zip or a tar"
         )
     if not folder.exists():
+        from blipvqa.data.loaded_sets import hub_set  # here, not above: it takes seconds
+
         splits, notes = _by_our_names(hub_set(data.source, data.revision, cache / "hub", data.subset), config)
     elif any((folder / name).exists() for name in ("dataset_dict.json", "state.json")):
+        from blipvqa.data.loaded_sets import saved_set
+
         splits, notes = _by_our_names(saved_set(folder, data.source), config)
     elif is_tar(folder):
         splits, notes = _open_tars(folder)
@@ -108,7 +111,7 @@ def _synthetic(config: Config, cache: Path) -> Path:
         )
     if settings["pictures"] == "one":
         del settings["pictures"]
-    drawn_by = {"drawn_by": drawing_digest()}  # or what an older version drew would be read as this one's
+    drawn_by = {"drawn_by": _drawing_digest()}  # or what an older version drew would be read as this one's
     key = hashlib.sha256(json.dumps(settings | drawn_by, sort_keys=True).encode()).hexdigest()[:12]
     folder = cache / "synthetic" / key / "drawn"
     if not folder.is_dir():
@@ -122,7 +125,15 @@ def _synthetic(config: Config, cache: Path) -> Path:
     return folder
 
 
+def _drawing_digest() -> str:
+    """What tells drawn data of this code from that of another version: a digest of the files that draw."""
+    files = sorted(Path(__file__).parent.glob("synthetic*.py"))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
 def _draw(folder: Path, settings: dict) -> None:
+    from blipvqa.data.synthetic import write_synthetic  # here, not above: it imports `datasets`, which takes seconds
+
     mark(folder.parent)
     with FileLock(folder.parent / "drawn.lock"):
         for unfinished in folder.parent.glob(".drawn-*"):

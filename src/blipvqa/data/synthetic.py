@@ -8,7 +8,6 @@ Notable:
 """
 
 import filecmp
-import hashlib
 import io
 import os
 import re
@@ -45,12 +44,6 @@ STATEMENTS = Features(
 )
 CAPTIONS = Features({"image": Image(), "caption": TEXT, "stain": TEXT, "things": TEXT})
 NOISY_CAPTIONS = Features({**CAPTIONS, "fault": TEXT, "truth": TEXT})
-
-
-def drawing_digest() -> str:
-    """What tells drawn data of this code from that of another version: a digest of the files that draw."""
-    files = sorted(Path(__file__).parent.glob("synthetic*.py"))
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def write_synthetic(

@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import markupsafe
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LONGEST = 400  # characters of a text from data that a page shows
 PROSE = 4000  # of a paragraph of our own, whatever texts from data stand in it
@@ -82,6 +84,8 @@ def picture(image: Image.Image, side: int = 200, width: str = "100%", alt: str =
 
 def drawing(figure: Figure, alt: str) -> Html:
     """A figure as an SVG inside the page."""
+    from matplotlib import rc_context  # here, not above: a second, for whoever draws nothing
+
     buffer = io.BytesIO()
     with rc_context(SVG):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})

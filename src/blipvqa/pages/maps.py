@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch.nn.functional as F
-from matplotlib import colormaps
 from PIL import Image
 from torch import Tensor
 
@@ -25,6 +24,8 @@ def beside_its_map(image: Image.Image, patches: Tensor, side: int = 260) -> Imag
 
 
 def _warmed(image: Image.Image, patches: Tensor) -> Image.Image:
+    from matplotlib import colormaps  # here, not above: a second, for whoever draws nothing
+
     heat = spread_over(patches, *image.size).numpy()
     colours = colormaps["inferno"](heat)[..., :3] * 255
     grey = np.asarray(image.convert("L"), np.float32)[..., None]
