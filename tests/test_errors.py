@@ -1,6 +1,7 @@
 """What a person can mend is one message, in a notebook as in a shell."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -55,17 +56,32 @@ COMMANDS = (
     ["evaluate", "--name", "never-trained"],
     ["run", "configs/demo.yaml", "--set", "train.epochs=none"],
     ["page", "--name", "never-trained"],
+    ["train", "configs/demo.yaml", "--set", "data.source=nowhere"],
+    ["sweep", "configs/demo.yaml", "--grid", "sed=0,1"],
+    ["compare", "never-trained", "nor-this"],
+    ["ensemble", "never-trained", "nor-this", "--name", "both"],
+    ["transfer", "--runs", "never-trained", "--on", "configs/demo.yaml"],
+    ["score", "configs/mistyped.yaml", "--predictions", "theirs.jsonl", "--name", "theirs"],
+    ["predictions", "--name", "never-trained", "--form", "table", "--output", "x.csv"],
+    ["export", "--name", "never-trained"],
+    ["push", "--name", "never-trained", "--repo", "owner/name"],
+    ["shards", "nowhere", "shards"],
+    ["learn-on", "configs/mistyped.yaml"],
 )
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_what_is_mistyped_is_said_before_torch_is_imported(root, command):
+def test_what_is_mistyped_is_said_before_torch_is_imported(root):
     """torch and transformers take five to eleven seconds; half of one is what the message takes."""
     (root / "configs").symlink_to(PACKAGE.parents[1] / "configs")
-    code = "import sys; from blipvqa.__main__ import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, cwd=root)
-    assert ended.stdout.split() == ["2", "False"], ended.stderr
-    assert "Error: " in ended.stderr
+    code = (
+        "import json, sys; from blipvqa.__main__ import main\n"
+        "for command in json.loads(sys.argv[1]): print(main(command), 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, json.dumps(COMMANDS)]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    outcomes = dict(zip(map(" ".join, COMMANDS), ended.stdout.splitlines(), strict=True))
+    assert set(outcomes.values()) == {"2 False"}, (outcomes, ended.stderr)
+    assert ended.stderr.count("Error: ") == len(COMMANDS)
 
 
 def test_training_imports_nothing_that_it_does_not_use():

@@ -1,7 +1,8 @@
 """The steps of the notebooks from a shell: `blipvqa run|train|evaluate|report CONFIG`, or `python -m blipvqa …`.
 
 `accelerate launch -m blipvqa train CONFIG --name x --set key=value` starts it on several GPUs or machines, and
-`evaluate` and `predict` likewise.
+`evaluate` and `predict` likewise. What brings in torch is imported once all names and settings were read: it takes
+seconds, for which nobody should wait who has mistyped one.
 """
 
 from __future__ import annotations
@@ -37,17 +38,16 @@ def _run(options: argparse.Namespace) -> int:
         files = lay_out(options.folder)
         print(f"{options.folder}: {len(files)} files. cd {options.folder} && blipvqa run configs/demo.yaml")
         return 0
-    if options.command == "compare":
-        from blipvqa.comparison import write_comparison
-        from blipvqa.runs.run import named_run
+    from blipvqa.runs.run import Run, run_config
 
-        a, b = map(named_run, options.runs)
+    if options.command == "compare":
+        a, b = [Run(config.folder) for config in map(run_config, options.runs)]
+        from blipvqa.comparison import write_comparison
+
         print(f"open {write_comparison(a, b).relative_to(project_root())}")
         return 0
     if options.command == "ensemble":
         return _ensemble(options)
-    from blipvqa.runs.run import run_config
-
     if options.command == "sweep":
         return _sweep(options)
     if options.command == "board":
@@ -68,6 +68,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "predict":
         return _predict(run_config(options.name, None, overrides), options)
     config = load_config(options.config, overrides, options.name) if options.config else None
+    if options.command in (*TRAINING, "learn-on"):
+        from blipvqa.data.formats import refuse_missing
+
+        refuse_missing(config.data)
     several = config and (config.bootstrap.clean or config.continual.stages)  # runs, which have no name of their own
     if options.command == "learn-on" or (options.command == "train" and config.continual.stages):
         return _learn_on(config)
@@ -79,7 +83,8 @@ def _run(options: argparse.Namespace) -> int:
         case "train":
             return _train(config)
         case "evaluate":
-            return _evaluate(config, options.new_data) if not options.on else _evaluate_on(config, options.on)
+            on = load_config(options.on) if options.on else None
+            return _evaluate_on(config, on) if on else _evaluate(config, options.new_data)
         case _:
             return _report(config)
 
@@ -105,9 +110,10 @@ def _notebooks(config: Config, command: str, config_path: str | None, name: str 
 
 def _sweep(options: argparse.Namespace) -> int:
     from blipvqa.sweep.grid import plan
-    from blipvqa.sweep.running import devices_here, sweep
 
     points = plan(options.config, options.grid, options.set, options.name)
+    from blipvqa.sweep.running import devices_here, sweep
+
     outcomes = sweep(points, devices_here(options.devices))
     for outcome in outcomes:
         print(f"{outcome.name}: {outcome.says}")
@@ -127,6 +133,10 @@ def _learn_on(config: Config) -> int:
 
 
 def _ensemble(options: argparse.Namespace) -> int:
+    from blipvqa.runs.run import run_config
+
+    for name in options.runs:
+        run_config(name)  # raises where there is no such run
     from blipvqa.ensemble import ensemble, soup
 
     if options.soup:
@@ -147,17 +157,19 @@ def _board() -> int:
 
 def _others(options: argparse.Namespace) -> int:
     from blipvqa.runs.run import named_run
-    from blipvqa.training.trained import evaluated_split
-    from blipvqa.vqa.others import write_others
-    from blipvqa.vqa.scoring_others import score_others
 
     if options.command == "score":
         config = load_config(options.config, parse_overrides(options.set), options.name)
+        from blipvqa.vqa.scoring_others import score_others
+
         run = score_others(config, options.predictions, options.split)
         print(f"{run.name}: open {(run.folder / 'report.html').relative_to(project_root())}")
         return 0
     run = named_run(options.name)
     run.check_task("vqa")
+    from blipvqa.training.trained import evaluated_split
+    from blipvqa.vqa.others import write_others
+
     path = write_others(run.predictions(evaluated_split(run)), options.output, options.form)
     print(f"{run.name}: wrote {path.name}")
     return 0
@@ -189,10 +201,9 @@ def _evaluate(config: Config, new_data: bool) -> int:
     return 0
 
 
-def _evaluate_on(config: Config, path: str) -> int:
+def _evaluate_on(config: Config, other: Config) -> int:
     from blipvqa.vqa.elsewhere import evaluate_elsewhere
 
-    other = load_config(path)
     scores = evaluate_elsewhere(config, other)
     value = scores["overall"]["exact_match"]["value"]
     for warning in scores["warnings"]:
@@ -204,9 +215,11 @@ def _evaluate_on(config: Config, path: str) -> int:
 
 def _transfer(options: argparse.Namespace) -> int:
     from blipvqa.runs.run import run_config
+
+    runs, sets = [run_config(name) for name in options.runs], [load_config(one) for one in options.on]
     from blipvqa.transfer import write_transfer
 
-    path = write_transfer([run_config(name) for name in options.runs], [load_config(one) for one in options.on])
+    path = write_transfer(runs, sets)
     print(f"open {path.relative_to(project_root())}")
     return 0
 

@@ -8,7 +8,7 @@ import pytest
 from blipvqa import Run, load_splits
 from blipvqa.__main__ import main
 from blipvqa.board import read_runs
-from blipvqa.errors import InputError
+from blipvqa.errors import InputError, MissingFile
 from blipvqa.vqa.others import FORMS, read_others, write_others
 from blipvqa.vqa.scoring_others import score_others
 
@@ -168,6 +168,8 @@ def test_the_command_scores_a_table_and_leaves_runs_alone(tiny, root, data, caps
     assert "'theirs' is a run with a model" in capsys.readouterr().err
     assert main([*command[:3], str(root / "none.csv"), *command[4:-1], "other"]) == 2
     assert "there is no such file" in capsys.readouterr().err
+    with pytest.raises(MissingFile, match="there is no such file"):  # before the data is read, which takes minutes
+        score_others(tiny("theirs", data__source="nowhere"), root / "none.csv")
 
 
 def test_what_a_sheet_guards_comes_back(data, root):

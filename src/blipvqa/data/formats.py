@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -55,6 +56,7 @@ __all__ = ["SourceError", "open_source", "read_texts"]
 def open_source(config: Config) -> tuple[dict[str, RawSplit], list[str]]:
     """The source's splits under our names, and notes on what was left aside."""
     data, cache = config.data, project_path(config.data.cache_dir)
+    refuse_missing(data)
     folder = _synthetic(config, cache) if data.source == "synthetic" else project_path(data.source)
     if folder.is_file() and not is_zip(folder) and not is_tar(folder):
         raise SourceError(
@@ -79,6 +81,18 @@ def open_source(config: Config) -> tuple[dict[str, RawSplit], list[str]]:
     for raw in splits.values():
         raw.folder = raw.folder or pictures
     return {split: _checked_parts(splits[split], split, data) for split in SPLITS if split in splits}, notes
+
+
+def refuse_missing(data: DataConfig) -> None:
+    """Raises SourceError where `data.source` is nothing here and no name that the Hub could know."""
+    source = data.source
+    if source == "synthetic" or project_path(source).exists():
+        return
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source) or ".." in source:
+        raise SourceError(
+            f"data.source '{source}': no such folder, and no Hub id (owner/name). Give a folder with "
+            "train.parquet, train.jsonl or train.csv, a Hub id, or 'synthetic'."
+        )
 
 
 def picture_folder(data: DataConfig, source: Path, packed: Zip | None = None) -> PictureFolder:

@@ -12,8 +12,6 @@ from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.config.reading import every_difference, load_config, parse_overrides
 from blipvqa.config.recipes import result_settings
 from blipvqa.runs.run import has_other_settings
-from blipvqa.tasks import task_of
-from blipvqa.training.settings import check_settings
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,10 @@ def plan(path: str | None, grid: Sequence[str], pairs: Sequence[str] = (), name:
         config = load_config(path, parse_overrides(list(of_run)), _name(base.name, own))
         points.append(Point(config, of_run, path))
     _refuse_the_same(points, base, values)
+    # here, not above: they import torch, for whose seconds nobody should wait who has mistyped a key
+    from blipvqa.tasks import task_of
+    from blipvqa.training.settings import check_settings
+
     for point in points:
         check_settings(point.config, task_of(point.config))
         has_other_settings(point.config)

@@ -33,16 +33,22 @@ FORMS = {"lmms-eval": "jsonl", "medevalkit": "json", "table": "csv"}  # ours to 
 BOXED, TAGGED = re.compile(r"\\boxed\{([^{}]*)\}"), re.compile(r"<answer>(.*?)(?:</answer>|$)", re.S)
 
 
-def read_others(path: str | Path, dataset: VQADataset) -> list[Prediction]:
-    """One prediction a row of `dataset`, in its order, from a file in one of the forms above.
-
-    Raises InputError, with counts and the first case, for what is missing, doubled, unknown or about other questions.
-    """
+def check_file(path: str | Path) -> Path:
+    """The path. Raises MissingFile or InputError where it cannot be a file of predictions."""
     path = Path(path)
     if not path.is_file():
         raise MissingFile(f"predictions '{path.name}': there is no such file")
     if ending_of(path) not in ENDINGS:
         raise InputError(f"predictions '{path.name}': the ending is none of {', '.join(ENDINGS)}")
+    return path
+
+
+def read_others(path: str | Path, dataset: VQADataset) -> list[Prediction]:
+    """One prediction a row of `dataset`, in its order, from a file in one of the forms above.
+
+    Raises InputError, with counts and the first case, for what is missing, doubled, unknown or about other questions.
+    """
+    path = check_file(path)
     rows = list(read_text_table(path))
     unreadable = [f"line {line}: {row}" for line, row in rows if not isinstance(row, dict)]
     if unreadable:

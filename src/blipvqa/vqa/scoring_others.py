@@ -22,7 +22,7 @@ from blipvqa.runs.seals import write_sealed, write_sealed_text
 from blipvqa.training.trained import Results, held_out, write_results
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.notes import all_notes
-from blipvqa.vqa.others import read_others
+from blipvqa.vqa.others import check_file, read_others
 from blipvqa.vqa.published import published
 from blipvqa.vqa.report import report
 from blipvqa.vqa.scores import score
@@ -39,7 +39,7 @@ def score_others(config: Config, path: str | Path, split: str | None = None, res
     """
     if config.task != "vqa":
         raise ConfigError(f"task: predictions of others are answers to questions, and this config is of {config.task}")
-    config = made_by(config, Path(path).name)
+    config = made_by(config, check_file(path).name)  # told before the data is read
     refuse_other_predictions(config)
     splits = load_splits(config)
     split = split or held_out(splits)
