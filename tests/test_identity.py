@@ -9,11 +9,13 @@ from conftest import TINY, VQA_RAD_SAMPLE
 from blipvqa import Run, evaluate, fine_tune, load_config, load_results, load_splits, run_config
 from blipvqa.__main__ import main
 from blipvqa.config.knobs import ConfigError
+from blipvqa.runs.identity import read_rows
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import RunError
 from blipvqa.tasks import write_report
 from blipvqa.vqa.stress import stress
 
+PLACES = (("first", "train"), ("own", "validation"))
 OWN = {key: value for key, value in TINY.items() if key != "data.synthetic"}
 
 
@@ -52,6 +54,22 @@ def test_rows_added_after_training_are_refused_at_every_door(root, own):
     with pytest.raises(RunError, match="was scored on other data than there is now"):
         write_report(run, load_splits(config))
     assert {path.name: path.read_bytes() for path in run.folder.glob("*.json*")} == before
+
+
+def test_rows_that_the_start_had_learnt_are_told(root, own):
+    """Another seed cuts another validation: the run began with weights that had learnt it, and nothing said so."""
+    first = own(seed=1)
+    fine_tune(first)
+    evaluate(first, progress=False, resamples=20)
+    (root / "outputs" / "own").rename(root / "outputs" / "first")
+    fine_tune(own(**{"model.name": "outputs/first/model"}))
+    run = evaluate(own(**{"model.name": "outputs/first/model"}), progress=False, resamples=20)
+    told = [line for line in run.metrics("validation")["warnings"] if "learnt by run 'first'" in line]
+    learnt, held_out = (set(read_rows(run.folder.parent / name)[split].values()) for name, split in PLACES)
+    assert len(told) == 1 and told[0].startswith(f"validation: {len(learnt & held_out)} of {len(held_out)} rows were")
+    assert not any(
+        "learnt by run" in line for line in Run(root / "outputs" / "first").metrics("validation")["warnings"]
+    )
 
 
 def test_new_data_is_evaluated_when_asked_for_and_the_scores_say_so(root, own):

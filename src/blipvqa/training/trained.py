@@ -29,6 +29,7 @@ from blipvqa.runs.seals import digest_of_file, write_sealed
 from blipvqa.text import encodable
 from blipvqa.training.cut_texts import cut_notes, read_of_scored
 from blipvqa.training.shares import join_processes, locked, of_first
+from blipvqa.training.starts import learnt_before
 from blipvqa.training.task import Collator
 
 
@@ -122,7 +123,7 @@ def write_scores(
         "changes": trained.changes,
     }
     warnings = trained.warnings + changed_since_training(trained.run, scores, config) + leaks
-    warnings += texts_cut(trained, config, collator_for)
+    warnings += learnt_before(config, trained.splits, trained.split) + texts_cut(trained, config, collator_for)
     warnings += unknown_words(trained.run, trained.splits[trained.split], config.texts) + scores["warnings"]
     scores = scores | {"data": about_data, "warnings": warnings, "split": trained.split}
     write_results(trained.run, scores, predictions, config, weights)

@@ -14,6 +14,7 @@ from blipvqa.models.loading import load_processor
 from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.run import Run
 from blipvqa.training.shares import is_first
+from blipvqa.training.starts import learnt_before
 from blipvqa.training.trained import (
     Trained,
     changed_since_training,
@@ -140,6 +141,7 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     first = (
         trained.warnings
         + changed_since_training(run, scores, config)
+        + learnt_before(config, splits, split)
         + texts_cut(trained, config, collator_for)
         + unknown_words(run, splits[split], config.texts)
         + verdict_warnings(scores)
