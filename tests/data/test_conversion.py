@@ -213,7 +213,20 @@ def named_behind_an_empty_cell(root, seed: int) -> None:
         pq.write_table(pa.Table.from_pylist(table), root / "mine" / "train.parquet")
 
 
-@pytest.mark.parametrize(("place", "write"), [("saved", saved), ("mine", named), ("mine", named_behind_an_empty_cell)])
+def named_beside_others(root, seed: int) -> None:
+    """One column, of which the first cells hold their pictures and the others name theirs."""
+    named(root, seed)
+    if not seed:
+        held = [{"bytes": png(i), "path": None} if i < 4 else {"bytes": None, "path": row["image"]} for i, row in ROWS]
+        table = [row | {"image": cell} for (_, row), cell in zip(ROWS, held, strict=True)]
+        pq.write_table(pa.Table.from_pylist(table), root / "mine" / "train.parquet")
+
+
+ROWS = list(enumerate(rows(18)))
+WRITTEN = [("saved", saved), *(("mine", write) for write in (named, named_behind_an_empty_cell, named_beside_others))]
+
+
+@pytest.mark.parametrize(("place", "write"), WRITTEN)
 def test_pictures_replaced_behind_equal_rows_are_other_data(source, root, monkeypatch, place, write):
     """A set that save_to_disk wrote, written anew; and files that a parquet file names."""
     for table in source.glob("*.jsonl"):

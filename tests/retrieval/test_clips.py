@@ -76,7 +76,7 @@ def test_searches_of_clips_rank_as_the_authors_do(encoded, k):
         assert np.median(found[0].ranks["rank"]) == VIDEO["result"]["vid_mdR"]
 
 
-def test_clips_of_pictures_are_searched_by_words(tiny):
+def test_clips_of_pictures_are_searched_by_words(tiny, capsys):
     config = tiny(task="retrieval")
     texts = ["dense tissue", "pale tissue", "dense tissue"]
     model, processor = load_model("scratch", config, texts=texts)
@@ -85,6 +85,11 @@ def test_clips_of_pictures_are_searched_by_words(tiny):
     by_text, by_clip = search_clips(model, processor, clips, texts)
     assert by_text.candidates.shape == (2, 3) and by_clip.candidates.shape == (3, 2)  # equal texts are one
     assert by_text.ranks["rank"].shape == (2,)
+    assert "search_clips:" not in capsys.readouterr().out
+    search_clips(model, processor, clips, ["tissue " * 31, "pale 腺体", "dense tissue"])
+    said = capsys.readouterr().out
+    assert "search_clips: 1 of 3 texts is longer than is read" in said
+    assert "search_clips: 1 of 3 texts is read in part, with words that the model's vocabulary lacks: “pale" in said
     for wrong in ([*clips[:2], []], clips[:2]):
         with pytest.raises(InputError, match="expected a text for each clip"):
             search_clips(model, processor, wrong, texts)

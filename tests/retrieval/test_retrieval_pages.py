@@ -227,6 +227,10 @@ def test_words_that_are_read_in_part_are_told(run, capsys):
         "off: “gland ",
         "index: 1 of 3 texts is read in part, with words that the model's vocabulary lacks: “a glan",
     ]
+    other = load_splits(run.config)["test"].chosen([0, 1])  # captions of another source, of which no run has told
+    other.rows = [row | {"caption": "a gland of 腺体"} for row in other.rows]
+    make_index(run, other, progress=False)
+    assert "index: 2 of 2 texts are read in part" in capsys.readouterr().out
 
 
 def test_a_gallery_that_is_cut_into_cells_finds_the_same_near_ones(run, monkeypatch):

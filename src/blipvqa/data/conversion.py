@@ -32,7 +32,7 @@ from blipvqa.config.paths import project_path
 from blipvqa.data.columns import ColumnNames, column_called, image_and_texts
 from blipvqa.data.formats import open_source
 from blipvqa.data.image_files import cell_bytes
-from blipvqa.data.raw import InFiles, ListedPictures, Pictures, RawSplit
+from blipvqa.data.raw import InFiles, Pictures, RawSplit
 from blipvqa.data.row_table import Column
 from blipvqa.data.saved_sets import SavedPictures
 from blipvqa.data.several_pictures import cells_of
@@ -118,9 +118,9 @@ def _large_files(pictures: Pictures) -> list[Path]:
 
 
 def _names_files(raw: RawSplit) -> bool:
-    """Whether cells are names: a large file may hold them, too."""
-    listed = isinstance(raw.pictures, ListedPictures)
-    return listed or any(isinstance(one, str) for cell in _first_cells(raw) for one in cells_of(cell))
+    """Whether any cell is a name: a large file may hold some, too, beside pictures."""
+    cells = raw.pictures.cells(range(len(raw.rows))) if raw.pictures.may_name() else ()
+    return any(isinstance(one, str) for cell in cells for one in cells_of(cell))
 
 
 def _digest(values: Iterable) -> str:

@@ -127,6 +127,18 @@ def _spans(
         yield len(batch), {name: table_values(batch.column(name), budget, name) for name in columns}
 
 
+def _may_name(metadata: pq.FileMetaData, column: str) -> bool:
+    """Whether a cell of a column of pictures may be a path."""
+    kinds = [metadata.schema.column(i) for i in range(metadata.num_columns)]
+    own = [i for i, kind in enumerate(kinds) if kind.path == column or kind.path.startswith(f"{column}.")]
+    contents = [i for i in own if kinds[i].path.endswith(".bytes")]
+    if not contents:
+        return any(kinds[i].logical_type.type != "NONE" for i in own)
+    chunks = [metadata.row_group(group).column(i) for group in range(metadata.num_row_groups) for i in contents]
+    counts = [chunk.statistics.null_count if chunk.is_stats_set else None for chunk in chunks]
+    return any(count != 0 for count in counts)
+
+
 class ParquetPictures:
     """Column `image` of several parquet files, read where it stands."""
 
@@ -152,6 +164,10 @@ class ParquetPictures:
         """Which rows lie in which file."""
         ends = zip(self.paths, self.starts, self.starts[1:], self.columns, strict=False)
         return [Span(path, first, end, column) for path, first, end, column in ends]
+
+    def may_name(self) -> bool:
+        """Whether a file's column has text, and not bytes for every picture beside it, by the file's own counts."""
+        return any(_may_name(pq.read_metadata(path), name) for path, name in zip(self.paths, self.columns, strict=True))
 
     def cells(self, rows: Sequence[int]) -> Iterator[Any]:
         """The cells of these rows, whose numbers rise."""

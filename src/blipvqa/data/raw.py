@@ -23,6 +23,9 @@ class Pictures(Protocol):
     def cell(self, row: int) -> Any:
         """One row's cell."""
 
+    def may_name(self) -> bool:
+        """Whether a cell may be a path: looked up without reading pictures."""
+
 
 @runtime_checkable
 class InFiles(Protocol):
@@ -43,6 +46,9 @@ class ListedPictures:
 
     def cell(self, row: int) -> Any:
         return self.values[row]
+
+    def may_name(self) -> bool:
+        return True
 
 
 @dataclass

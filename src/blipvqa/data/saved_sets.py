@@ -86,6 +86,10 @@ class SavedPictures:
         for start in range(0, len(rows), BATCH):
             yield from self._cells_of(self.table[list(rows[start : start + BATCH])])
 
+    def may_name(self) -> bool:
+        """Its cells are views of mapped files: to look at each reads no picture."""
+        return True
+
     def cell(self, row: int) -> Any:
         """One row's cell."""
         return self._cells_of(self.table[[row]])[0]

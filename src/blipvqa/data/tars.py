@@ -88,6 +88,10 @@ class TarPictures:
         """The pictures of these rows."""
         return (self.cell(row) for row in rows)
 
+    def may_name(self) -> bool:
+        """A tar holds its pictures."""
+        return False
+
     def cell(self, row: int) -> bytes | None:
         """One row's picture. Raises SourceError where the tar has become another file."""
         if self.files[row] < 0:

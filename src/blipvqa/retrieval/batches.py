@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from itertools import compress
 
 import torch
 from torch import Tensor
@@ -10,8 +12,12 @@ from torch import Tensor
 from blipvqa.config.knobs import Config, RetrievalConfig
 from blipvqa.data.batches import distinct_images
 from blipvqa.models.packing import Layout, Packed, Written
-from blipvqa.models.tokenizer import TEXT_START, captions_cut, encode, prepare_caption
-from blipvqa.text import normalize
+from blipvqa.models.tokenizer import TEXT_START, captions_cut, encode, prepare_caption, unknown_texts
+from blipvqa.plural import of_all
+from blipvqa.text import encodable, normalize
+from blipvqa.training.cut_texts import LIMITS
+
+NAMED = 5  # texts that a note names
 
 
 def text_tokens(tokenizer, texts: list[str], settings: RetrievalConfig) -> dict[str, Tensor]:
@@ -19,6 +25,25 @@ def text_tokens(tokenizer, texts: list[str], settings: RetrievalConfig) -> dict[
     captions."""
     prepared = [prepare_caption(text, settings.max_words) for text in texts]
     return encode(tokenizer, prepared, TEXT_START, settings.max_tokens)
+
+
+def text_notes(where: str, tokenizer, texts: Sequence[str], settings: RetrievalConfig) -> list[str]:
+    """A line on texts of a person's own that are cut, and one on those with words that the model does not know."""
+    cut = captions_cut(tokenizer, texts, settings.max_words, settings.max_tokens)
+    unknown = unknown_texts(tokenizer, map(encodable, texts))
+    told = {
+        f"longer than is read ({LIMITS['retrieval']['caption']}), and the rest is cut off": list(compress(texts, cut)),
+        "read in part, with words that the model's vocabulary lacks": [
+            one for one in texts if encodable(one) in unknown
+        ],
+    }
+    return [
+        f"{where}: {of_all(len(such), len(texts), 'text', 'is', 'are')} {what}: "
+        + ", ".join(f"“{encodable(text):.60}”" for text in such[:NAMED])
+        + ", …" * (len(such) > NAMED)
+        for what, such in told.items()
+        if such
+    ]
 
 
 def whole_number(text: str) -> int:

@@ -18,7 +18,7 @@ from blipvqa.data.texts import check_own_text
 from blipvqa.errors import InputError
 from blipvqa.models.folders import check_task
 from blipvqa.models.retriever import BlipForRetrieval
-from blipvqa.retrieval.batches import text_tokens
+from blipvqa.retrieval.batches import text_notes, text_tokens
 from blipvqa.retrieval.encoding import EncodedPictures, encode_texts, match
 from blipvqa.retrieval.gallery import Gallery
 from blipvqa.retrieval.searches import Searches, search_both_ways
@@ -37,7 +37,8 @@ def search_clips(
     """Clips by each text, and texts by each clip, where text i tells of clip i: candidates, scores and ranks.
 
     Equal texts are one candidate. A clip is its frames (`data.frames.frames`). `settings` are a config's `retrieval`,
-    by default that of the model's run: so many of the nearest are matched. Raises InputError for a clip without a
+    by default that of the model's run: so many of the nearest are matched. Of texts that are read in part it is printed
+    which. Raises InputError for a clip without a
     frame, another number of texts, or one without a word.
     """
     if len(clips) != len(texts) or not clips or not all(clips):
@@ -48,6 +49,8 @@ def search_clips(
     for text in texts:
         check_own_text("text", text, "search_clips")
     settings, side = settings or own_settings(model, RetrievalConfig), processor.image_processor.size["height"]
+    for note in text_notes("search_clips", processor.tokenizer, list(dict.fromkeys(texts)), settings):
+        print(note)
     gallery = Gallery.of_rows([{"image_id": str(i), "caption": text} for i, text in enumerate(texts)])
     tokens = text_tokens(processor.tokenizer, [texts[row] for row in gallery.text_rows], settings)
     frames = [frame for clip in clips for frame in clip]

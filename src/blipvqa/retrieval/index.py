@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
-from blipvqa.config.knobs import Config, RetrievalConfig
+from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import VQADataset, load_splits
 from blipvqa.data.images import ImageStore
@@ -28,24 +27,21 @@ from blipvqa.errors import InputError, MissingFile
 from blipvqa.models.devices import autocast, pick_device, pin_number_formats, prediction_precision
 from blipvqa.models.loading import load_model
 from blipvqa.models.retriever import BlipForRetrieval
-from blipvqa.models.tokenizer import captions_cut, unknown_texts
 from blipvqa.models.weights import weights_digest
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.numbers.nearest import Cells
-from blipvqa.plural import how_many, of_all
-from blipvqa.retrieval.batches import text_tokens
+from blipvqa.plural import how_many
+from blipvqa.retrieval.batches import text_notes, text_tokens
 from blipvqa.retrieval.encoding import EncodedPictures, encode_texts, encoded_rows
 from blipvqa.retrieval.feature_files import features_of, refuse_other_weights
 from blipvqa.runs.files import remove, sweep, write_lines
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
-from blipvqa.text import encodable, normalize
-from blipvqa.training.cut_texts import LIMITS
+from blipvqa.text import normalize
 from blipvqa.training.stored import made_by
 from blipvqa.training.trained import check_weights
 
 FOLDER = "index"  # in the run folder
-NAMED = 5  # texts that a note names
 
 
 @dataclass
@@ -119,7 +115,9 @@ def make_index(
             remove(folder)
         refuse_other_weights(folder, made_by(config, weights_digest(run.model_folder, config)))
         model, processor = load_model(str(run.model_folder), config)
-        for note in _text_notes(processor.tokenizer, texts or (), config.retrieval):
+        new = dataset if isinstance(source, VQADataset) else None  # of a split of its own the run has told
+        told = [row["caption"] for row in (new.rows if new else ()) if "caption" in row] if texts is None else texts
+        for note in text_notes("index", processor.tokenizer, told, config.retrieval):
             print(note)
         index = _index(run, config, model, processor, dataset, texts, progress)
         index.left_out = left_out
@@ -135,25 +133,6 @@ def _check_texts(texts: Sequence[str] | None) -> None:
     for text in texts or ():
         if text_problem("text", text):
             raise InputError(f"texts: found {str(text)[:80]!r}, expected texts with a letter or a digit in each")
-
-
-def _text_notes(tokenizer, texts: Sequence[str], settings: RetrievalConfig) -> list[str]:
-    """A line on texts of a person's own that are cut, and one on those with words that the model does not know."""
-    cut = captions_cut(tokenizer, texts, settings.max_words, settings.max_tokens)
-    unknown = unknown_texts(tokenizer, map(encodable, texts))
-    told = {
-        f"longer than is read ({LIMITS['retrieval']['caption']}), and the rest is cut off": list(compress(texts, cut)),
-        "read in part, with words that the model's vocabulary lacks": [
-            one for one in texts if encodable(one) in unknown
-        ],
-    }
-    return [
-        f"index: {of_all(len(such), len(texts), 'text', 'is', 'are')} {what}: "
-        + ", ".join(f"“{encodable(text):.60}”" for text in such[:NAMED])
-        + ", …" * (len(such) > NAMED)
-        for what, such in told.items()
-        if such
-    ]
 
 
 def _retrieval_config(run: Run) -> Config:
