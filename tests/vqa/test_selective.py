@@ -25,6 +25,7 @@ from blipvqa.vqa.selective import (
     answering_warnings,
     calibration_in_force,
     choose,
+    found_by,
     score_answering,
     threshold_in_force,
 )
@@ -125,10 +126,41 @@ def test_a_threshold_of_answers_that_were_found_otherwise_is_refused(done):
         ask(model, processor, load_splits(done)["test"].image(0), "is there a gland?", asking)
 
 
-@pytest.mark.parametrize("changed", [{"generate.method": "rank"}, {"generate.num_beams": 5}])
+@pytest.mark.parametrize("knob", ["closed_yes_no", "shortlist", "candidates"])
+def test_ranked_answers_of_other_candidates_are_not_called_calibrated(done, knob):
+    """A share among two answers is no share among all: `generate.closed_yes_no` was not compared."""
+    ranked = done.generate.model_copy(update={"method": "rank"})
+    other = {"closed_yes_no": True, "shortlist": 2, "candidates": "mine.txt"}[knob]
+    fitted = {ANSWERING: [[0.5, 1.0]], **found_by(ranked)}
+    assert calibration_in_force(ranked, fitted) == fitted
+    asked = ranked.model_copy(update={knob: other})
+    assert calibration_in_force(asked, fitted) is None
+    with pytest.raises(InputError, match=rf"generate\.{knob} .*, and is asked with {other}"):
+        threshold_in_force(asked.model_copy(update={"wished_accuracy": 0.5}), fitted)
+    older = {key: value for key, value in fitted.items() if key in (ANSWERING, "method")}
+    assert calibration_in_force(asked, older) == older
+
+
+def test_ask_ranks_and_is_as_sure_as_the_evaluation_that_calibrated(done):
+    """Asked as a folder by itself, whose settings do not say between which answers it chose."""
+    ranked = with_overrides(
+        done.as_dict(), {"name": "closed", "generate.method": "rank", "generate.closed_yes_no": True}
+    )
+    shutil.copytree(done.folder, ranked.folder, dirs_exist_ok=True)
+    run = evaluate(ranked, progress=False, resamples=10)
+    model, processor = load_model(str(run.model_folder))
+    data, row = load_splits(done)["test"], run.predictions("test")[0]
+    settings = done.generate.model_copy(update={"method": "rank"})
+    answer = ask(model, processor, data.image(data.index(row["id"])), row["question"], settings)
+    assert answer.confidence == pytest.approx(row["confidence"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"generate.method": "rank"}, {"generate.num_beams": 5}, {"generate.max_new_tokens": 1}]
+)
 def test_a_calibration_of_answers_that_were_found_otherwise_is_not_used(done, tmp_path, capsys, changed):
     """`evaluate --set generate.method=rank` left a calibration of ranked answers, which said how sure generated ones
-    are: of 3 % it made 12 %; with other beams it did the same."""
+    are: of 3 % it made 12 %; with other beams, or another length, it did the same."""
     ranked = with_overrides(done.as_dict(), {"name": "other"} | changed)
     shutil.copytree(done.folder, ranked.folder, dirs_exist_ok=True)
     run = evaluate(ranked, progress=False, resamples=10)

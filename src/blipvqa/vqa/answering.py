@@ -48,8 +48,8 @@ from blipvqa.vqa.turns import refuse_history
 OUTPUTS = (".csv", ".xlsx", ".jsonl")
 COLUMNS = ("image", "question", "answer", "confidence", "withheld")
 OTHERWISE = (
-    "confidence is the model's own: the last evaluation calibrated that of answers which were found by another "
-    "generate.method or num_beams"
+    "confidence is the model's own: the last evaluation calibrated that of answers which were found "
+    "otherwise (generate.method, and its beams and length, or its candidates)"
 )
 
 

@@ -216,6 +216,9 @@ def _answered(
     ranked, sets = _ranked(model, processor, batch)
     if not ranked:  # a pushed model leaves its candidates at home
         settings = settings.model_copy(update={"method": "generate"})
+    elif settings.method == "rank":  # as those beside the weights were ranked, by the evaluation that calibrated them
+        own = {name: sets[name] for name in RANKING} | {"candidates": (calibration or {}).get("candidates", "train")}
+        settings = settings.model_copy(update=own)
     answered = ranked if settings.method == "rank" else Answerer(model.eval(), processor, settings)(batch)
     threshold = threshold_in_force(settings, calibration)
     predictions = abstain(answered, threshold, calibration_in_force(settings, calibration))

@@ -19,6 +19,7 @@ from blipvqa.numbers.thresholds import FEWEST, accuracy_frontier, threshold_for
 from blipvqa.pages.wording import share
 from blipvqa.vqa.answers import Prediction, answered_right
 from blipvqa.vqa.confidence import confidence
+from blipvqa.vqa.conformal import RANKING
 
 ANSWERING = "answering"  # under this key the frontier stands beside the calibration
 WISHES = (0.9, 0.95, 0.99)  # accuracies that every evaluation looks for, beside the config's
@@ -34,10 +35,16 @@ def choose(validation: Iterable[Prediction], calibration: Mapping | None) -> lis
 
 
 def found_by(settings: GenerateConfig) -> dict:
-    """How answers are found, and so which texts their probabilities are of: it stands beside the calibration. What an
-    older evaluation wrote has none."""
-    beams = {"num_beams": settings.num_beams} if settings.method == "generate" else {}
-    return {"method": settings.method} | beams
+    """How answers are found, and so what their probabilities are of: it stands beside the calibration. What an older
+    evaluation wrote has none of it, or method and beams alone."""
+    of_method = ("num_beams", "max_new_tokens") if settings.method == "generate" else ("candidates", *RANKING)
+    return {name: getattr(settings, name) for name in ("method", *of_method)}
+
+
+def _found_otherwise(settings: GenerateConfig, calibration: Mapping) -> str | None:
+    """The first knob of `generate` by which a calibration's answers were found otherwise than `settings` say; None
+    where it holds for them."""
+    return next((knob for knob, value in found_by(settings).items() if calibration.get(knob, value) != value), None)
 
 
 def threshold_in_force(settings: GenerateConfig, calibration: Mapping | None) -> float | None:
@@ -54,20 +61,19 @@ def threshold_in_force(settings: GenerateConfig, calibration: Mapping | None) ->
             "generate.wished_accuracy: no threshold was chosen for this model, because it was not evaluated since, or "
             "there was no validation split. Evaluate the run, or set generate.uncertain_below instead"
         )
-    for knob, value in found_by(settings).items():
-        if calibration.get(knob, value) != value:
-            raise InputError(
-                f"generate.wished_accuracy: the model was last evaluated with generate.{knob} {calibration[knob]}, and "
-                f"is asked with {value}, of whose answers no threshold was chosen. Evaluate the run with {value}"
-            )
+    if knob := _found_otherwise(settings, calibration):
+        value = getattr(settings, knob)
+        raise InputError(
+            f"generate.wished_accuracy: the model was last evaluated with generate.{knob} {calibration[knob]}, and "
+            f"is asked with {value}, of whose answers no threshold was chosen. Evaluate the run with {value}"
+        )
     return threshold_for(calibration[ANSWERING], settings.wished_accuracy)
 
 
 def calibration_in_force(settings: GenerateConfig, calibration: Mapping | None) -> Mapping | None:
     """What of a stored calibration holds for answers that are found as `settings` say: None where it was fitted on
     answers that were found otherwise. Their confidence is the model's own then, as before any evaluation."""
-    found = found_by(settings).items()
-    return calibration if calibration and all(calibration.get(knob, value) == value for knob, value in found) else None
+    return calibration if calibration and _found_otherwise(settings, calibration) is None else None
 
 
 def score_answering(
