@@ -15,6 +15,7 @@ from blipvqa.config.knobs import ConfigError
 from blipvqa.continual import sequence
 from blipvqa.continual.distillation import divergence
 from blipvqa.continual.rows import replayed_rows
+from blipvqa.continual.scores import _warnings
 from blipvqa.continual.sequence import learn_on, load_learnt
 from blipvqa.continual.stages import plan
 from blipvqa.continual.words import check_words
@@ -196,6 +197,17 @@ def test_what_was_learnt_is_not_shown_with_other_pictures(root):
         load_learnt(config)
     table.write_text(text)
     load_learnt(config)
+
+
+def test_a_stage_without_a_test_split_is_told_once(root):
+    """Its data said it of "this run's own scores", and the sequence of the stage."""
+    stage = own_pictures(root, "a", ["tissue"])
+    (root / "a" / "test.jsonl").unlink()
+    splits = load_splits(plan(small(stages=[stage])).stages[0].config)
+    told = _warnings([{"name": "a", "split": "validation"}], [splits])
+    assert [line for line in told if "validation, which also" in line] == [
+        "'a': scored on validation, which also chose the best epoch"
+    ]
 
 
 def test_mixed_rows_that_somebody_edited_are_not_learnt(root):

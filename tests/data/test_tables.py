@@ -148,6 +148,8 @@ def test_rows_of_an_object_are_numbered_and_said_and_other_objects_are_no_rows(f
     (folder / "train.json").write_text(json.dumps({"data": lines}))
     with pytest.raises(ImageError, match=r"element 4 of train\.json"):
         splits_of()
+    (folder / "train.json").write_text(json.dumps({"id": "set 1", "data": rows(6)}))  # the set's, and no row's
+    assert len(splits_of()["train"]) + len(splits_of()["validation"]) == 6
     for whole, problem in (
         ({"train": lines, "test": lines}, "it is no row, 'train', 'test' hold lists or objects: write a list of rows"),
         ({key: [row[key] for row in lines] for key in lines[0]}, "it is no row, 'image', 'question'"),
@@ -155,6 +157,9 @@ def test_rows_of_an_object_are_numbered_and_said_and_other_objects_are_no_rows(f
         (folder / "train.json").write_text(json.dumps(whole))
         with pytest.raises(SourceError, match=rf"line 1 of train\.json: {problem}"):
             splits_of()
+    (folder / "train.json").write_text(json.dumps({"id": 1, "boxes": [{"left": 0.1}]}))  # a row's
+    with pytest.raises(SourceError, match="no column image, question, answer; found id, boxes"):
+        splits_of()
     (folder / "train.json").write_text(json.dumps({"testing": lines}))
     with pytest.raises(SourceError, match="its rows stand under 'testing', the name of another split"):
         splits_of()

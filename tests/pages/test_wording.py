@@ -2,7 +2,7 @@
 
 import pytest
 
-from blipvqa.pages.wording import count, interval, last_part, number, p_value, share
+from blipvqa.pages.wording import count, interval, last_part, number, p_value, said, share
 
 
 def test_numbers_and_intervals():
@@ -11,6 +11,15 @@ def test_numbers_and_intervals():
     assert number({"difference": 0.1}, "difference", sign=True) == "+0.100"
     assert interval({"low": -0.1, "high": 0.2}, sign=True) == "-0.100 to +0.200"
     assert (share(0.256), share(None)) == ("26%", "–")
+
+
+def test_what_a_model_said_is_marked_where_it_is_cut_or_nothing():
+    assert [said({"prediction": text, "unfinished": cut}) for text, cut in (("a", True), ("a", False), ("", True))] == [
+        "a …",
+        "a",
+        "(empty)",
+    ]
+    assert said({"caption": "dense", "unfinished": True}, "caption") == "dense …" and said({"prediction": "a"}) == "a"
 
 
 @pytest.mark.parametrize("entry", [None, {}, {"value": None, "n": None, "low": None, "high": None}])

@@ -6,6 +6,7 @@ import pytest
 
 from blipvqa import Run, answer_all, ask, evaluate, evaluate_elsewhere, fine_tune, load_model, load_splits
 from blipvqa.config.reading import with_overrides
+from blipvqa.pages.html import escape
 from blipvqa.tasks import write_report
 from blipvqa.vqa.predictions import predict
 
@@ -21,6 +22,8 @@ def test_what_is_cut_is_warned_of_beside_the_numbers(tiny):
         told = file.read_text("utf-8")
         assert LONGER.format("question", "question") in told and LONGER.format("answer", "answer") in told
         assert "answers stop at generate.max_new_tokens, before the model ended them" in told
+    cut = next(row["prediction"] for row in run.predictions("test") if row["unfinished"] and row["prediction"])
+    assert told.count(f"{escape(cut)} …") >= 2  # on its card and in the table of every answer
     warnings = run.metrics("test")["warnings"]
     assert [line.split(":")[0] for line in warnings if LONGER.format("question", "question") in line] == [
         "train",

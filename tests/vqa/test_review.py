@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -216,9 +217,26 @@ def test_a_verdict_on_another_picture_is_refused_and_not_carried_over(tmp_path):
         read_review(path, after)
     with pytest.raises(VerdictsError, match="holds 1 verdict on answers that are no longer the same"):
         write_review(after, tmp_path, "test")
+    written = path.read_bytes()
+    path.write_bytes(re.sub(rb"\b0{15}1\b", b"00001-000000000000000A.JPG", written))  # as another system calls it
+    with pytest.raises(InputError, match="row 3: the verdict on 'test/1' is about another picture"):
+        read_review(path, [before[0], {**before[1], "image_id": f"{11:016x}"}])
+    read_review(path, [before[0], {**before[1], "image_id": f"{10:016x}"}])
+    path.write_bytes(written)
     judge(path, "correct", "")
     write_review(after, tmp_path, "test")
     assert [row["verdict"] for row in sheet(path)] == ["correct", ""]
+
+
+def test_an_answer_that_is_cut_is_marked_beside_it_for_the_reader(tmp_path):
+    """It was judged as if it were all that the model had to say."""
+    rows = predictions(("a large gland", "a large"), ("no", "no"))
+    path = write_review([{**rows[0], "unfinished": True}, {**rows[1], "unfinished": False}], tmp_path)
+    assert [row["unfinished"] for row in sheet(path)] == ["cut off at its limit", ""]
+    assert [row["prediction"] for row in sheet(path)] == ["a large", "no"]
+    judge(path, "partly", "correct")
+    assert read_review(path, rows)["verdicts"]["partly"] == 1
+    assert "unfinished" not in sheet(write_review(rows, tmp_path, "validation"))[0]
 
 
 def test_an_empty_file_is_refused(tmp_path):

@@ -9,7 +9,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.gallery import FAINT, MARK, NO_PICTURES, RIGHT, WRONG, card, grid, line
 from blipvqa.pages.html import Html, escape
-from blipvqa.pages.wording import share
+from blipvqa.pages.wording import said, share
 
 
 def text_line(text: Candidate) -> Html:
@@ -19,8 +19,10 @@ def text_line(text: Candidate) -> Html:
     truth = ""
     if "right" in text:
         truth = " · in truth right" if text["right"] else f" · in truth wrong: {text['fault']}"
-    said = Html("<b>{}</b><br><span style='{}'>{} · match {} · {}{}</span>")
-    content = said.format(escape(text["caption"], 300), Html(FAINT), verdict, share(text["match"]), origin, truth)
+    markup = Html("<b>{}</b><br><span style='{}'>{} · match {} · {}{}</span>")
+    content = markup.format(
+        escape(said(text, "caption"), 300), Html(FAINT), verdict, share(text["match"]), origin, truth
+    )
     return line(content, RIGHT if text["kept"] else WRONG)
 
 

@@ -13,6 +13,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.pages.gallery import PLAIN, RIGHT, WRONG, caption_of, card, drawn_pictures, grid, line, progress_table
 from blipvqa.pages.html import Html, escape, join
 from blipvqa.pages.maps import beside_its_map
+from blipvqa.pages.wording import said
 from blipvqa.text import same_text
 
 
@@ -39,7 +40,7 @@ def prediction_card(dataset: VQADataset, prediction: Mapping, finder: Finder) ->
     """One picture with its caption, what it names wrongly or leaves out, and its references."""
     invented, left_out = mistakes(prediction, finder)
     colour = WRONG if invented or left_out else RIGHT if finder.patterns else PLAIN
-    lines = [line(Html("<b>{}</b>").format(escape(prediction["prediction"] or "(empty)", 300)), colour)]
+    lines = [line(Html("<b>{}</b>").format(escape(said(prediction), 300)), colour)]
     if invented:
         lines.append(line(f"✗ not there: {', '.join(sorted(invented))}", WRONG))
     if left_out:
@@ -77,7 +78,7 @@ def gallery(
 def sample_progress(run, dataset: VQADataset, most: int = 5) -> Html:
     """A run's fixed validation samples, as described before training and after epochs up to the last."""
     facts = {"reference": lambda row: _references(row, 160)[0]}
-    return progress_table(run, dataset, facts, lambda row: escape(row["prediction"] or "(empty)", 160), most)
+    return progress_table(run, dataset, facts, lambda row: escape(said(row), 160), most)
 
 
 def word_maps(caption: Caption, columns: int = 4, side: int = 130) -> Html:

@@ -14,7 +14,7 @@ from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.pages.html import bullets, drawing
 from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, search_rows, section, wide
 from blipvqa.pages.report import report_page, training_section
-from blipvqa.pages.wording import interval, number
+from blipvqa.pages.wording import interval, number, said
 from blipvqa.runs.run import Run
 from blipvqa.training.trained import Results
 
@@ -83,7 +83,7 @@ def _gallery(config: Config, dataset: VQADataset, predictions: Sequence[Mapping]
         (
             [
                 row["id"],
-                row["prediction"] or "(empty)",
+                said(row),
                 " · ".join(row["references"]),
                 *map(_listed, mistakes(row, finder)),
             ],

@@ -10,6 +10,7 @@ from blipvqa.captions.pictures import sample_grid, sample_progress
 from blipvqa.captions.report import report
 from blipvqa.pages.html import Html, drawing, join
 from blipvqa.pages.tables import split_table
+from blipvqa.pages.wording import said
 from blipvqa.training.task import Views
 
 
@@ -31,5 +32,5 @@ VIEWS = Views(
     sample_progress=sample_progress,
     report=report,
     asked=lambda row: [f"reference: {text}" for text in row["references"][:3]],
-    said=lambda row: row["prediction"] or "(empty)",
+    said=said,
 )

@@ -15,6 +15,7 @@ import numpy as np
 
 from blipvqa.continual.measures import measure, undefined
 from blipvqa.continual.stages import SEQUENCES, Plan, Step
+from blipvqa.data.checking import NO_TEST
 from blipvqa.data.dataset import Splits
 from blipvqa.numbers.bootstrap import Bootstrap, estimate_mean
 from blipvqa.training.trained import held_out
@@ -144,7 +145,12 @@ def forgotten_rows(names: Sequence[str], steps: Sequence[Step], answers: Answers
 
 def _warnings(stages: Sequence[Mapping], data: Sequence[Splits]) -> list[str]:
     """What to know of the scores first: what each data set says of itself, and where there is no split test."""
-    notes = [f"{stage['name']}: {note}" for stage, splits in zip(stages, data, strict=True) for note in splits.notes]
+    notes = [
+        f"{stage['name']}: {note}"
+        for stage, splits in zip(stages, data, strict=True)
+        for note in splits.notes
+        if note != NO_TEST  # which the last line says of all stages
+    ]
     without = [f"'{stage['name']}'" for stage in stages if stage["split"] != "test"]
     if without:
         notes.append(f"{', '.join(without)}: scored on validation, which also chose the best epoch")

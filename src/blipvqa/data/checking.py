@@ -31,6 +31,8 @@ from blipvqa.data.splitting import (
     written_notes,
 )
 
+NO_TEST = "there is no test split: this run's own scores are on validation, which also chose the best weights"
+
 
 def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSplit], list[str] | None, list[str]]:
     """Checked splits, the columns of `data.breakdown` as rows call them, notes on how they came about. Fills `store`.
@@ -54,9 +56,7 @@ def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSpl
         tables, more = cut_validation(tables, data.group, data.validation_share, seed)
         notes += more
     if "test" not in tables:
-        notes.append(
-            "there is no test split: this run's own scores are on validation, which also chose the best weights"
-        )
+        notes.append(NO_TEST)
     return {split: _limited(table, data.limit.get(split)) for split, table in tables.items()}, breakdown, notes
 
 

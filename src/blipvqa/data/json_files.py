@@ -2,7 +2,7 @@
 
 Notable:
 - All rows in one value are a list, or an object with one list of objects, as many programs write them (`{"data": […]}`,
-  on one line or indented). An object that has a column of ours is a row.
+  on one line or indented). An object that has a column of ours is a row; an `id` alone may be the set's.
 """
 
 from __future__ import annotations
@@ -71,10 +71,16 @@ def rows_within(path: TableFile) -> str | None:
         whole = whole_json(path)
     except SourceError:
         return None
-    if not isinstance(whole, dict) or isinstance(whole, DoubledObject) or OF_ROWS & set(map(folded_name, whole)):
+    if not isinstance(whole, dict) or isinstance(whole, DoubledObject):
         return None
-    lists = [key for key, value in whole.items() if isinstance(value, list) and any(isinstance(x, dict) for x in value)]
-    return lists[0] if len(lists) == 1 and lists[0] not in LISTS_OF_ROWS else None
+    own = OF_ROWS & set(map(folded_name, whole))
+    lists = {key: [x for x in value if isinstance(x, dict)] for key, value in whole.items() if isinstance(value, list)}
+    lists = {key: rows for key, rows in lists.items() if rows}
+    if own - {"id"} or len(lists) != 1 or lists.keys() & LISTS_OF_ROWS:
+        return None
+    (key, rows), *_ = lists.items()
+    of_rows = any((OF_ROWS - {"id"}) & set(map(folded_name, row)) for row in rows)
+    return key if of_rows or not own else None  # an `id` alone may be a row's, or the set's
 
 
 def _has_row_a_line(path: TableFile) -> bool:

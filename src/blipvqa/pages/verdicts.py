@@ -26,7 +26,9 @@ from blipvqa.plural import how_many
 from blipvqa.runs.files import replacing
 from blipvqa.text import LOST, same_text
 
-PICTURE = re.compile(r"\d{5,}-([0-9a-f]{16})\.jpg|([0-9a-f]{16})")  # what a cell `image` ends with: a file, or an id
+PICTURE = re.compile(
+    r"\d{5,}-([0-9a-f]{16})\.jpg|([0-9a-f]{16})", re.IGNORECASE
+)  # what a cell `image` ends with: a file, or an id
 APOSTROPHES = re.compile(f"(?:\\A|(?<=[ {SEPARATORS}]))'+")  # of the guard, or a text's own at the same place
 TOLD_SEPARATOR = re.compile(r"\"?sep=([^\r\n\"])\"?[,;\t ]*(?:\r\n?|\n|\Z)", re.IGNORECASE)
 DRAWN = "drawn"  # of a sample by strata: the mark of these, the same in each row, which tells nobody a row's own
@@ -116,7 +118,7 @@ def _same_cell(a: str | None, b: str | None) -> bool:
 def _digest_of(cell: str | None) -> str | None:
     """The digest of the picture that a cell `image` names; None of a sheet of an older version, or without it."""
     named = PICTURE.fullmatch(re.split(r"[/\\]", unguard(cell or ""))[-1])
-    return named and (named[1] or named[2])
+    return named and (named[1] or named[2]).lower()
 
 
 def _other_picture(reviewed: Mapping[str, str], digest: str | None) -> bool:

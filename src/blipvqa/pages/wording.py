@@ -9,6 +9,12 @@ NOTHING = "–"
 MOST_DIGITS = 7  # from the seventh on a difference from 0 or 1 is rounding
 
 
+def said(row: Mapping, key: str = "prediction") -> str:
+    """What a model said, for a person: with an ellipsis where it stops at the limit of what is written (`unfinished`),
+    and "(empty)" where it is nothing."""
+    return f"{row[key]} …" if row[key] and row.get("unfinished") else row[key] or "(empty)"
+
+
 def number(entry: Mapping | None, key: str = "value", sign: bool = False) -> str:
     """Three digits, with a plus where `sign` asks for one; a dash where there is no number.
 

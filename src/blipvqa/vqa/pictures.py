@@ -32,7 +32,7 @@ from blipvqa.pages.gallery import (
 from blipvqa.pages.html import Html, escape, join, picture
 from blipvqa.pages.maps import beside_its_map
 from blipvqa.pages.tables import table
-from blipvqa.pages.wording import share
+from blipvqa.pages.wording import said, share
 from blipvqa.plural import how_many
 from blipvqa.vqa.answers import actual_answer, answered_right, question_type
 from blipvqa.vqa.explained import StoredExplanation
@@ -122,7 +122,7 @@ def _said(row: Mapping, longest: int, bold: bool = False) -> Html:
     colour, sign = (RIGHT, "✓") if answered_right(row) else (WRONG, "✗")
     tag = "b" if bold else "span"
     markup = Html(f"<{tag} style='color:{colour}'>{sign} {{}}</{tag}>")
-    return markup.format(escape(row["prediction"] or "(empty)", longest))
+    return markup.format(escape(said(row), longest))
 
 
 def _sure(confidence: float | None) -> Html:

@@ -19,7 +19,7 @@ from blipvqa.pages.html import Html, bullets, drawing
 from blipvqa.pages.page import Section, folded, paragraph, remark, search_gallery, search_rows, section, wide
 from blipvqa.pages.report import report_page, training_section
 from blipvqa.pages.tables import confidence_table, table
-from blipvqa.pages.wording import count, share
+from blipvqa.pages.wording import count, said, share
 from blipvqa.plural import how_many
 from blipvqa.runs.run import Run
 from blipvqa.runs.seals import read_sealed
@@ -262,7 +262,7 @@ def _all_answers(dataset: VQADataset, predictions: Sequence[Mapping], card_of: M
                 dataset.image_path(dataset.index(row["id"])) or row["image_id"][:12],
                 row["question"],
                 row["answer"],
-                row["prediction"] or "(empty)",
+                said(row),
                 row.get("confidence"),
                 *(row.get(axis) for axis in axes),
                 "right" if answered_right(row) else "wrong",

@@ -25,6 +25,7 @@ from blipvqa.vqa.turns import conversation
 
 COLUMNS = ("id", "image", "question", "answer", "prediction", "verdict")
 TURNS = "conversation"  # the turns before a question, where one has any
+UNFINISHED = "unfinished"  # beside a prediction, where one stops at `generate.max_new_tokens`
 WEIGHT = "weight"  # of a stratified sample's sheet: how many answers a row stands for
 JUDGED = ("question", "answer", "prediction")  # what a verdict is about: if one changes, it is no longer valid
 VERDICTS = {
@@ -73,7 +74,11 @@ def write_review(
     turns = [TURNS] if any(map(conversation, predictions)) else []
     if turns:
         rows = [row | {TURNS: guard(conversation(one))} for row, one in zip(rows, predictions, strict=True)]
-    columns = [*COLUMNS[:2], *turns, *COLUMNS[2:], *([WEIGHT, DRAWN] if stratified else [])]
+    cut = [UNFINISHED] if any(one.get("unfinished") for one in predictions) else []
+    if cut:
+        told = ["cut off at its limit" if one.get("unfinished") else "" for one in predictions]
+        rows = [row | {UNFINISHED: cell} for row, cell in zip(rows, told, strict=True)]
+    columns = [*COLUMNS[:2], *turns, *COLUMNS[2:-1], *cut, COLUMNS[-1], *([WEIGHT, DRAWN] if stratified else [])]
     return write_sheet(review_file(folder, split, reader), columns, rows, JUDGED)
 
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from blipvqa.pages.html import Html, bullets, drawing, join
 from blipvqa.pages.tables import split_table, titled
+from blipvqa.pages.wording import said
 from blipvqa.training.task import Views
 from blipvqa.vqa import figures
 from blipvqa.vqa.answers import actual_answer
@@ -35,5 +36,5 @@ VIEWS = Views(
     sample_progress=sample_progress,
     report=report,
     asked=lambda row: (row["question"], f"actual: {actual_answer(row)}"),
-    said=lambda row: row["prediction"] or "(empty)",
+    said=said,
 )
