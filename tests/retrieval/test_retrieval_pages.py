@@ -21,6 +21,7 @@ from blipvqa.retrieval.matching import look_at_pair
 from blipvqa.retrieval.pictures import worst_and_best
 from blipvqa.runs.run import RunError
 from blipvqa.tasks import task_of, write_report
+from blipvqa.training.trained import unknown_words
 from blipvqa.workflow import run_notebooks
 
 
@@ -231,6 +232,12 @@ def test_words_that_are_read_in_part_are_told(run, capsys):
     other.rows = [row | {"caption": "a gland of 腺体"} for row in other.rows]
     make_index(run, other, progress=False)
     assert "index: 2 of 2 texts are read in part" in capsys.readouterr().out
+    signs = '"gland" # ~ *'  # are spaces to the model, whether its vocabulary has them or not
+    make_index(run, "test", texts=[signs], progress=False)
+    assert not capsys.readouterr().out
+    dataset = index.dataset.chosen([0])
+    dataset.rows = [{**dataset.rows[0], "caption": signs}]
+    assert unknown_words(run, dataset, ("caption",)) == []
 
 
 def test_a_gallery_that_is_cut_into_cells_finds_the_same_near_ones(run, monkeypatch):

@@ -169,6 +169,13 @@ def test_every_option_trains_and_exports(tiny, settings):
 def test_trackers_and_metrics_that_cannot_be_are_refused_at_once(tiny):
     with pytest.raises(ConfigError, match="none of loss"):
         fine_tune(tiny(train__metric="accuracy"))
+    for task, metric in (
+        ("retrieval", "img_mean_rank"),
+        ("caption", "terms_invented"),
+        ("vqa", "yes_no_predicted_yes"),
+    ):
+        with pytest.raises(ConfigError, match="no measure of which more is better"):  # the worst epoch was kept
+            fine_tune(tiny(task=task, train__metric=metric))
     with pytest.raises(ConfigError, match="pip install"):
         fine_tune(tiny(train__tracker="mlflow"))
 

@@ -51,14 +51,23 @@ MEASURES = Measures(
             "invented",
             "named",
             "of the things that the captions name, the share that no reference names (CHAIR_i, Rohrbach et al. 2018)",
+            rises=False,
         ),
         "pictures_with_invented": ratio(
-            "has_invented", "all_with_terms", "share of captions with an invented thing (CHAIR_s, Rohrbach et al. 2018)"
+            "has_invented",
+            "all_with_terms",
+            "share of captions with an invented thing (CHAIR_s, Rohrbach et al. 2018)",
+            rises=False,
         ),
         "sides_exchanged": ratio(
-            "exchanged", "sided", "left for right or right for left, where caption and references name one side"
+            "exchanged",
+            "sided",
+            "left for right or right for left, where caption and references name one side",
+            rises=False,
         ),
-        "words": ratio("predicted_words", "all", "mean number of words of a caption", "words a caption", math.inf),
+        "words": ratio(
+            "predicted_words", "all", "mean number of words of a caption", "words a caption", math.inf, rises=False
+        ),
         "distinct_captions": ratio("distinct", "all", "different captions by the number of captions"),
         "distinct_1": ratio(
             "distinct_1", "total_1", "different words by the number of words (Li et al. 2016)", "distinct-1"

@@ -22,6 +22,7 @@ class Measure:
     meaning: str  # in a line: what it counts and where that comes from; for tables, report and model card
     title: str = ""  # as people read it; empty: the name without underscores
     most: float = 1.0  # the largest value there can be, infinity where there is no bound; the smallest is 0
+    rises: bool = True  # whether more of it is better: only such a one may choose an epoch (`train.metric`)
 
 
 class Measures(Mapping[str, Measure]):
@@ -75,6 +76,8 @@ def divide(numerator, denominator) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
 
 
-def ratio(numerator: str, denominator: str, meaning: str, title: str = "", most: float = 1.0) -> Measure:
+def ratio(
+    numerator: str, denominator: str, meaning: str, title: str = "", most: float = 1.0, rises: bool = True
+) -> Measure:
     """The measure that divides one column's sum by another's, over the rows that the denominator counts."""
-    return Measure(divide, (numerator, denominator), denominator, meaning, title, most)
+    return Measure(divide, (numerator, denominator), denominator, meaning, title, most, rises)

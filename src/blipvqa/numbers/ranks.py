@@ -108,6 +108,7 @@ def rank_measures(prefix: str, what: str) -> dict[str, Measure]:
         f"mean place of the first right one in searches for {what}, from 1",
         most=np.inf,
         title=f"{what}, mean rank",
+        rises=False,
     )
     return measures
 

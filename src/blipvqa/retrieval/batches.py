@@ -30,11 +30,12 @@ def text_tokens(tokenizer, texts: list[str], settings: RetrievalConfig) -> dict[
 def text_notes(where: str, tokenizer, texts: Sequence[str], settings: RetrievalConfig) -> list[str]:
     """A line on texts of a person's own that are cut, and one on those with words that the model does not know."""
     cut = captions_cut(tokenizer, texts, settings.max_words, settings.max_tokens)
-    unknown = unknown_texts(tokenizer, map(encodable, texts))
+    read = [encodable(prepare_caption(text, settings.max_words)) for text in texts]
+    unknown = unknown_texts(tokenizer, read)
     told = {
         f"longer than is read ({LIMITS['retrieval']['caption']}), and the rest is cut off": list(compress(texts, cut)),
         "read in part, with words that the model's vocabulary lacks": [
-            one for one in texts if encodable(one) in unknown
+            text for text, prepared in zip(texts, read, strict=True) if prepared in unknown
         ],
     }
     return [

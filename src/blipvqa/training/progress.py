@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from blipvqa.config.knobs import ConfigError
@@ -41,12 +42,13 @@ class Progress:
         return better
 
 
-def check_metric(name: str, numbers: dict) -> None:
-    """A metric that counts no row of validation can choose no epoch, and must not end the run by its patience."""
+def check_metric(name: str, numbers: dict, measures: Container[str]) -> None:
+    """A metric that counts no row of validation can choose no epoch, and must not end the run by its patience. Others
+    that are counted there are named: the loss, and of the task's `measures`."""
     if numbers.get(name) is None:
-        defined = [key for key, value in numbers.items() if value is not None]
+        defined = [key for key, value in numbers.items() if value is not None and (key == "loss" or key in measures)]
         raise ConfigError(
             f"train.metric: '{name}' counts no row of the validation split, so it cannot choose the best epoch. "
-            f"Defined there: {', '.join(defined) or 'nothing'}. Set train.metric to one of these, or raise "
-            "data.validation_share."
+            f"Defined there: {', '.join(defined) or 'nothing'}. Set train.metric to one of these, or give "
+            "validation more rows: where it is cut from train, by data.validation_share."
         )

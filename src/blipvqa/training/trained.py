@@ -19,7 +19,7 @@ from blipvqa.data.dataset import Splits, VQADataset, load_splits
 from blipvqa.data.duplicates import duplicate_notes, near_duplicates
 from blipvqa.data.fingerprint import fingerprint
 from blipvqa.models.loading import load_processor
-from blipvqa.models.tokenizer import unknown_texts
+from blipvqa.models.tokenizer import prepare_caption, unknown_texts
 from blipvqa.models.weights import weights_digest
 from blipvqa.runs.environment import files_read
 from blipvqa.runs.files import sweep, write_lines
@@ -165,10 +165,11 @@ def unknown_words(run: Run, dataset: VQADataset, columns: Iterable[str]) -> list
     tokenizer, lines = load_processor(str(run.model_folder)).tokenizer, []
     for column in columns:
         texts = [row[column] for row in dataset.rows]
-        unknown = unknown_texts(tokenizer, texts)
+        read = texts if column == "answer" else [prepare_caption(text, 10**6) for text in texts]  # signs are not read
+        unknown = unknown_texts(tokenizer, read)
         if unknown:
-            first = next(text for text in texts if text in unknown)
-            count = sum(text in unknown for text in texts)
+            first = next(text for text, prepared in zip(texts, read, strict=True) if prepared in unknown)
+            count = sum(prepared in unknown for prepared in read)
             lines.append(
                 f"{dataset.split}: {count:,} of {len(texts):,} in column {column} hold what the model's vocabulary has "
                 f"no word for, such as {encodable(first)!r:.80}: it can neither tell nor write it"

@@ -75,7 +75,11 @@ MEASURES = Measures(
             "yes/no balanced accuracy",
         ),
         "yes_no_predicted_yes": ratio(
-            "predicted_yes", "yes_no", "rate of yes among the answers to yes/no questions", "yes/no predicted yes"
+            "predicted_yes",
+            "yes_no",
+            "rate of yes among the answers to yes/no questions",
+            "yes/no predicted yes",
+            rises=False,
         ),
         # The same answers under other rules of the field
         "exact_match_any": ratio("right_any", "all", "answer equals any reference of the same image and question"),
