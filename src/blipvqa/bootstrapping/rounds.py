@@ -119,9 +119,10 @@ def _round(one: Round, config: Config, noisy: VQADataset, clean: Splits, resampl
     if knows_truth(config):
         mark_truth(texts, load_terms(config))
     if not any(text["kept"] for text in texts):
+        surest = max(text["match"] for text in texts)
         raise RunError(
-            f"'{config.name}': the filter keeps none of {len(texts):,} texts at a threshold of {threshold:.3g}: lower "
-            "bootstrap.threshold, or train the filter longer."
+            f"'{config.name}': the filter keeps none of {len(texts):,} texts at a threshold of {threshold:.3g}, the "
+            f"surest match is {surest:.3g}: lower bootstrap.threshold, or train the filter longer."
         )
 
     def write() -> None:
