@@ -6,9 +6,10 @@ import shutil
 import pytest
 from conftest import TINY, VQA_RAD_SAMPLE
 
-from blipvqa import Run, evaluate, fine_tune, load_config, load_results, load_splits, run_config
+from blipvqa import Run, evaluate, evaluate_elsewhere, fine_tune, load_config, load_results, load_splits, run_config
 from blipvqa.__main__ import main
 from blipvqa.config.knobs import ConfigError
+from blipvqa.config.reading import with_overrides
 from blipvqa.runs.identity import read_rows
 from blipvqa.runs.lock import lock
 from blipvqa.runs.run import RunError
@@ -67,6 +68,9 @@ def test_rows_that_the_start_had_learnt_are_told(root, own):
     told = [line for line in run.metrics("validation")["warnings"] if "learnt by run 'first'" in line]
     learnt, held_out = (set(read_rows(run.folder.parent / name)[split].values()) for name, split in PLACES)
     assert len(told) == 1 and told[0].startswith(f"validation: {len(learnt & held_out)} of {len(held_out)} rows were")
+    set_of = with_overrides(own(seed=5).as_dict(), {"name": "other"})
+    elsewhere = evaluate_elsewhere(run.config, set_of, "validation", progress=False, resamples=5)
+    assert any("learnt by run 'first'" in line for line in elsewhere["warnings"])
     assert not any(
         "learnt by run" in line for line in Run(root / "outputs" / "first").metrics("validation")["warnings"]
     )

@@ -34,6 +34,7 @@ from blipvqa.runs.run import Run, RunError, refuse_other_settings
 from blipvqa.runs.seals import digest_of_file, read_sealed, write_sealed
 from blipvqa.text import normalize
 from blipvqa.training.cut_texts import cut_notes, read_of_scored
+from blipvqa.training.starts import learnt_before
 from blipvqa.training.stored import content_digest, stored
 from blipvqa.training.trained import check_weights, held_out, unknown_words
 from blipvqa.vqa.answers import same_question
@@ -98,6 +99,7 @@ def evaluate_elsewhere(
         ]
         if count := 0 if own is None else pictures_alike(own, splits[split]):
             notes.append(look_alike_line(count, f"{split} of '{other.name}'", "the run's train"))
+        notes += learnt_before(config, splits, split)
         cut = collator_for(load_processor(str(run.model_folder)), asked).count_cut(splits[split].rows)
         notes += cut_notes("vqa", {split: read_of_scored("vqa", cut)})
         notes += unknown_words(run, splits[split], asked.texts)
