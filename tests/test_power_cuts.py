@@ -13,6 +13,7 @@ from power_cuts import Disk
 AT_LEAST = {"reading": 25, "training": 200, "evaluation": 50, "report": 6}  # different states of the disk
 
 
+@pytest.mark.slow
 def test_a_power_cut_loses_nothing_that_was_said_to_be_there(tmp_path):
     """A sample of the states that a disk may be in, the last ones of each phase among them."""
     assert_nothing_is_lost(try_everywhere("power_cuts.py", tmp_path, 3), AT_LEAST)

@@ -255,7 +255,7 @@ def test_the_wording_does_not_tell_the_answer(asked):
 
 def test_what_another_version_drew_is_not_read_as_this_ones(tiny, monkeypatch):
     before = [row["image_id"] for row in load_splits(tiny())["train"].rows]
-    monkeypatch.setattr(formats, "drawing_digest", lambda: "another")
+    monkeypatch.setattr(formats, "_drawing_digest", lambda: "another")
     monkeypatch.setattr(synthetic, "random_scene", lambda *given: replace(random_scene(*given), stain="silver"))
     after = [row["image_id"] for row in load_splits(tiny())["train"].rows]
     assert before != after
