@@ -11,8 +11,10 @@ from same_run import losses, weights
 
 import blipvqa.training.loop as training
 from blipvqa import Run, fine_tune, load_model
+from blipvqa.captions.task import CAPTION
 from blipvqa.config.knobs import ConfigError
 from blipvqa.training.checkpoints import load_checkpoint
+from blipvqa.training.progress import check_metric
 from blipvqa.training.readings import SKIPS_IN_A_ROW, Readings, StepTaken
 from blipvqa.training.stopping import Stop
 
@@ -188,6 +190,12 @@ def test_a_metric_that_validation_cannot_count_is_refused_before_the_first_step(
                 data__where={"answer": ["three", "fat", "dense", "gland", "lower left"]},
             )
         )
+
+
+def test_only_what_may_choose_an_epoch_is_proposed():
+    numbers = {"loss": 2.0, "cider_d": None, "words": 3.0, "token_loss": 1.0}
+    with pytest.raises(ConfigError, match=r"Defined there: loss\. Set"):
+        check_metric("cider_d", numbers, CAPTION.metrics)
 
 
 def test_a_loss_scale_that_mends_nothing_ends_the_run(tiny):

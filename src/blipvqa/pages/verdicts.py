@@ -26,9 +26,8 @@ from blipvqa.plural import how_many
 from blipvqa.runs.files import replacing
 from blipvqa.text import LOST, same_text
 
-PICTURE = re.compile(
-    r"\d{5,}-([0-9a-f]{16})\.jpg|([0-9a-f]{16})", re.IGNORECASE
-)  # what a cell `image` ends with: a file, or an id
+# what a cell `image` ends with: a file, or an id
+PICTURE = re.compile(r"\d{5,}-([0-9a-f]{16})\.jpg|([0-9a-f]{16})", re.IGNORECASE)
 APOSTROPHES = re.compile(f"(?:\\A|(?<=[ {SEPARATORS}]))'+")  # of the guard, or a text's own at the same place
 TOLD_SEPARATOR = re.compile(r"\"?sep=([^\r\n\"])\"?[,;\t ]*(?:\r\n?|\n|\Z)", re.IGNORECASE)
 DRAWN = "drawn"  # of a sample by strata: the mark of these, the same in each row, which tells nobody a row's own

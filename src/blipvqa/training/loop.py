@@ -246,7 +246,7 @@ class FineTuning:
         with folded(self.model):
             numbers, samples = self.validate(self.model)
         if self.config.train.epochs:  # without any there is none to choose
-            check_metric(self.config.train.metric, numbers, self.task.measures)
+            check_metric(self.config.train.metric, numbers, self.task.metrics)
         row = {
             "type": "epoch",
             "epoch": progress.epoch,

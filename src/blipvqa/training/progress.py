@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from blipvqa.config.knobs import ConfigError
@@ -42,11 +42,11 @@ class Progress:
         return better
 
 
-def check_metric(name: str, numbers: dict, measures: Container[str]) -> None:
+def check_metric(name: str, numbers: dict, metrics: Sequence[str]) -> None:
     """A metric that counts no row of validation can choose no epoch, and must not end the run by its patience. Others
-    that are counted there are named: the loss, and of the task's `measures`."""
+    that are counted there are named: those of `metrics`, which may be chosen."""
     if numbers.get(name) is None:
-        defined = [key for key, value in numbers.items() if value is not None and (key == "loss" or key in measures)]
+        defined = [metric for metric in metrics if numbers.get(metric) is not None]
         raise ConfigError(
             f"train.metric: '{name}' counts no row of the validation split, so it cannot choose the best epoch. "
             f"Defined there: {', '.join(defined) or 'nothing'}. Set train.metric to one of these, or give "

@@ -9,11 +9,10 @@ from blipvqa.training.task import Task
 def check_settings(config: Config, task: Task) -> None:
     """Raises ConfigError for a metric that the task does not have, or of which more is not better, a batch that cannot
     be cut, a missing tracker."""
-    train, measures = config.train, task.comparing.measures
-    rising = [name for name in task.measures if measures[name].rises]
-    if train.metric != "loss" and train.metric not in rising:
-        why = "is no measure of which more is better, and" if train.metric in measures else "is"
-        raise ConfigError(f"train.metric: '{train.metric}' {why} none of loss, {', '.join(rising)}")
+    train = config.train
+    if train.metric not in task.metrics:
+        why = "is no measure of which more is better, and" if train.metric in task.measures else "is"
+        raise ConfigError(f"train.metric: '{train.metric}' {why} none of {', '.join(task.metrics)}")
     if train.micro_batch_size and not task.alone:
         raise ConfigError(
             f"train.micro_batch_size: a row's loss in {task.name} depends on the other rows of its batch, so a batch "

@@ -79,7 +79,7 @@ class Task:
     units: Callable[[Config, Batch], int]  # what a batch adds to the number that a step's loss is divided by
     validate: Callable[[Config, Mapping, Any, Accelerator], Callable[[nn.Module], tuple[dict, list[dict]]]]
     # (config, splits, processor, accelerator) -> model -> an epoch's numbers and samples
-    measures: Mapping[str, str]  # names that train.metric may have, with their titles
+    measures: Mapping[str, str]  # what is counted on a split: names with their titles
     alone: bool  # whether a row's loss is independent of its batch; else a batch must not be cut into micro-batches,
     # and `losses` gathers the rows of all processes itself
     remembered: Callable[[nn.Module, Config], dict[str, Tensor]]
@@ -92,6 +92,11 @@ class Task:
     tell_model: Callable[[nn.Module, Config, Mapping], None] = nothing_told
     # (model, config, splits): before training, what config.json of the export says of the rows
     headline: tuple[str, ...] = ()  # names of `measures` that the board of all runs shows; empty: the first four
+
+    @property
+    def metrics(self) -> list[str]:
+        """What `train.metric` may be: the loss, and measures of which more is better."""
+        return ["loss", *(name for name in self.measures if self.comparing.measures[name].rises)]
 
 
 def nothing_remembered(_model: nn.Module, _config: Config) -> dict[str, Tensor]:
