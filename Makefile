@@ -34,7 +34,7 @@ run: $(READY)  ## make run CONFIG=configs/x.yaml [NAME=x] [SET="train.epochs=3 d
 	$(BIN)/python -m blipvqa run $(or $(CONFIG),configs/demo.yaml) $(GIVEN)
 
 test: $(READY)  ## every fast test, file by file in two processes of one thread
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)  ## the rest: full size, many kills
 	$(BIN)/python -m pytest -q -m slow

@@ -45,7 +45,7 @@ def run(trained, root):
     return lambda task: Run(root / "outputs" / task)
 
 
-@pytest.mark.parametrize("content", ["[]", '{"a": 1', "\x00\xff"])
+@pytest.mark.parametrize("content", ["[]", "\x00\xff"])
 def test_a_damaged_file_is_named_at_every_door(run, content):
     own = run("vqa")
     config, splits = own.config, load_splits(own.config)

@@ -94,6 +94,7 @@ def told_of_a_death(done: subprocess.CompletedProcess) -> bool:
     return done.returncode != 0 and told
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_told_of_and_the_sheet_goes_on(done, tmp_path):
     """Of three processes that answer a sheet one is killed; one process ends it, with what the others had answered."""
     root = project_path("")
