@@ -2,6 +2,8 @@
 
 import ast
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,9 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from blipvqa.__main__ import main
+from blipvqa.config.knobs import ConfigError
+from blipvqa.config.reading import load_config
+from blipvqa.first_look import look_at_training
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "blipvqa"
 # Files whose built-in errors are caught by a caller that names the thing, or that only a programming error can reach.
@@ -73,15 +78,87 @@ COMMANDS = (
 def test_what_is_mistyped_is_said_before_torch_is_imported(root):
     """torch and transformers take five to eleven seconds; half of one is what the message takes."""
     (root / "configs").symlink_to(PACKAGE.parents[1] / "configs")
+    messages = messages_before_torch(root, COMMANDS)
+    assert len(messages) == len(COMMANDS)
+
+
+def messages_before_torch(root, commands):
+    """What each command says of its input, a message each; none of them may import torch."""
     code = (
         "import json, sys; from blipvqa.__main__ import main\n"
         "for command in json.loads(sys.argv[1]): print(main(command), 'torch' in sys.modules)"
     )
-    command = [sys.executable, "-c", code, json.dumps(COMMANDS)]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=root)
-    outcomes = dict(zip(map(" ".join, COMMANDS), ended.stdout.splitlines(), strict=True))
+    command = [sys.executable, "-c", code, json.dumps(commands)]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=root, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    outcomes = dict(zip(map(" ".join, commands), ended.stdout.splitlines(), strict=True))
     assert set(outcomes.values()) == {"2 False"}, (outcomes, ended.stderr)
-    assert ended.stderr.count("Error: ") == len(COMMANDS)
+    return re.findall(r"^\w*Error: .*|^MissingFile: .*", ended.stderr, re.M)
+
+
+TRAIN, PREDICT = ["train", "mine.yaml", "--set"], ["predict", "--name", "trained", "--input"]
+LACKING = (  # a command, and what it says of files that are not there or lack something
+    (["evaluate", "--name", "untrained"], "run 'untrained' has no model yet"),
+    (["stress", "--name", "untrained"], "run 'untrained' has no model yet"),
+    (["page", "--name", "untrained"], "run 'untrained' has no model yet"),
+    (["page", "--name", "trained", "--nearest", "trained"], "run 'trained' is of task vqa, expected retrieval"),
+    (["predict", "--name", "untrained", "--input", "mine", "--output", "a.csv"], "run 'untrained' has no model yet"),
+    (["export", "--name", "untrained"], "run 'untrained' has no model yet"),
+    (["push", "--name", "untrained", "--repo", "owner/name"], "run 'untrained' has no model yet"),
+    (["ensemble", "untrained", "trained", "--name", "both"], "run 'untrained' has no model yet"),
+    (["transfer", "--runs", "untrained", "--on", "mine.yaml"], "run 'untrained' has no model yet"),
+    (["compare", "untrained", "trained"], "run 'untrained' has no predictions yet"),
+    (["report", "--name", "untrained"], "run 'untrained' has no predictions yet"),
+    (["predictions", "--name", "untrained", "--form", "table", "--output", "x.csv"], "has no predictions yet"),
+    ([*PREDICT, "nowhere.csv", "--output", "a.csv"], "there is no table or folder 'nowhere.csv'"),
+    ([*PREDICT, "mine", "--output", "a.csv"], "a folder of pictures needs questions"),
+    ([*PREDICT, "mine", "--output", "a.csv", "--questions", "none.txt"], "questions 'none.txt' cannot be read"),
+    ([*PREDICT, "mine/train.csv", "--output", "a.pdf"], "output 'a.pdf': answers are written as"),
+    (["score", "mine.yaml", "--predictions", "none.csv", "--name", "theirs"], "predictions 'none.csv': there is no"),
+    (["learn-on", "mine.yaml"], "continual.stages names no data set"),
+    (["learn-on", "stages.yaml"], "data.source 'mine', train: no column image; found img, question, answer, organ."),
+    (["run", "stages.yaml"], "data.source 'mine', train: no column image"),
+    ([*TRAIN, "name=new"], "data.source 'mine', train: no column image"),
+    ([*TRAIN, "data.columns={imag: image}"], "data.columns: train has no column imag, did you mean img?"),
+    ([*TRAIN, "data.columns={img: image}", "data.where={orgn: liver}"], "data.where: train has no column 'orgn'"),
+    ([*TRAIN, "data.columns={img: image}", "data.breakdown=[stain]"], "data.breakdown: no split has a further column"),
+    ([*TRAIN, "data.columns={img: image}", "data.without={source: mine}"], "data.source 'mine', train: no column im"),
+    ([*TRAIN, "data.source=mine/train.csv"], "is a file, expected the folder in which it lies"),
+    ([*TRAIN, "data.source=empty"], "data.source 'empty' holds no <split>.parquet"),
+    ([*TRAIN, "data.source=synthetic", "model.name=a/b/model"], "model 'a/b/model': no such folder"),
+    ([*TRAIN, "data.source=synthetic", "model.name=nobody/nothing"], "and the Hub gave none"),
+    ([*TRAIN, "data.source=synthetic", "model.name=empty"], "has no config.json"),
+    (["train", "capfilt.yaml"], "data.source 'mine', train: no column image, caption"),
+    (["evaluate", "--name", "trained", "--on", "mine.yaml"], "data.source 'mine', train: no column image"),
+)
+
+
+def test_what_files_lack_is_said_before_torch_is_imported(root):
+    for folder in ("mine", "empty", "outputs/untrained", "outputs/trained/model"):
+        (root / folder).mkdir(parents=True)
+    for run in ("untrained", "trained"):
+        (root / f"outputs/{run}/config.yaml").write_text(f"name: {run}\ndata: {{source: synthetic}}\n")
+    (root / "outputs/trained/model/config.json").write_text("{}")
+    (root / "mine/train.csv").write_text("img,question,answer,organ\na.png,is it?,yes,liver\n")
+    (root / "mine.yaml").write_text("data: {source: mine}\n")
+    (root / "stages.yaml").write_text("continual: {stages: [{name: a, data: {source: mine}}, b.yaml]}\n")
+    (root / "b.yaml").write_text("data: {source: synthetic}\n")
+    (root / "capfilt.yaml").write_text(
+        "task: pretrain\ndata: {source: synthetic}\nbootstrap: {clean: {source: mine}}\n"
+    )
+    messages = messages_before_torch(root, [command for command, _ in LACKING])
+    assert len(messages) == len(LACKING)
+    for (command, expected), message in zip(LACKING, messages, strict=True):
+        assert expected in message, command
+
+
+def test_a_finished_run_needs_its_start_no_more(root):
+    (root / "outputs/done").mkdir(parents=True)
+    config = load_config(None, {"data.source": "synthetic", "model.name": "gone/from/here"}, "done")
+    with pytest.raises(ConfigError, match="no such folder"):
+        look_at_training(config)
+    (root / "outputs/done/config.yaml").write_text("name: done\n")
+    (root / "outputs/done/state.json").write_text("{}")
+    look_at_training(config)
 
 
 def test_training_imports_nothing_that_it_does_not_use():

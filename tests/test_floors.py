@@ -41,11 +41,13 @@ FLOORS = {
     "comparison": 8,
     "transfer": 8,
     "arguments": 8,
+    "first_look": 8,
     "workflow": 8,
     "sharing": 8,
     "page": 8,
     "__init__": 9,
-    "__main__": 9,
+    "several_runs": 9,
+    "__main__": 10,
 }
 # What still breaks the plan. An entry that no longer holds fails the test, so this set can only shrink.
 KNOWN: set[str] = set()

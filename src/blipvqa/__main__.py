@@ -16,6 +16,8 @@ from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path, project_root
 from blipvqa.config.reading import load_config, parse_overrides
 from blipvqa.errors import InputError, UserError
+from blipvqa.runs.run import Run, named_run, run_config
+from blipvqa.several_runs import SEVERAL_RUNS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,45 +40,33 @@ def _run(options: argparse.Namespace) -> int:
         files = lay_out(options.folder)
         print(f"{options.folder}: {len(files)} files. cd {options.folder} && blipvqa run configs/demo.yaml")
         return 0
-    from blipvqa.runs.run import Run, run_config
-
-    if options.command == "compare":
-        a, b = [Run(config.folder) for config in map(run_config, options.runs)]
-        from blipvqa.comparison import write_comparison
-
-        print(f"open {write_comparison(a, b).relative_to(project_root())}")
-        return 0
-    if options.command == "ensemble":
-        return _ensemble(options)
-    if options.command == "sweep":
-        return _sweep(options)
-    if options.command == "board":
-        return _board()
-    if options.command == "transfer":
-        return _transfer(options)
+    if options.command in SEVERAL_RUNS:
+        return SEVERAL_RUNS[options.command](options)
     if options.command in ("score", "predictions"):
         return _others(options)
     if options.command == "shards":
         return _shards(options)
     if options.command == "clean-cache":
         return _clean_cache(load_config(options.config))
+    from blipvqa.first_look import look_at_data, run_with_model
+
     if options.command in ("export", "push"):
-        return _take_away(run_config(options.name), options)
+        return _take_away(run_with_model(options.name), options)
     overrides = parse_overrides(options.set)
     if options.command == "page":
-        return _page(run_config(options.name, None, overrides), options)
+        return _page(run_with_model(options.name, None, overrides, "vqa"), options)
     if options.command == "predict":
-        return _predict(run_config(options.name, None, overrides), options)
+        return _predict(run_with_model(options.name, None, overrides, "vqa"), options)
     config = load_config(options.config, overrides, options.name) if options.config else None
     if options.command in (*TRAINING, "learn-on"):
-        from blipvqa.data.formats import refuse_missing
-
-        refuse_missing(config.data)
+        _look_first(config, options.command == "learn-on")
     several = config and (config.bootstrap.clean or config.continual.stages)  # runs, which have no name of their own
     if options.command == "learn-on" or (options.command == "train" and config.continual.stages):
         return _learn_on(config)
     if options.command not in TRAINING and not several:
-        config = run_config(options.name, options.config, overrides)
+        config = (run_config if options.command == "report" else run_with_model)(
+            options.name, options.config, overrides
+        )
     match options.command:
         case "run" | "stress":
             return _notebooks(config, options.command, options.config, options.name, overrides)
@@ -84,9 +74,18 @@ def _run(options: argparse.Namespace) -> int:
             return _train(config)
         case "evaluate":
             on = load_config(options.on) if options.on else None
+            look_at_data(on or config)
             return _evaluate_on(config, on) if on else _evaluate(config, options.new_data)
         case _:
             return _report(config)
+
+
+def _look_first(config: Config, learn_on: bool) -> None:
+    from blipvqa.continual.stages import plan
+    from blipvqa.first_look import look_at_training
+
+    sequence = learn_on or config.continual.stages
+    look_at_training(config, [stage.config for stage in plan(config).stages] if sequence else ())
 
 
 def _notebooks(config: Config, command: str, config_path: str | None, name: str | None, overrides: dict) -> int:
@@ -108,22 +107,6 @@ def _notebooks(config: Config, command: str, config_path: str | None, name: str 
     return _report(config) if command == "run" else 0
 
 
-def _sweep(options: argparse.Namespace) -> int:
-    from blipvqa.sweep.grid import plan
-
-    points = plan(options.config, options.grid, options.set, options.name)
-    from blipvqa.sweep.running import devices_here, sweep
-
-    outcomes = sweep(points, devices_here(options.devices))
-    for outcome in outcomes:
-        print(f"{outcome.name}: {outcome.says}")
-    failed = sum(not outcome.well for outcome in outcomes)
-    if failed:
-        print(f"{failed} of {len(outcomes)} runs did not finish; the same command goes on with them", file=sys.stderr)
-    _board()
-    return 1 if failed else 0
-
-
 def _learn_on(config: Config) -> int:
     from blipvqa.continual.report import write_report
     from blipvqa.continual.sequence import learn_on
@@ -132,34 +115,12 @@ def _learn_on(config: Config) -> int:
     return 0
 
 
-def _ensemble(options: argparse.Namespace) -> int:
-    from blipvqa.runs.run import run_config
-
-    for name in options.runs:
-        run_config(name)  # raises where there is no such run
-    from blipvqa.ensemble import ensemble, soup
-
-    if options.soup:
-        run = soup(options.runs, options.name, greedy=options.soup == "greedy")
-        print(f"{run.name}: the mean of {', '.join(run.state['soup'])}; blipvqa evaluate --name {run.name}")
-    else:
-        run = ensemble(options.runs, options.name)
-        print(f"{run.name}: open {(run.folder / 'report.html').relative_to(project_root())}")
-    return 0
-
-
-def _board() -> int:
-    from blipvqa.board import write_board
-
-    print(f"open {write_board().relative_to(project_root())}")
-    return 0
-
-
 def _others(options: argparse.Namespace) -> int:
-    from blipvqa.runs.run import named_run
-
     if options.command == "score":
         config = load_config(options.config, parse_overrides(options.set), options.name)
+        from blipvqa.first_look import look_at_predictions
+
+        look_at_predictions(options.predictions, config)
         from blipvqa.vqa.scoring_others import score_others
 
         run = score_others(config, options.predictions, options.split)
@@ -167,10 +128,10 @@ def _others(options: argparse.Namespace) -> int:
         return 0
     run = named_run(options.name)
     run.check_task("vqa")
-    from blipvqa.training.trained import evaluated_split
+    predictions = run.predictions(run.evaluated_split)
     from blipvqa.vqa.others import write_others
 
-    path = write_others(run.predictions(evaluated_split(run)), options.output, options.form)
+    path = write_others(predictions, options.output, options.form)
     print(f"{run.name}: wrote {path.name}")
     return 0
 
@@ -213,18 +174,10 @@ def _evaluate_on(config: Config, other: Config) -> int:
     return 0
 
 
-def _transfer(options: argparse.Namespace) -> int:
-    from blipvqa.runs.run import run_config
-
-    runs, sets = [run_config(name) for name in options.runs], [load_config(one) for one in options.on]
-    from blipvqa.transfer import write_transfer
-
-    path = write_transfer(runs, sets)
-    print(f"open {path.relative_to(project_root())}")
-    return 0
-
-
 def _predict(config: Config, options: argparse.Namespace) -> int:
+    from blipvqa.first_look import look_at_questions
+
+    look_at_questions(options.input, options.questions, options.output)
     from blipvqa.vqa.answering import answer_all
 
     path = answer_all(config, options.input, options.output, questions=options.questions, skip=options.skip)
@@ -233,7 +186,6 @@ def _predict(config: Config, options: argparse.Namespace) -> int:
 
 
 def _take_away(config: Config, options: argparse.Namespace) -> int:
-    from blipvqa.runs.run import Run
     from blipvqa.sharing import export_int8, push
 
     if options.command == "export":
@@ -244,23 +196,19 @@ def _take_away(config: Config, options: argparse.Namespace) -> int:
 
 
 def _page(config: Config, options: argparse.Namespace) -> int:
+    from blipvqa.first_look import run_with_model
+
+    nearest = Run(run_with_model(options.nearest, task="retrieval").folder) if options.nearest else None
     try:
         from blipvqa.page.serving import serve
     except ModuleNotFoundError as error:
         raise InputError(f"the page needs {error.name}: pip install 'blipvqa[page]'") from None
 
-    from blipvqa.runs.run import Run, run_config
-
-    nearest = Run(run_config(options.nearest).folder) if options.nearest else None
     serve(config, options.host, options.port, nearest)
     return 0
 
 
 def _report(config: Config) -> int:
-    from blipvqa.data.dataset import load_splits
-    from blipvqa.runs.run import Run
-    from blipvqa.tasks import write_report
-
     if config.bootstrap.clean:
         from blipvqa.bootstrapping.report import write_report as write_bootstrap_report
         from blipvqa.bootstrapping.rounds import load_bootstrapped
@@ -272,7 +220,12 @@ def _report(config: Config) -> int:
 
         path = write_sequence_report(load_learnt(config))
     else:
-        path = write_report(Run(config.folder), load_splits(config))
+        run = Run(config.folder)
+        run.predictions(run.evaluated_split)  # raises where there are none
+        from blipvqa.data.dataset import load_splits
+        from blipvqa.tasks import write_report
+
+        path = write_report(run, load_splits(config))
     print(f"{config.name}: open {path.relative_to(project_root())}")
     return 0
 

@@ -24,7 +24,7 @@ from blipvqa.runs.run import Run, RunError
 from blipvqa.tasks import task_of
 from blipvqa.training.comparison import Comparing, compare_predictions
 from blipvqa.training.task import Views
-from blipvqa.training.trained import evaluated_split, refuse_other_pictures
+from blipvqa.training.trained import refuse_other_pictures
 
 MOST, PICTURES, SLICES = 200, 12, 20  # rows listed for each run, and shown with their pictures; slices
 ALWAYS_DIFFERENT = ("name", "fresh")
@@ -40,7 +40,7 @@ def write_comparison(a: Run, b: Run) -> Path:
             f"'{a.name}' is a run of task {a.config.task} and '{b.name}' of task {b.config.task}, which have no "
             "measure in common: name two runs of one task"
         )
-    split = evaluated_split(a)
+    split = a.evaluated_split
     before, after = a.predictions(split), b.predictions(split)
     columns = [column for column in a.metrics(split)["by"] if any(column in row for row in before)]
     grouped = any(run.config.data.group_column for run in (a, b))

@@ -14,6 +14,7 @@ from test_tars import samples, write_tar
 from blipvqa.__main__ import main
 from blipvqa.data import conversion
 from blipvqa.data.conversion import write_shards
+from blipvqa.data.parquet import ParquetPictures
 from blipvqa.data.several_pictures import pictures_of
 from blipvqa.data.split_names import SourceError
 
@@ -237,6 +238,17 @@ def test_pictures_replaced_behind_equal_rows_are_other_data(source, root, monkey
     write(root, 50)
     with pytest.raises(SourceError, match="'shards' holds something else, or was made of other data"):
         write_shards(config, "shards", workers=1)
+
+
+def test_a_column_that_mixes_pictures_and_names_is_looked_at_once(source, root, monkeypatch):
+    """And read once more where the files are written: a large column's pictures were read four times."""
+    for table in source.glob("*.jsonl"):
+        table.unlink()
+    named_beside_others(root, 0)
+    cells, looked = ParquetPictures.cells, []
+    monkeypatch.setattr(ParquetPictures, "cells", lambda self, rows: looked.extend(rows) or cells(self, rows))
+    write_shards(config_of(), "shards", workers=1)
+    assert sorted(looked) == sorted([*range(18)] * 2)
 
 
 @pytest.mark.parametrize("as_text", [False, True])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -184,6 +185,16 @@ def test_weights_of_strata_that_were_others_are_not_used(tmp_path):
     assert "undefined: the sample was drawn when other answers were right, wrong or uncertain" in review_table(after)
     assert agreement(*paths, rows, Bootstrap(resamples=20))["undefined"] is None
     assert "drawn when other answers" in agreement_line(agreement(*paths, other, Bootstrap(resamples=20)))
+
+
+def test_a_sheet_is_read_once(tmp_path, monkeypatch):
+    rows = predictions([i % 5 != 0 for i in range(40)])
+    paths = [write_review(rows, tmp_path, sample=30, stratified=True, reader=reader) for reader in (1, 2)]
+    read, opened = Path.read_bytes, []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path) or read(path))
+    read_review(paths[0], rows, Bootstrap(resamples=20))
+    agreement(*paths, rows, Bootstrap(resamples=20))
+    assert opened == [paths[0], *paths]
 
 
 def test_two_readers_of_a_stratified_sample_are_weighted_as_one_is(tmp_path):

@@ -21,6 +21,7 @@ from blipvqa.pages.verdicts import (
     DRAWN,
     drawn_otherwise,
     mark_of_strata,
+    read_sheet,
     save_pictures,
     sheet_verdicts,
     write_sheet,
@@ -67,10 +68,11 @@ def read_pairs(path: str | Path, texts: Sequence[Candidate], bootstrap: Bootstra
     sheet without any verdict, and one that was drawn when other texts were kept.
     """
     by_id = {text["id"]: text for text in texts}
-    verdicts = sheet_verdicts(path, by_id, VERDICTS, ("caption",))
+    sheet = read_sheet(path)
+    verdicts = sheet_verdicts(sheet, by_id, VERDICTS, ("caption",))
     if not verdicts:
         raise InputError(f"{path} holds no verdict yet: write one of {', '.join(VERDICTS)} into the last column")
-    if drawn_otherwise(path, _kept(texts)):
+    if drawn_otherwise(sheet, _kept(texts)):
         raise InputError(
             f"{path} was drawn when other texts were kept: threshold, filter or data are others now, so that its "
             "shares of kept and of dropped texts would be of neither. Move it away, and draw another (write_pairs)"

@@ -60,6 +60,18 @@ def read_splits(config: Config, store: ImageStore) -> tuple[dict[str, CheckedSpl
     return {split: _limited(table, data.limit.get(split)) for split, table in tables.items()}, breakdown, notes
 
 
+def refuse_columns(config: Config) -> None:
+    """Raises SourceError or ConfigError where a split lacks a column that the task needs or the config names, before
+    any picture is read."""
+    raw_splits, _ = open_source(config)
+    names = [one for split, raw in raw_splits.items() if (one := _names(raw, split, config))]
+    for column in config.data.where:
+        for one in names:
+            one.ours(column, "data.where")
+    _group_columns(raw_splits, config)
+    _breakdown(raw_splits, config)
+
+
 def notes_of(tables: Tables, group: str) -> list[str]:
     """Notes on splits as they are used: how they overlap, and rows that say the same."""
     notes = shared_notes(tables, group) + overlap_notes(tables, group) + part_notes(tables)

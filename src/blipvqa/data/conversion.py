@@ -49,6 +49,15 @@ READ_BY = frozenset({"source", "revision", "subset", "columns", "image_root", "i
 FILE = pa.struct([("bytes", pa.large_binary()), ("path", pa.string())])
 
 
+@dataclass
+class _Named:
+    """The files that a split's cells name."""
+
+    any: bool = False
+    several: bool = False  # whether a cell has several pictures
+    digest: str = ""  # of the files' states
+
+
 @dataclass(frozen=True)
 class _Piece:
     """Some rows of a split that become one file."""
@@ -75,8 +84,11 @@ def write_shards(config: Config, folder: str | Path, workers: int | None = None)
         if raw.columns:  # without a readable row there are none, and what is wrong is said by row
             ColumnNames(raw.columns, split, config.data, (), raw.notes)  # raises where no column holds pictures
     image = image_and_texts(config.data, config.texts)[0]
-    _take(folder, _made_of(config, splits))
-    pieces = [piece for split, raw in splits.items() for piece in _pieces(raw, split, image, folder, config)]
+    named = {split: _named_files(raw) for split, raw in splits.items()}
+    _take(folder, _made_of(config, splits, named))
+    pieces = [
+        piece for split, raw in splits.items() for piece in _pieces(raw, split, named[split], image, folder, config)
+    ]
     missing = [piece for piece in pieces if not piece.path.exists()]
     left_out = sum(_written(missing, workers or os.cpu_count() or 1))
     rows = sum(len(raw.rows) for raw in splits.values())
@@ -91,24 +103,20 @@ def write_shards(config: Config, folder: str | Path, workers: int | None = None)
     )
 
 
-def _made_of(config: Config, splits: dict[str, RawSplit]) -> str:
+def _made_of(config: Config, splits: dict[str, RawSplit], named: dict[str, _Named]) -> str:
     """What makes the files: settings, rows, and the source's own files, with the time that only the system sets."""
     read_by = config.data.model_dump(mode="json", include=READ_BY)
-    files = {split: _files(raw) for split, raw in splits.items()}
+    files = {split: _files(raw, named[split]) for split, raw in splits.items()}
     counts = {split: [len(raw.rows), raw.columns] for split, raw in splits.items()}
     texts = {split: [_digest(column) for column in raw.rows.columns.values()] for split, raw in splits.items()}
     return json.dumps([read_by, config.texts, ROWS, counts, texts, files], sort_keys=True)
 
 
-def _files(raw: RawSplit) -> list:
+def _files(raw: RawSplit, named: _Named) -> list:
     """Each of a few large files; and of pictures in files of their own, where some may be replaced, a digest."""
     states = [(path.name, path.stat()) for path in _large_files(raw.pictures)]
     files = [[name, state.st_size, state.st_mtime_ns, state.st_ctime_ns] for name, state in states]
-    if _names_files(raw):
-        cells = raw.pictures.cells(range(len(raw.rows)))
-        named = (one for cell in cells for one in cells_of(cell) if isinstance(one, str))
-        files.append(_digest(raw.folder and raw.folder.state(one) for one in named))
-    return files
+    return files + ([named.digest] if named.any else [])
 
 
 def _large_files(pictures: Pictures) -> list[Path]:
@@ -117,10 +125,21 @@ def _large_files(pictures: Pictures) -> list[Path]:
     return [span.path for span in pictures.spans()] if isinstance(pictures, InFiles) else []
 
 
-def _names_files(raw: RawSplit) -> bool:
-    """Whether any cell is a name: a large file may hold some, too, beside pictures."""
-    cells = raw.pictures.cells(range(len(raw.rows))) if raw.pictures.may_name() else ()
-    return any(isinstance(one, str) for cell in cells for one in cells_of(cell))
+def _named_files(raw: RawSplit) -> _Named:
+    """What cells name: a large file may hold names, too, beside pictures. Every cell is looked at, once."""
+    named = _Named()
+
+    def states() -> Iterator[Any]:
+        for cell in raw.pictures.cells(range(len(raw.rows))) if raw.pictures.may_name() else ():
+            ones = cells_of(cell)
+            named.several |= len(ones) > 1
+            for one in ones:
+                if isinstance(one, str):
+                    named.any = True
+                    yield raw.folder and raw.folder.state(one)
+
+    named.digest = _digest(states())
+    return named
 
 
 def _digest(values: Iterable) -> str:
@@ -140,9 +159,9 @@ def _take(folder: Path, made_of: str) -> None:
             beside.write_text(made_of, encoding="utf-8")
 
 
-def _pieces(raw: RawSplit, split: str, image: str, folder: Path, config: Config) -> Iterator[_Piece]:
+def _pieces(raw: RawSplit, split: str, named: _Named, image: str, folder: Path, config: Config) -> Iterator[_Piece]:
     count, skip = -(-len(raw.rows) // ROWS), config.data.on_error == "skip"
-    image, several = column_called(image, raw.columns), _several(raw)
+    image, several = column_called(image, raw.columns), _several(raw, named)
     for k in range(count):
         rows = range(k * ROWS, min((k + 1) * ROWS, len(raw.rows)))
         yield _Piece(raw, split, rows, image, several, folder / f"{split}-{k:05d}-of-{count:05d}.parquet", skip)
@@ -151,10 +170,10 @@ def _pieces(raw: RawSplit, split: str, image: str, folder: Path, config: Config)
 PIECES: list[_Piece] = []  # of a process that writes some of them: sent to it once, not with each
 
 
-def _several(raw: RawSplit) -> bool:
+def _several(raw: RawSplit, named: _Named) -> bool:
     """Whether a row may show several."""
-    if _names_files(raw):
-        return any(len(cells_of(cell)) > 1 for cell in raw.pictures.cells(range(len(raw.rows))))
+    if named.any:
+        return named.several
     return any(isinstance(cell, list) for cell in _first_cells(raw))
 
 

@@ -80,6 +80,12 @@ class _named:
             raise SourceError(f"{self.path.name} does not read as parquet: {reason or type(error).__name__}") from None
 
 
+def number_of_rows(path: Path) -> int:
+    """What the file itself says. Raises SourceError for a file that is no parquet."""
+    with _named(path):
+        return pq.read_metadata(path).num_rows
+
+
 def open_parquet(path: Path) -> pq.ParquetFile:
     """The file, with texts and bytes read as dictionaries: a value that comes a thousand times is held once."""
     schema = pq.read_metadata(path).schema

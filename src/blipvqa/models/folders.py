@@ -10,6 +10,7 @@ Notable:
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ READ = (
 CALIBRATION = "calibration.json"  # beside them: how sure to be of an answer; no answer depends on it
 ANSWER_SETS = "answer_sets.json"  # candidates, and how unlikely one may be to belong to a set
 FOREIGN = "foreign.safetensors"  # how train's pictures look to these weights
+FETCHED = (*READ, CALIBRATION, ANSWER_SETS, FOREIGN)  # of a model on the Hub
 LARGEST_JSON = 64 * 2**20  # bytes; BERT's tokenizer.json takes 0.7 MB
 
 
@@ -52,9 +54,9 @@ def check_task(model, expected: type, function: str) -> None:
         )
 
 
-def model_folder(name_or_path: str, revision: str | None = None) -> Path:
-    """The local folder of a path from the project's root, or of a Hub id (owner/name) at a revision, which is fetched
-    if need be.
+def model_folder(name_or_path: str, revision: str | None = None, files: Sequence[str] = FETCHED) -> Path:
+    """The local folder of a path from the project's root, or of a Hub id (owner/name) at a revision, whose `files` are
+    fetched if need be.
 
     Raises ConfigError where there is neither.
     """
@@ -67,12 +69,17 @@ def model_folder(name_or_path: str, revision: str | None = None) -> Path:
             "Give a folder, a Hub id, or 'scratch'."
         )
     try:
-        return fetch_model(name_or_path, revision, (*READ, CALIBRATION, ANSWER_SETS, FOREIGN))
+        return fetch_model(name_or_path, revision, files)
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         raise ConfigError(
             f"model '{name_or_path}' is no folder, and the Hub gave none: {refusal(error, name_or_path, revision)}. "
             "Or give a folder with config.json and model.safetensors."
         ) from None
+
+
+def refuse_missing_model(name_or_path: str, revision: str | None = None) -> None:
+    """Raises ConfigError where there is no such folder or Hub id, or none with a `config.json`; no weights are read."""
+    read_json(model_folder(name_or_path, revision, ("config.json",)), "config.json")
 
 
 def revision_of(name: str | Path, config: Config | None) -> str | None:

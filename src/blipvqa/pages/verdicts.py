@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.images import number_of
@@ -32,6 +33,13 @@ APOSTROPHES = re.compile(f"(?:\\A|(?<=[ {SEPARATORS}]))'+")  # of the guard, or 
 TOLD_SEPARATOR = re.compile(r"\"?sep=([^\r\n\"])\"?[,;\t ]*(?:\r\n?|\n|\Z)", re.IGNORECASE)
 DRAWN = "drawn"  # of a sample by strata: the mark of these, the same in each row, which tells nobody a row's own
 BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
+
+
+class Sheet(NamedTuple):
+    """A file as it was read, once."""
+
+    path: Path
+    rows: list[tuple[int, dict[str, str]]]  # each that is not empty, with its number in the spreadsheet
 
 
 class VerdictsError(UserError, FileExistsError):
@@ -80,10 +88,10 @@ def mark_of_strata(strata: Mapping[str, object]) -> str:
     return f"strata-{digest.hexdigest()[:16]}"
 
 
-def drawn_otherwise(path: str | Path, strata: Mapping[str, object]) -> bool:
+def drawn_otherwise(sheet: Sheet, strata: Mapping[str, object]) -> bool:
     """Whether a sheet was drawn from other strata than these. One of an older version, or without the column, does not
     say."""
-    marks = {row[DRAWN] for _, row in read_sheet(path) if row.get(DRAWN)}
+    marks = {row[DRAWN] for _, row in sheet.rows if row.get(DRAWN)}
     return bool(marks - {mark_of_strata(strata)})
 
 
@@ -91,7 +99,7 @@ def _carry_over(path: Path, rows: list[dict[str, str]], judged: Sequence[str]) -
     """Put the file's verdicts into the rows they were given on; VerdictsError if one would be lost."""
     rows_by_id = {unguard(row["id"]): row for row in rows}
     lost = []
-    for _, reviewed in read_sheet(path):
+    for _, reviewed in read_sheet(path).rows:
         row = rows_by_id.get(reviewed["id"], {})
         same = all(_same_cell(reviewed.get(key), row.get(key)) for key in judged)
         if reviewed["verdict"] and same and not _other_picture(reviewed, _digest_of(row.get("image"))):
@@ -130,8 +138,8 @@ def _bare(cell: str) -> str:
     return APOSTROPHES.sub("", cell)
 
 
-def read_sheet(path: str | Path) -> list[tuple[int, dict[str, str]]]:
-    """The rows that are not empty, each with its number in the spreadsheet; ids without guard, verdicts in lower case.
+def read_sheet(path: str | Path) -> Sheet:
+    """The rows that are not empty; ids without guard, verdicts in lower case.
 
     Only those two need to be intact, and both are ASCII: a file saved in a local encoding is read as well. Empty lines
     before the head are read over, and `sep=;` in the first line says what separates, as it does to Excel, which shows
@@ -155,11 +163,11 @@ def read_sheet(path: str | Path) -> list[tuple[int, dict[str, str]]]:
         row = dict.fromkeys(columns, "") | dict(zip(columns, map(str.strip, record), strict=False))
         if any(row.values()):
             rows.append((number, row | {"id": unguard(row["id"]), "verdict": row["verdict"].lower()}))
-    return rows
+    return Sheet(Path(path), rows)
 
 
 def sheet_verdicts(
-    path: str | Path, by_id: Mapping[str, Mapping], verdicts: Mapping[str, str], judged: Sequence[str]
+    sheet: Sheet, by_id: Mapping[str, Mapping], verdicts: Mapping[str, str], judged: Sequence[str]
 ) -> dict[str, str]:
     """The verdict on each id that has one, once every row is sure to be about one of the cases `by_id`: each of their
     columns `judged`, of which the last is what was said, stands in the sheet as there, or was removed.
@@ -168,10 +176,10 @@ def sheet_verdicts(
     """
     rows: dict[str, int] = {}
     verdict_of = {}
-    for number, row in read_sheet(path):
+    for number, row in sheet.rows:
         problem = _problem(row, by_id.get(row["id"]), rows.get(row["id"]), verdicts, judged)
         if problem:
-            raise InputError(f"{path}, row {number}: {problem}")
+            raise InputError(f"{sheet.path}, row {number}: {problem}")
         rows[row["id"]] = number
         if row["verdict"]:
             verdict_of[row["id"]] = row["verdict"]

@@ -157,6 +157,14 @@ class Run:
     def has_predictions(self, split: str) -> bool:
         return (self.folder / f"predictions-{split}.jsonl").exists()
 
+    @property
+    def evaluated_split(self) -> str:
+        """The split that was scored: test, or validation. Raises RunError, naming what to run."""
+        for split in ("test", "validation"):
+            if self.has_predictions(split) and (self.folder / f"metrics-{split}.json").exists():
+                return split
+        raise RunError(f"run '{self.name}' has no predictions yet: run notebook 03_evaluate first")
+
     def predictions(self, split: str) -> list[dict]:
         """Raises RunError, naming what to run, where there are none, or where they are not those that were scored."""
         if not self.has_predictions(split):

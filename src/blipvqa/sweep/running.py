@@ -25,7 +25,6 @@ from blipvqa.data.fingerprint import fingerprint
 from blipvqa.errors import DamagedFile
 from blipvqa.runs.run import Run, RunError, indented
 from blipvqa.sweep.grid import Point
-from blipvqa.training.trained import evaluated_split
 
 PROGRAM = (sys.executable, "-m", "blipvqa", "run")
 
@@ -138,7 +137,7 @@ def is_finished(config: Config) -> bool:
     """Whether a run was trained to its end and evaluated with these settings, and has its report."""
     run = Run(config.folder)
     try:
-        same = result_settings(run.scored_config(evaluated_split(run))) == result_settings(config)
+        same = result_settings(run.scored_config(run.evaluated_split)) == result_settings(config)
     except (RunError, DamagedFile):  # evaluated anew, or refused by name, when its turn comes
         return False
     return run.finished and same and (run.folder / "report.html").exists()

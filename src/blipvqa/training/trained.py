@@ -192,27 +192,19 @@ def held_out(splits: Splits) -> str:
     return "test" if "test" in splits else "validation"
 
 
-def evaluated_split(run: Run) -> str:
-    """The split that was scored: test, or validation. Raises RunError, naming what to run."""
-    for split in ("test", "validation"):
-        if run.has_predictions(split) and (run.folder / f"metrics-{split}.json").exists():
-            return split
-    raise RunError(f"run '{run.name}' has no predictions yet: run notebook 03_evaluate first")
-
-
 def load_results(config: Config, split: str | None = None) -> Results:
     """What the run of `config` answered on `split` (None: the one that was scored), to look at it.
 
     Raises RunError where nothing was scored, or other data than there is now; ConfigError where the settings differ.
     """
     run = refuse_other_settings(config)
-    split = split or evaluated_split(run)  # said before the data is read
+    split = split or run.evaluated_split  # said before the data is read
     return results_of(run, load_splits(config), split)
 
 
 def results_of(run: Run, splits: Splits, split: str | None = None) -> Results:
     """As `load_results`, where the data is at hand."""
-    split = split or evaluated_split(run)
+    split = split or run.evaluated_split
     scores, predictions = run.metrics(split), run.predictions(split)
     refuse_other_pictures(run, scores, splits)
     _refuse_other_files(run, scores, split)

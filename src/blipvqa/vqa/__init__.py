@@ -6,6 +6,7 @@
 - `token_limits`: how much of a question and of an answer a model reads
 - `predictions`: a model and a split to predictions
 - `asking`: an answer about one's own picture
+- `own_files`: the files that a person names for it, before anything slow
 - `own_questions`: a table or a folder of one's own, as a data set without answers
 - `answering`: all of them to a sheet of answers
 - `stored_answers`: predictions kept as long as what made them stays the same

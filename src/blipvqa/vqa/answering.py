@@ -21,8 +21,6 @@ from blipvqa.data.batches import whole_image_batches
 from blipvqa.data.dataset import Splits, VQADataset
 from blipvqa.data.history import history_of
 from blipvqa.data.images import DECODER
-from blipvqa.data.sheets import sheet_rows
-from blipvqa.data.split_names import SourceError
 from blipvqa.errors import InputError
 from blipvqa.models.folders import FOREIGN
 from blipvqa.models.loading import load_model
@@ -40,13 +38,12 @@ from blipvqa.vqa.calibration import read_calibration
 from blipvqa.vqa.confidence import abstain
 from blipvqa.vqa.conformal import sets_for, without_candidates
 from blipvqa.vqa.foreign import unlike_rows
+from blipvqa.vqa.own_files import COLUMNS, refuse_output
 from blipvqa.vqa.own_questions import left_out_note, own_questions
 from blipvqa.vqa.predictions import answer_batches, candidate_texts, load_candidates
 from blipvqa.vqa.selective import calibration_in_force, threshold_in_force
 from blipvqa.vqa.turns import refuse_history
 
-OUTPUTS = (".csv", ".xlsx", ".jsonl")
-COLUMNS = ("image", "question", "answer", "confidence", "withheld")
 OTHERWISE = (
     "confidence is the model's own: the last evaluation calibrated that of answers which were found "
     "otherwise (generate.method, and its beams and length, or its candidates)"
@@ -77,7 +74,7 @@ def answer_all(
     join_processes()
     run, output = Run(config.folder), project_path(output)
     check_weights(run, "vqa")
-    _refuse_output(output, project_path(source))
+    refuse_output(output, source)
     make_folder(output.parent)
     partial = output.with_name(f"{output.name}.partial")
     with locked(run.folder / partial.name):
@@ -118,31 +115,6 @@ def answer_all(
 def _partials(partial: Path) -> list[Path]:
     """The files of batches that are answered: one, or of several processes one each."""
     return [file for file in (partial, *sorted(partial.parent.glob(f"{escape(partial.name)}-*"))) if file.exists()]
-
-
-def _refuse_output(output: Path, source: Path) -> None:
-    """Raises InputError before anything slow: nobody's own file is replaced."""
-    if output.suffix.lower() not in OUTPUTS:
-        raise InputError(f"output '{output.name}': answers are written as {', '.join(OUTPUTS)}")
-    if output.exists() and (output.resolve() == source.resolve() or not _is_ours(output)):
-        raise InputError(f"output '{output.name}' is there and holds no answers of ours: give another name")
-
-
-def _is_ours(output: Path) -> bool:
-    """Whether a file begins as `_write` begins it."""
-    if output.suffix.lower() == ".xlsx":
-        try:
-            return next(iter(sheet_rows(output)), (1, []))[1][: len(COLUMNS)] == list(COLUMNS)
-        except SourceError:
-            return False
-    with open(output, encoding="utf-8-sig", errors="replace") as file:
-        first = file.readline(1_000_000).rstrip("\n")
-    if output.suffix.lower() == ".csv":
-        return first.split(",")[: len(COLUMNS)] == list(COLUMNS)
-    try:
-        return list(json.loads(first))[: len(COLUMNS)] == list(COLUMNS)
-    except (ValueError, TypeError):
-        return False
 
 
 def _answered(

@@ -21,26 +21,16 @@ from pathlib import Path
 from blipvqa.data.dataset import VQADataset
 from blipvqa.data.split_names import ending_of
 from blipvqa.data.text_tables import read_text_table
-from blipvqa.errors import InputError, MissingFile
+from blipvqa.errors import InputError
 from blipvqa.pages.spreadsheets import unguard, write_sheet
 from blipvqa.plural import how_many
 from blipvqa.runs.files import write_json, write_lines
 from blipvqa.text import normalize, same_text, words
 from blipvqa.vqa.answers import Prediction, spelled_answers
+from blipvqa.vqa.own_files import check_file
 
-ENDINGS = ("csv", "tsv", "json", "jsonl", "xlsx")
 FORMS = {"lmms-eval": "jsonl", "medevalkit": "json", "table": "csv"}  # ours to write, with their endings
 BOXED, TAGGED = re.compile(r"\\boxed\{([^{}]*)\}"), re.compile(r"<answer>(.*?)(?:</answer>|$)", re.S)
-
-
-def check_file(path: str | Path) -> Path:
-    """The path. Raises MissingFile or InputError where it cannot be a file of predictions."""
-    path = Path(path)
-    if not path.is_file():
-        raise MissingFile(f"predictions '{path.name}': there is no such file")
-    if ending_of(path) not in ENDINGS:
-        raise InputError(f"predictions '{path.name}': the ending is none of {', '.join(ENDINGS)}")
-    return path
 
 
 def read_others(path: str | Path, dataset: VQADataset) -> list[Prediction]:

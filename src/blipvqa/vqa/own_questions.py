@@ -20,9 +20,8 @@ from blipvqa.data.formats import SourceError, read_texts
 from blipvqa.data.own_pictures import own_dataset, picture_names, rows_of_pictures
 from blipvqa.data.raw import RawSplit
 from blipvqa.data.text_tables import read_text_table
-from blipvqa.errors import InputError, MissingFile
+from blipvqa.vqa.own_files import listed_questions, refuse_input
 
-TABLES = (".csv", ".tsv", ".xlsx", ".jsonl", ".json")
 MOST = 1_000_000  # questions at once: a few hundred bytes of memory each
 SHOWN = 10  # wrong rows that a message names
 TEXTS = ("question",)  # what a row needs beside its picture
@@ -37,13 +36,10 @@ def own_questions(
     `questions` are a list, or a text file with one a line. With `skip` wrong rows are left out.
     Raises MissingFile, and SourceError or InputError that name the lines.
     """
+    refuse_input(source, questions)
     path = project_path(source)
     if path.is_dir():
-        raw, folder, data = _of_folder(path, _listed(questions), config.data), path, config.data
-    elif not path.exists():
-        raise MissingFile(f"there is no table or folder '{source}'")
-    elif questions is not None:
-        raise InputError(f"'{path.name}' is a table and has its own questions: give a folder of pictures, or no list")
+        raw, folder, data = _of_folder(path, listed_questions(questions), config.data), path, config.data
     else:
         data = _columns_that_are_there(path, config.data)
         raw, folder = _of_table(path, data), path.parent
@@ -72,9 +68,6 @@ def left_out_note(wrong: dict[str, str]) -> str:
 
 def _columns_that_are_there(path: Path, data: DataConfig) -> DataConfig:
     """`data` with those renames that this table has a use for: it may be named as the run's data, or as we do."""
-    if path.suffix.lower() not in TABLES:
-        excel = ": save it as xlsx or CSV UTF-8" if path.suffix.lower() in (".xls", ".ods") else ""
-        raise SourceError(f"'{path.name}' is no table of {', '.join(TABLES)}{excel}")
     first = list(next((row for _, row in read_text_table(path) if isinstance(row, dict)), {}))
     renames = {
         column_called(name, first): ours
@@ -95,24 +88,6 @@ def _of_table(path: Path, data: DataConfig) -> RawSplit:
 
 
 # ------------------------------------------------------------------------------------------------ a folder
-
-
-def _listed(questions: str | Path | Sequence[str] | None) -> list[str]:
-    if questions is None:
-        raise InputError(
-            "a folder of pictures needs questions: a list, or a text file with one a line (in a shell --questions FILE)"
-        )
-    if isinstance(questions, str | Path):
-        path = project_path(questions)
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise InputError(f"questions '{questions}' cannot be read ({reason}): give one question a line") from None
-        questions = [line.strip() for line in lines if line.strip()]
-    if not questions:
-        raise InputError("the list of questions is empty")
-    return list(dict.fromkeys(questions))
 
 
 def _of_folder(folder: Path, questions: list[str], data: DataConfig) -> RawSplit:

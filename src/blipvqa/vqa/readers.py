@@ -19,7 +19,7 @@ import numpy as np
 
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate_statistic, nothing_counted
 from blipvqa.numbers.measures import divide
-from blipvqa.pages.verdicts import drawn_otherwise
+from blipvqa.pages.verdicts import Sheet, drawn_otherwise, read_sheet
 from blipvqa.pages.wording import count, interval, number
 from blipvqa.vqa.answers import Prediction, answered_right
 
@@ -46,9 +46,9 @@ def strata_of(predictions: Sequence[Prediction]) -> list[str]:
     return [stratum(row) for row in predictions]
 
 
-def other_strata(path: str | Path, predictions: Sequence[Prediction]) -> bool:
+def other_strata(sheet: Sheet, predictions: Sequence[Prediction]) -> bool:
     """Whether a sheet was drawn when the strata were others, since confidences or right answers changed."""
-    return drawn_otherwise(path, strata_by_id(predictions))
+    return drawn_otherwise(sheet, strata_by_id(predictions))
 
 
 def strata_by_id(predictions: Sequence[Prediction]) -> dict[str, str]:
@@ -116,13 +116,14 @@ def agreement(
 
     predictions = list(predictions)
     by_id = {str(row["id"]): row for row in predictions}
-    one, other = verdicts_of(first, by_id), verdicts_of(second, by_id)
+    sheets = read_sheet(first), read_sheet(second)
+    one, other = (verdicts_of(sheet, by_id) for sheet in sheets)
     judged = [i for i, row in enumerate(predictions) if str(row["id"]) in one and str(row["id"]) in other]
     both = [predictions[i] for i in judged]
     pairs = [(one[str(row["id"])], other[str(row["id"])]) for row in both]
     groups, weights = bootstrap.groups_of(both), np.ones(len(both))
-    others = any(other_strata(sheet, predictions) for sheet in (first, second))
-    if is_stratified(first) or is_stratified(second):
+    others = any(other_strata(sheet, predictions) for sheet in sheets)
+    if any(map(is_stratified, sheets)):
         weights = None if others else weights_of(judged, predictions)
     found = nothing_counted() if weights is None else kappa(pairs, tuple(VERDICTS), groups, bootstrap, weights)
     undefined = None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, Estimate, estimate_mean, nothing_counted
 from blipvqa.pages.spreadsheets import guard
-from blipvqa.pages.verdicts import DRAWN, mark_of_strata, read_sheet, sheet_verdicts, write_sheet
+from blipvqa.pages.verdicts import DRAWN, Sheet, mark_of_strata, read_sheet, sheet_verdicts, write_sheet
 from blipvqa.vqa.answers import Prediction, actual_answer, answered_right, check_predictions
 from blipvqa.vqa.readers import (
     NO_STRATUM,
@@ -114,11 +114,12 @@ def read_review(
     """
     predictions = list(predictions)
     check_predictions(predictions)
-    verdicts = verdicts_of(path, {str(prediction["id"]): prediction for prediction in predictions})
+    sheet = read_sheet(path)
+    verdicts = verdicts_of(sheet, {str(prediction["id"]): prediction for prediction in predictions})
     judged = [p for p in predictions if verdicts.get(str(p["id"]), "unclear") != "unclear"]
     verdict_of = [verdicts[str(prediction["id"])] for prediction in judged]
     exact = [answered_right(prediction) for prediction in judged]
-    stratified, others = is_stratified(path), other_strata(path, predictions)
+    stratified, others = is_stratified(sheet), other_strata(sheet, predictions)
     places = [i for i, p in enumerate(predictions) if verdicts.get(str(p["id"]), "unclear") != "unclear"]
 
     def mean(values: list) -> Estimate:
@@ -144,12 +145,12 @@ def read_review(
     }
 
 
-def is_stratified(path: str | Path) -> bool:
+def is_stratified(sheet: Sheet) -> bool:
     """Whether a sheet is of a stratified sample."""
-    return any(WEIGHT in row for _, row in read_sheet(path))
+    return any(WEIGHT in row for _, row in sheet.rows)
 
 
-def verdicts_of(path: str | Path, by_id: Mapping[str, Prediction]) -> dict[str, str]:
+def verdicts_of(sheet: Sheet, by_id: Mapping[str, Prediction]) -> dict[str, str]:
     """The verdict on each id that has one, once every row is sure to be about one of the predictions."""
     cases = {row_id: {**prediction, "answer": actual_answer(prediction)} for row_id, prediction in by_id.items()}
-    return sheet_verdicts(path, cases, VERDICTS, JUDGED)
+    return sheet_verdicts(sheet, cases, VERDICTS, JUDGED)

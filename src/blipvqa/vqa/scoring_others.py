@@ -22,7 +22,8 @@ from blipvqa.runs.seals import write_sealed, write_sealed_text
 from blipvqa.training.trained import Results, held_out, write_results
 from blipvqa.vqa.measures import MEASURES
 from blipvqa.vqa.notes import all_notes
-from blipvqa.vqa.others import check_file, read_others
+from blipvqa.vqa.others import read_others
+from blipvqa.vqa.own_files import check_file
 from blipvqa.vqa.published import published
 from blipvqa.vqa.report import report
 from blipvqa.vqa.scores import score
