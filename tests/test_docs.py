@@ -90,7 +90,7 @@ def test_the_plan_for_contributors_is_the_plan_that_is_tested():
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     shown = {
         Path(room).stem: int(floor)
-        for floor, rooms in re.findall(r"^\| (\d) \| (.*) \|$", page, re.M)
+        for floor, rooms in re.findall(r"^\| (\d+) \| (.*) \|$", page, re.M)
         for room in re.findall(r"`([\w.]+)/?`", rooms)
     }
     standing = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
