@@ -139,7 +139,9 @@ def _clean(config: Config, member: int = 0) -> dict:
 def _apart(config: Config) -> dict:
     if config.data.without is not None:
         raise ConfigError(ONE_OTHER)
-    return {"data.without": merge_overrides({}, config.bootstrap.clean)}
+    clean = merge_overrides({}, config.bootstrap.clean)
+    clean.pop("without", None)  # it takes rows from their train alone
+    return {"data.without": clean}
 
 
 def _bootstrapped(config: Config) -> dict:

@@ -95,8 +95,7 @@ def _merged(tree: dict, overrides: dict[str, Any], section: str, sections: set[s
     """`tree`, which is the dotted `section` of the config, with `overrides`. `places` are the knobs set so far."""
     merged = dict(tree)
     for key, value in overrides.items():
-        # Inside a knob that is a mapping, a dot belongs to the name: of a column, for instance.
-        first, dot, rest = str(key).partition(".") if section in sections else (str(key), "", "")
+        first, dot, rest = str(key).partition(".") if _parts_names(section, sections) else (str(key), "", "")
         if not first or (dot and not rest):
             raise ConfigError(f"key '{key}' has an empty part, expected e.g. train.epochs")
         place = f"{section}.{first}" if section else first
@@ -114,6 +113,12 @@ def _merged(tree: dict, overrides: dict[str, Any], section: str, sections: set[s
             places.add(place)
         merged[first] = value
     return merged
+
+
+def _parts_names(section: str, sections: set[str]) -> bool:
+    """Whether a dot in the keys of `section` parts names. Inside a knob that is a mapping it belongs to the name: of a
+    column, for instance. `data.without` holds the knobs of `data`."""
+    return section.replace("data.without", "data", 1) in sections
 
 
 def load_config(

@@ -43,7 +43,8 @@ def check_words(planned: Plan, data: list[Splits]) -> list[str]:
 def _shared(planned: Plan, data: list[Splits]) -> list[str]:
     """A line for each two stages of which one trains on pictures, or patients by name, that the other holds out."""
     held = [held_out_names([splits]) for splits in data]
-    trained = [frozenset().union(*names_of(splits["train"])) for splits in data]
+    every = frozenset().union(*held)
+    trained = [frozenset().union(*names_of(splits["train"], every)) for splits in data]
     names, notes = [stage.name for stage in planned.stages], []
     for i, j in permutations(range(len(data)), 2):
         both = trained[i] & held[j]

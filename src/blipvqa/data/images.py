@@ -175,6 +175,10 @@ class ImageStore:
         """`has` of many images at once, bool `[N]`, by their numbers, uint64 `[N]`."""
         return self.shards.holds(numbers)
 
+    def sums(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`zlib.crc32` of the pixels of many images, uint32 `[N]`, and of which it is known without reading them."""
+        return self.shards.sums(numbers)
+
     def are_one_colour(self, numbers: np.ndarray) -> np.ndarray:
         """Whether all pixels of each image that was decoded are almost the same: see `one_colour.py`."""
         return self.shards.one_coloured(numbers) | np.isin(numbers, np.array(list(self._one_colour), np.uint64))
