@@ -238,6 +238,9 @@ def test_words_that_are_read_in_part_are_told(run, capsys):
     dataset = index.dataset.chosen([0])
     dataset.rows = [{**dataset.rows[0], "caption": signs}]
     assert unknown_words(run, dataset, ("caption",)) == []
+    dataset.rows = [{**dataset.rows[0], "caption": "a gland of 腺体"}]
+    (line,) = unknown_words(run, dataset, ("caption",))
+    assert line.endswith("it cannot tell it from another")  # and writes nothing at all
 
 
 def test_a_gallery_that_is_cut_into_cells_finds_the_same_near_ones(run, monkeypatch):

@@ -70,4 +70,9 @@ def test_a_table_of_questions_says_what_was_read_and_written_in_part(tiny, root,
     assert "1 of 2 questions is longer than this model reads (data.max_question_tokens): the rest is cut off" in said
     assert "2 of 2 answers stop at generate.max_new_tokens, before the model ended them" in said
     told = [row["unfinished"] for row in csv.DictReader((root / "out.csv").read_text("utf-8-sig").splitlines())]
+    unsure = with_overrides(config.as_dict(), {"generate.uncertain_below": 1.0})
+    answer_all(unsure, root / "own.csv", root / "unsure.csv", progress=False)
+    assert "stop at generate.max_new_tokens" not in capsys.readouterr().out
+    rows = list(csv.DictReader((root / "unsure.csv").read_text("utf-8-sig").splitlines()))
+    assert [(row["withheld"], row["unfinished"]) for row in rows] == [("true", "false")] * 2  # "uncertain" is whole
     assert told == ["true", "true"]  # who gets the sheet did not see what was said

@@ -101,12 +101,13 @@ def answer_all(
                 )
         if not is_first():
             return output
+        answers = abstain(answers, threshold, holds)
         for note in unfinished_notes(answers):
             print(note)
         sets = sets_for(run.model_folder, texts, config.generate)
         further = ["unfinished"] * (config.generate.method == "generate") + ["answer_set"] * (sets is not None)
         further += ["unlike"] * (run.model_folder / FOREIGN).exists()
-        _write(output, dataset, without_candidates(abstain(answers, threshold, holds), sets), further)
+        _write(output, dataset, without_candidates(answers, sets), further)
         for file in _partials(partial):
             remove(file)
     return output

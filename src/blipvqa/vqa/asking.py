@@ -164,7 +164,7 @@ def ask(
         for item, (prediction, answer_set) in zip(part, answered, strict=True):
             said, of = (prediction["prediction"], prediction["confidence"]), item["picture"]
             found = answer_set, unlike[of], like[of], images, prediction["turns_left_out"], prediction["reading"]
-            unfinished = prediction.get("unfinished", False) and "withheld" not in prediction
+            unfinished = prediction.get("unfinished", False)
             answers.append(Answer(*said, item["question"], pictures[of], *found, unfinished))
     return answers if several[1] or (several[0] and not together) else answers[0]
 

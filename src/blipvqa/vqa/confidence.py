@@ -137,9 +137,14 @@ def abstain(
 ) -> list[dict]:
     """The same for a person who asked: "uncertain" in place of what is withheld, which stands under `withheld`."""
     return [
-        {**row, "prediction": UNCERTAIN, "withheld": row["prediction"]} if row.get("withheld") else row
+        {**row, "prediction": UNCERTAIN, "withheld": row["prediction"]} | _whole(row) if row.get("withheld") else row
         for row in with_confidence(predictions, threshold, calibration)
     ]
+
+
+def _whole(row: Mapping) -> dict:
+    """What is said in place of an answer is not cut, whatever the answer is."""
+    return {"unfinished": False} if "unfinished" in row else {}
 
 
 def score_confidence(
