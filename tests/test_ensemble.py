@@ -92,6 +92,13 @@ def test_an_ensemble_is_a_run_with_a_page_that_compares_it_with_the_best_single_
     assert before == {name: (runs[name].folder / "metrics-test.json").read_bytes() for name in "ab"}
 
 
+def test_what_the_start_of_a_member_had_learnt_is_told(runs, monkeypatch):
+    said = {"a": ["one"], "b": ["one", "other"]}
+    monkeypatch.setattr("blipvqa.ensemble.learnt_before", lambda config, _splits, split: said[config.name])
+    run = ensemble(["a", "b"], "both", resamples=10, progress=False)
+    assert run.metrics("test")["warnings"][1:3] == ["one", "other"]
+
+
 def test_a_soup_is_the_mean_of_the_weights_and_is_evaluated_like_any_run(runs):
     run = soup(["a", "b"], "mean")
     mixed, a, b = (

@@ -36,6 +36,7 @@ from blipvqa.runs.seals import write_sealed, write_sealed_text
 from blipvqa.tasks import task_of
 from blipvqa.text import normalize
 from blipvqa.training.accelerator import make_accelerator
+from blipvqa.training.starts import learnt_before
 from blipvqa.training.stored import content_digest, stored
 from blipvqa.training.trained import Trained, trained_run
 from blipvqa.vqa.answers import answered_right
@@ -82,7 +83,9 @@ def ensemble(
             f"These are answers of {len(members)} runs together ({runs}): {len(members)} times the time and memory of "
             "one. They were trained on this data."
         )
-        return write_predictions_of(config, splits, split, predictions, said, resamples, further)
+        learnt = [line for member in members for line in learnt_before(member.run.config, splits, split)]
+        learnt = list(dict.fromkeys(learnt))
+        return write_predictions_of(config, splits, split, predictions, said, resamples, further, learnt)
 
 
 def _answers_of(member: Trained, split: str, progress: bool) -> list[dict]:

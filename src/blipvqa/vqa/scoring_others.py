@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from blipvqa.config.knobs import Config, ConfigError
@@ -75,9 +75,10 @@ def write_predictions_of(
     said: str,
     resamples: int,
     further: Callable[[Bootstrap], dict] = lambda _bootstrap: {},
+    warnings: Sequence[str] = (),
 ) -> Run:
     """The run `config.name`, without a model, of predictions that somebody made (`made_by`): its scores, with `further`
-    ones, and its page, which says first what is `said` of them."""
+    ones, and its page, which says first what is `said` of them, and `warnings`."""
     run, bootstrap = Run(config.folder), Bootstrap(config.data.group, resamples, config.seed)
     train, rows = splits["train"].rows, fingerprint(splits)
     axes = splits[split].breakdown
@@ -86,7 +87,7 @@ def write_predictions_of(
     scores["slices"] = slices(predictions, train=train, breakdown=axes, bootstrap=bootstrap)
     scores["split"] = split
     scores["data"] = all_notes(splits) | {"digest": rows_digest(rows), "changes": []}
-    scores["warnings"] = [said, *scores["data"]["leaks"], *scores["warnings"]]
+    scores["warnings"] = [said, *warnings, *scores["data"]["leaks"], *scores["warnings"]]
     scores |= further(bootstrap)
     with lock(run.folder):
         write_sealed_text(run.folder / "config.yaml", write_yaml(config.as_dict()))
