@@ -9,12 +9,13 @@ from PIL.PngImagePlugin import PngInfo
 from test_capfilt import small
 from test_stages import pre_trained, quick, run
 
-from blipvqa import load_splits
+from blipvqa import fine_tune, load_splits
 from blipvqa.bootstrapping import rounds
 from blipvqa.bootstrapping.report import NO_TRUTH, write_report
 from blipvqa.bootstrapping.rounds import load_bootstrapped
 from blipvqa.bootstrapping.stages import clean_config, plan
 from blipvqa.config.knobs import ConfigError
+from blipvqa.data.checking import NO_TEST
 from blipvqa.pages.html import escape
 from blipvqa.runs.run import RunError
 
@@ -71,7 +72,8 @@ def test_a_stranger_s_data_goes_without_names_and_without_what_is_held_out(own, 
     assert result.run.config.data.group_column == "group"
     page = write_report(result).read_text()
     assert "filter" not in result.rounds[0]["scores"] and NO_TRUTH in page
-    assert result.data.notes and all(str(escape(note)) in page for note in result.data.notes)
+    assert NO_TEST in result.data.notes and NO_TEST.split(":")[0] not in page  # nothing is scored on the data in doubt
+    assert result.notes and all(str(escape(note)) in page for note in result.notes)
 
 
 def test_a_held_out_picture_is_left_out_whatever_its_file_says_beside_its_pixels(own, start):
@@ -180,11 +182,57 @@ def test_what_a_model_wrote_before_stays_its_word_in_both_sources(own, start):
     assert "| synthetic, of the clean pairs | 4 | 4 |" in card
 
 
-def test_no_threshold_is_chosen_where_no_pair_is_wrong(root, own, start):
-    """All texts of validation are one: every picture is right for it, and any threshold has a precision of 1."""
+def test_no_threshold_is_chosen_where_no_pair_is_wrong(root, own, start, monkeypatch):
+    """All texts of validation are one: every picture is right for it, and any threshold has a precision of 1. It was
+    told after the filter was trained."""
     table = own / "clean" / "validation.jsonl"
     rows = [json.loads(line) for line in table.read_text().splitlines()]
     table.write_text("\n".join(json.dumps({**row, "caption": "no finding"}) for row in rows * 3))
     settings = {"data__source": "noisy", "train__batch_size": 4, "bootstrap__shared": True}
+    monkeypatch.setattr(rounds, "run_stage", lambda stage: pytest.fail(f"{stage.name} was trained"))
     with pytest.raises(RunError, match="there is no wrong pair to choose a threshold by"):
         run(quick(start, **settings, bootstrap__clean={"source": "clean"}, bootstrap__wished_precision=0.9))
+
+
+COUNTS_NONE = (
+    r"bootstrap\.captioner: 'cider_d' \(train\.metric\) counts none of the 1 picture that bootstrap\.clean has"
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "held_out", "message"),
+    [
+        ({}, 1, COUNTS_NONE),
+        ({"bootstrap__captioner": {"train.metric": "terms_recalled"}}, 4, r"bootstrap\.captioner: 'terms_recalled'"),
+        (
+            {"bootstrap__captioner": {"train.metric": "r_mean"}},
+            4,
+            r"bootstrap\.captioner: train\.metric: 'r_mean' is no",
+        ),
+        ({"bootstrap__wished_precision": 0.9}, 4, "by 10 pairs or more above it, and the clean validation has 4 right"),
+    ],
+)
+def test_clean_pairs_that_can_choose_nothing_are_refused_before_the_first_pre_training(
+    own, monkeypatch, settings, held_out, message
+):
+    """The captioner's stage refused them, after the pre-training, and named neither itself nor a key."""
+    table = own / "clean" / "validation.jsonl"
+    table.write_text("\n".join(table.read_text().splitlines()[:held_out]))
+    monkeypatch.setattr(rounds, "run_stage", lambda stage: pytest.fail(f"{stage.name} was trained"))
+    with pytest.raises((ConfigError, RunError), match=message):
+        run(small(data__source="noisy", bootstrap__clean={"source": "clean"}, **settings))
+
+
+def test_a_start_that_had_learnt_held_out_pairs_is_told(own, monkeypatch, capsys):
+    """CapFilt of a model that had learnt what its filter's threshold is chosen by said nothing."""
+    (own / "all").mkdir()
+    texts = [(own / "clean" / f"{split}.jsonl").read_text() for split in ("train", "validation")]
+    (own / "all" / "train.jsonl").write_text("\n".join(texts))
+    settings = {"data__source": "all", "data__image_root": "clean", "train__batch_size": 4}
+    export = fine_tune(small("before", bootstrap__clean={}, **settings)).model_folder
+    result = {"scores": {"warnings": []}}
+    monkeypatch.setattr(rounds, "_round", lambda *_: result)
+    monkeypatch.setattr(rounds, "load_bootstrapped", lambda *all_of_it: None)
+    run(quick(str(export), data__source="noisy", bootstrap__clean={"source": "clean"}))
+    told = [line for line in result["scores"]["warnings"] if "learnt by run 'before'" in line]
+    assert len(told) == 1 and told[0].startswith("bootstrap.clean, validation: ") and told[0] in capsys.readouterr().out

@@ -10,13 +10,15 @@ import yaml
 from same_run import losses, weights
 
 import blipvqa.training.loop as training
-from blipvqa import Run, fine_tune, load_model
+from blipvqa import Run, evaluate, fine_tune, load_model
 from blipvqa.captions.task import CAPTION
 from blipvqa.config.knobs import ConfigError
 from blipvqa.training.checkpoints import load_checkpoint
 from blipvqa.training.progress import check_metric
 from blipvqa.training.readings import SKIPS_IN_A_ROW, Readings, StepTaken
 from blipvqa.training.stopping import Stop
+from blipvqa.training.trained import epoch_notes
+from blipvqa.vqa.validation import Validation
 
 
 def test_a_run_leaves_what_it_promises(done):
@@ -190,6 +192,35 @@ def test_a_metric_that_validation_cannot_count_is_refused_before_the_first_step(
                 data__where={"answer": ["three", "fat", "dense", "gland", "lower left"]},
             )
         )
+
+
+def test_a_metric_that_never_changed_is_told(tiny, capsys):
+    """The first epoch was kept, of however many, and nothing said that none had been chosen."""
+    config = tiny(train__epochs=3, train__learning_rate=1e-12)
+    run = fine_tune(config)
+    assert run.state["best"]["epoch"] == 1
+    line = "train.metric: 'exact_match' was 0 after each of 3 epochs, so it chose none of them: the first was kept."
+    assert f"tiny: {line}" in capsys.readouterr().out
+    scored = evaluate(config, progress=False, resamples=5, grounding=False)
+    assert any(told.startswith(line) for told in scored.metrics("test")["warnings"])
+    assert epoch_notes(fine_tune(tiny("falling", train__metric="loss"))) == []
+    captions = fine_tune(tiny("said", task="caption", train__learning_rate=1e-12))
+    warnings = evaluate(captions.config, progress=False, resamples=5).metrics("test")["warnings"]
+    assert any("train.metric: 'cider_d' was" in told for told in warnings)
+
+
+def test_an_epoch_after_which_the_metric_counts_nothing_is_not_the_best(tiny, monkeypatch):
+    """A share of what was written is none where nothing was written: after the first epoch that ended the run."""
+    config, real, seen = tiny(train__epochs=3), Validation.__call__, []
+
+    def undefined_from_the_second(self, model):
+        numbers, samples = real(self, model)
+        seen.append(numbers)
+        return numbers | ({"exact_match": None} if len(seen) > 2 else {}), samples
+
+    monkeypatch.setattr(Validation, "__call__", undefined_from_the_second)
+    run = fine_tune(config)
+    assert run.finished and run.state["best"]["epoch"] == 1 and len(seen) == 4
 
 
 def test_only_what_may_choose_an_epoch_is_proposed():

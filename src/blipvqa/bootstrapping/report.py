@@ -60,7 +60,7 @@ def write_report(result: Bootstrapped) -> Path:
         warnings=[
             f"{how_many(written, 'text on this page was', 'texts on this page were')} written by a model, no "
             f"person; each is marked “{MARK}”.",
-            *result.data.notes,
+            *result.notes,
             *scores.get("warnings", ()),  # an older version kept none
             *_unfinished(result),
         ],

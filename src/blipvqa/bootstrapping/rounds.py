@@ -17,20 +17,24 @@ from blipvqa.bootstrapping.candidates import Candidate, Member, candidates
 from blipvqa.bootstrapping.folder import card_of, write_folder
 from blipvqa.bootstrapping.scores import score
 from blipvqa.bootstrapping.stages import Round, clean_config, plan, run_stage
-from blipvqa.bootstrapping.thresholds import threshold_of
+from blipvqa.bootstrapping.thresholds import check_wish, threshold_of
 from blipvqa.bootstrapping.truth import knows_truth, mark_truth
 from blipvqa.captions.terms import load_terms
-from blipvqa.config.knobs import Config
+from blipvqa.captions.validation import is_countable
+from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.config.paths import project_path
+from blipvqa.data.checking import NO_TEST
 from blipvqa.data.dataset import Splits, VQADataset, load_splits
 from blipvqa.data.duplicates import look_alike_line, near_duplicates
 from blipvqa.data.held_out import held_out_names, left_out_line, rows_apart
 from blipvqa.numbers.bootstrap import Bootstrap
+from blipvqa.plural import how_many
 from blipvqa.runs.files import damaged, read_lines, sweep, write_lines
 from blipvqa.runs.run import Run, RunError
 from blipvqa.runs.seals import EDITED, digest_of_file, read_sealed, write_sealed
 from blipvqa.training.shares import is_first, join_processes, locked, of_first
-from blipvqa.training.trained import refuse_other_summary, rows_of
+from blipvqa.training.starts import learnt_before
+from blipvqa.training.trained import epoch_notes, refuse_other_summary, rows_of
 
 SUMMARY = "bootstrap.json"
 SOURCE, CLEAN = "data.source", "bootstrap.clean"  # whose rows the summary knows
@@ -48,6 +52,11 @@ class Bootstrapped:
     rounds: list[dict]  # of each round: threshold, scores, the run that was pre-trained anew
 
     @property
+    def notes(self) -> list[str]:
+        """What to know of the data in doubt; that it has no split test concerns nobody: nothing is scored on it."""
+        return [note for note in self.data.notes if note != NO_TEST]
+
+    @property
     def folder(self) -> Path:
         """The source folder of the last round's kept texts."""
         return project_path(self.rounds[-1]["folder"])
@@ -61,19 +70,21 @@ class Bootstrapped:
 def bootstrap(config: Config, *, resamples: int = 1000, progress: bool = True) -> Bootstrapped:
     """Write and filter captions as `config.bootstrap` says, in `outputs/<name>`, and pre-train anew on what is kept.
 
-    Raises ConfigError where the settings of a stage are impossible, before anything slow; what `fine_tune` raises; and
-    RunError where a stage's inputs changed and `config.fresh` is not set, or where the filter keeps nothing.
+    Raises ConfigError or RunError where the settings of a stage are impossible, or clean pairs too few, before anything
+    slow; what `fine_tune` raises; and RunError where a stage's inputs changed and `config.fresh` is not set, or where
+    the filter keeps nothing.
     """
     join_processes()
     planned = plan(config)
     data, clean = load_splits(config), load_splits(clean_config(config))
+    _check_clean(config, planned[0], clean["validation"])
     noisy = _without_held_out(data["train"], clean)
     left_out = len(data["train"]) - len(noisy)
     if left_out:
         planned = plan(config, apart=True)
     with locked(config.folder):
         notes = [left_out_line(left_out, len(data["train"]), "text", CLEAN)] * bool(left_out)
-        notes += of_first(lambda: _look_alike_notes(noisy, clean))
+        notes += of_first(lambda: _learnt_notes(planned[0], clean) + _look_alike_notes(noisy, clean))
         for note in notes if is_first() else ():
             print(note)
         of_first(lambda: sweep(config.folder))
@@ -135,6 +146,9 @@ def _round(one: Round, config: Config, noisy: VQADataset, clean: Splits, resampl
     bootstrap = Bootstrap(config.data.group, resamples, config.seed)
     longer = filters[0].longer_than_read([text["caption"] for text in texts])
     scores = of_first(lambda: score(texts, load_terms(config), bootstrap, longer))
+    stages = [*filter(None, [one.pretrained]), *one.captioners, *one.filters, one.anew]
+    for run in {stage.name: Run(stage.folder) for stage in stages}.values():
+        scores["warnings"] += [f"{run.name}: {line}" for line in epoch_notes(run)]
     written = digest_of_file(_texts_file(config, one.number))
     return {"threshold": threshold, "folder": one.folder, "run": one.anew.name, "scores": scores, "texts": written}
 
@@ -145,6 +159,26 @@ def _name(config: Config) -> str:
 
 def _texts_file(config: Config, number: int) -> Path:
     return config.folder / f"texts-round{number}.jsonl"
+
+
+def _check_clean(config: Config, first: Round, validation: VQADataset) -> None:
+    """Raises ConfigError or RunError where the clean pairs held out for validation can choose no epoch of a captioner,
+    or no threshold: hours later each stage would."""
+    check_wish(config, validation)
+    for captioner in first.captioners:
+        if captioner.task == "caption" and not is_countable(captioner, validation):
+            pictures = how_many(len({row["image_id"] for row in validation.rows}), "picture")
+            raise ConfigError(
+                f"bootstrap.captioner: '{captioner.train.metric}' (train.metric) counts none of the {pictures} that "
+                f"{CLEAN} has for validation, so it cannot choose the captioner's best epoch: give more pictures "
+                "with captions that differ, or set bootstrap.captioner: {train.metric: loss}"
+            )
+
+
+def _learnt_notes(first: Round, clean: Splits) -> list[str]:
+    """A line for each run that `bootstrap.start` comes from, and that had learnt held-out pairs."""
+    held_out = [split for split in clean if split != "train"]
+    return [f"{CLEAN}, {line}" for split in held_out for line in learnt_before(first.filters[0], clean, split)]
 
 
 def _look_alike_notes(noisy: VQADataset, clean: Splits) -> list[str]:

@@ -16,6 +16,7 @@ from blipvqa.config.task_knobs import TASK_DEFAULTS
 from blipvqa.runs.run import Run
 from blipvqa.tasks import task_of
 from blipvqa.training import stages
+from blipvqa.training.settings import check_stage
 
 GROUP = "group"  # the column of who a picture is of, in the folder of kept texts
 NO_CLEAN_PAIRS = (
@@ -127,7 +128,9 @@ def _stage(
         for knob in ("metric", "loss"):
             tree["train"].pop(knob)
         tree["train"] |= {k: v for k, v in TASK_DEFAULTS[task]["train"].items() if k in ("metric", "loss")}
-    return with_overrides(tree, own, where)
+    stage = with_overrides(tree, own, where)
+    check_stage(stage, task_of(stage), where)
+    return stage
 
 
 def _clean(config: Config, member: int = 0) -> dict:

@@ -17,28 +17,42 @@ from blipvqa.bootstrapping.candidates import Member, match_pairs, mean_match, re
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.devices import pick_device
-from blipvqa.numbers.thresholds import accuracy_frontier, threshold_for
+from blipvqa.numbers.thresholds import FEWEST, accuracy_frontier, threshold_for
+from blipvqa.plural import how_many
 from blipvqa.retrieval.encoding import EncodedSplit
 from blipvqa.retrieval.gallery import Gallery
 from blipvqa.runs.run import RunError
 from blipvqa.training.stored import content_digest, stored
 
 
+def check_wish(config: Config, validation: VQADataset) -> None:
+    """Raises RunError where no filter could have `bootstrap.wished_precision` on these pairs: before any is trained."""
+    wish, gallery = config.bootstrap.wished_precision, Gallery.of_rows(validation.rows)
+    if wish is None:
+        return
+    if all(len(pictures) == len(gallery.picture_rows) for pictures in gallery.pictures_of_text):
+        raise RunError(
+            f"bootstrap.wished_precision {wish}: in the clean validation pairs every picture is right for every text, "
+            "so that there is no wrong pair to choose a threshold by: give more pairs, or bootstrap.threshold."
+        )
+    if len(validation) < wish * FEWEST:
+        raise RunError(
+            f"bootstrap.wished_precision {wish}: a threshold is chosen by {FEWEST} pairs or more above it, and the "
+            f"clean validation has {how_many(len(validation), 'right one')}: give bootstrap.clean more, or say "
+            "bootstrap.threshold."
+        )
+
+
 def threshold_of(config: Config, filters: list[Member], validation: VQADataset, folder: Path, prefix: str) -> float:
     """The probability from which on a text is kept.
 
-    Raises RunError where no threshold has the wished precision on validation, or validation has no wrong pairs.
+    Raises RunError where no threshold has the wished precision on validation.
     """
     wish = config.bootstrap.wished_precision
     if wish is None:
         return config.bootstrap.threshold
     pairs = _pairs(config, filters, validation, folder, f"{prefix}-validation-pairs")
     wrong = sum(not pair["right"] for pair in pairs)
-    if not wrong:
-        raise RunError(
-            f"bootstrap.wished_precision {wish}: in the clean validation pairs every picture is right for every text, "
-            "so that there is no wrong pair to choose a threshold by: give more pairs, or bootstrap.threshold."
-        )
     judged = [_judged(one, validation, pairs, folder, f"{prefix}-validation-{i}") for i, one in enumerate(filters)]
     threshold = threshold_for(accuracy_frontier(mean_match(judged), [pair["right"] for pair in pairs]), wish)
     if threshold is None:

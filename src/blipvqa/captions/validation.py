@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
 from blipvqa.captions.batches import collator_for
-from blipvqa.captions.measures import NEEDED
+from blipvqa.captions.measures import MEASURES, NEEDED, counts, measure_names
 from blipvqa.captions.predictions import Describer, described
 from blipvqa.captions.scores import score
 from blipvqa.captions.terms import load_terms
@@ -23,6 +24,17 @@ from blipvqa.numbers.grouping import rows_by
 from blipvqa.training.shares import cost_of, shared
 
 SHOWN = ("cider_d", "bleu_4", "terms_recalled", "terms_invented")
+
+
+def is_countable(config: Config, data: VQADataset) -> bool:
+    """Whether `train.metric` counts a picture of these: where every caption is one of its references, if ever."""
+    metric, terms = config.train.metric, load_terms(config)
+    if metric not in MEASURES:
+        return True
+    places = rows_by(row["image_id"] for row in data.rows).values()
+    best = [described(data.rows, rows, {"prediction": data.rows[rows[0]]["caption"]}) for rows in places]
+    value = MEASURES.of_sums(counts(best, terms).sum(0), [metric])[metric]
+    return metric in measure_names(terms) and bool(np.isfinite(value))
 
 
 class Validation:

@@ -40,6 +40,7 @@ from blipvqa.runs.lock import lock
 from blipvqa.runs.run import Run, RunError
 from blipvqa.runs.seals import read_sealed, write_sealed
 from blipvqa.tasks import task_of
+from blipvqa.training.settings import check_stage
 from blipvqa.training.stages import run_stage
 from blipvqa.training.trained import held_out, refuse_other_summary, rows_of
 from blipvqa.vqa.elsewhere import answers_of
@@ -70,6 +71,8 @@ def learn_on(config: Config, *, resamples: int = 1000, progress: bool = True) ->
     if number_of_processes() > 1:
         raise RunError("a sequence is learnt in one process: start blipvqa learn-on without accelerate launch")
     planned = plan(config)
+    for step in (step for steps in planned.steps.values() for step in steps):
+        check_stage(step.config, task_of(step.config), f"stage '{step.label}'")
     data = [load_splits(stage.config) for stage in planned.stages]
     with lock(config.folder):
         sweep(config.folder)

@@ -11,6 +11,8 @@ from blipvqa.data.duplicates import look_alike_line, near_duplicates
 from blipvqa.data.held_out import PATIENT, PIXELS, held_out_names, names_of
 from blipvqa.models.loading import load_processor
 from blipvqa.models.tokenizer import unknown_texts
+from blipvqa.training.starts import learnt_before
+from blipvqa.training.trained import held_out
 
 MOST_UNKNOWN = 0.1  # of a stage's answers: with more, what the matrix shows is the vocabulary
 
@@ -37,7 +39,18 @@ def check_words(planned: Plan, data: list[Splits]) -> list[str]:
             "\n".join(problems) + "\nA model's vocabulary is that of its beginning: begin with model.name: scratch, "
             "which learns one from all stages, or with a published model."
         )
-    return notes + _shared(planned, data) + _alike(planned, data)
+    return notes + _learnt(planned, data) + _shared(planned, data) + _alike(planned, data)
+
+
+def _learnt(planned: Plan, data: list[Splits]) -> list[str]:
+    """A line for each stage that holds out, to be scored by, what the run that all begin with had learnt."""
+    return [
+        f"{stage.name}: {line}"
+        for stage, splits in zip(planned.stages, data, strict=True)
+        for line in learnt_before(
+            stage.config.model_copy(update={"name": planned.config.name}), splits, held_out(splits)
+        )
+    ]
 
 
 def _shared(planned: Plan, data: list[Splits]) -> list[str]:

@@ -45,7 +45,7 @@ from blipvqa.training.settings import check_settings
 from blipvqa.training.step import Stepper
 from blipvqa.training.stopping import Stop, Stopping
 from blipvqa.training.task import Place, Task
-from blipvqa.training.trained import check_weights
+from blipvqa.training.trained import check_weights, epoch_notes
 
 
 def fine_tune(config: Config, task: Task, processes: int = 1) -> Run:
@@ -245,7 +245,7 @@ class FineTuning:
         self.model.eval()
         with folded(self.model):
             numbers, samples = self.validate(self.model)
-        if self.config.train.epochs:  # without any there is none to choose
+        if self.config.train.epochs and not progress.step:  # later it may count nothing: of one word no pair of words
             check_metric(self.config.train.metric, numbers, self.task.metrics)
         row = {
             "type": "epoch",
@@ -288,6 +288,8 @@ class FineTuning:
         done = self.progress.epoch >= self.config.train.epochs
         self.record.state(self.progress, self.steps)  # the card names the best epoch, which a kill kept from being said
         if self.accelerator.is_main_process:
+            for line in epoch_notes(self.run):
+                print(f"{self.run.name}: {line}")
             self.task.write_card(self.run)  # before the run counts as finished: afterwards nobody would write it
         self.record.state(self.progress, self.steps, finished=True, why="epochs" if done else "patience")
         self.record.end_tracker()

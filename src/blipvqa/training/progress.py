@@ -31,10 +31,11 @@ class Progress:
     rows: dict = field(default_factory=lambda: dict.fromkeys(LOGS, 0))  # of each log, written so far
 
     def note_epoch(self, metric: str, numbers: dict) -> bool:
-        """Whether this epoch is the best so far. A value that is no number (NaN, infinite) never is."""
+        """Whether this epoch is the best so far. A value that is none, or no number (NaN, infinite), never
+        is."""
         sign = -1 if metric == "loss" else 1
         value, best = numbers[metric], self.best and self.best["value"]
-        better = math.isfinite(value) and (best is None or sign * value > sign * best)
+        better = value is not None and math.isfinite(value) and (best is None or sign * value > sign * best)
         if better:
             self.best, self.stale = {"epoch": self.epoch, "metric": metric, "value": value}, 0
         else:

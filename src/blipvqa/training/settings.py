@@ -6,6 +6,14 @@ from blipvqa.config.knobs import Config, ConfigError
 from blipvqa.training.task import Task
 
 
+def check_stage(config: Config, task: Task, where: str) -> None:
+    """As `check_settings`, of one of several runs, before the first of them; `where` is what an error calls it."""
+    try:
+        check_settings(config, task)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
 def check_settings(config: Config, task: Task) -> None:
     """Raises ConfigError for a metric that the task does not have, or of which more is not better, a batch that cannot
     be cut, a missing tracker."""

@@ -123,7 +123,8 @@ def write_scores(
         "changes": trained.changes,
     }
     warnings = trained.warnings + changed_since_training(trained.run, scores, config) + leaks
-    warnings += learnt_before(config, trained.splits, trained.split) + texts_cut(trained, config, collator_for)
+    warnings += epoch_notes(trained.run) + learnt_before(config, trained.splits, trained.split)
+    warnings += texts_cut(trained, config, collator_for)
     warnings += unknown_words(trained.run, trained.splits[trained.split], config.texts) + scores["warnings"]
     scores = scores | {"data": about_data, "warnings": warnings, "split": trained.split}
     write_results(trained.run, scores, predictions, config, weights)
@@ -144,6 +145,19 @@ def changed_since_training(run: Run, scores: dict, config: Config) -> list[str]:
             f"({config.model.name}) holds others now. Put them back and evaluate again"
         )
     return lines
+
+
+def epoch_notes(run: Run) -> list[str]:
+    """A line where `train.metric` was the same after every epoch: it chose none, and the first of them was kept."""
+    metric = run.config.train.metric
+    values = [row.get(metric) for row in run.history if row["type"] == "epoch" and row["epoch"]]
+    if len(values) < 2 or len(set(values)) > 1:
+        return []
+    was, which = ("undefined", "last") if values[0] is None else (f"{values[0]:.4g}", "first")
+    return [
+        f"train.metric: '{metric}' was {was} after each of {len(values)} epochs, so it chose none of them: the {which} "
+        "was kept. Set another, or give validation more rows"
+    ]
 
 
 def texts_cut(trained: Trained, config: Config, collator_for: Callable[[Any, Config], Collator]) -> list[str]:
@@ -170,9 +184,11 @@ def unknown_words(run: Run, dataset: VQADataset, columns: Iterable[str]) -> list
         if unknown:
             first = next(text for text, prepared in zip(texts, read, strict=True) if prepared in unknown)
             count = sum(prepared in unknown for prepared in read)
+            writes = column == "answer" or (column == "caption" and run.config.task != "retrieval")
+            does = "can neither tell nor write it" if writes else "cannot tell it from another"
             lines.append(
                 f"{dataset.split}: {count:,} of {len(texts):,} in column {column} hold what the model's vocabulary has "
-                f"no word for, such as {encodable(first)!r:.80}: it can neither tell nor write it"
+                f"no word for, such as {encodable(first)!r:.80}: it {does}"
             )
     return lines
 

@@ -18,6 +18,7 @@ from blipvqa.training.starts import learnt_before
 from blipvqa.training.trained import (
     Trained,
     changed_since_training,
+    epoch_notes,
     texts_cut,
     trained_run,
     unknown_words,
@@ -141,6 +142,7 @@ def _evaluate(config: Config, trained: Trained, grounding: bool, start: bool, re
     first = (
         trained.warnings
         + changed_since_training(run, scores, config)
+        + epoch_notes(run)
         + learnt_before(config, splits, split)
         + texts_cut(trained, config, collator_for)
         + unknown_words(run, splits[split], config.texts)
