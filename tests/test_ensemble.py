@@ -10,7 +10,7 @@ from conftest import TINY
 from blipvqa import Run, evaluate, fine_tune, load_config, load_model, load_splits, predict
 from blipvqa.__main__ import main
 from blipvqa.config.knobs import ConfigError
-from blipvqa.ensemble import ensemble, soup
+from blipvqa.ensemble import _greedy, ensemble, soup
 from blipvqa.models.ensemble import AnsweringTogether
 from blipvqa.runs.run import RunError
 from blipvqa.vqa.predictions import load_candidates
@@ -121,6 +121,12 @@ def test_a_greedy_soup_is_no_worse_on_validation_than_its_best_member(runs):
     chosen = [["b", "a"].index(name) for name in run.state["soup"]]
     value = next(each[metric] for each in tried if each["members"] == chosen)
     assert value >= best if alone is None else value <= best
+
+
+def test_no_soup_is_chosen_by_a_measure_of_which_more_is_not_better(tiny):
+    """Runs of an older version may have one: the worst member was begun with."""
+    with pytest.raises(ConfigError, match="no measure of which more is better"):
+        _greedy(tiny(train__metric="yes_no_predicted_yes"), {}, None, None, [])
 
 
 def test_a_soup_is_chosen_by_all_of_validation_and_sets_none_of_it_aside(root):

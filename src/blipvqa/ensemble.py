@@ -36,6 +36,7 @@ from blipvqa.runs.seals import write_sealed, write_sealed_text
 from blipvqa.tasks import task_of
 from blipvqa.text import normalize
 from blipvqa.training.accelerator import make_accelerator
+from blipvqa.training.settings import check_choice
 from blipvqa.training.starts import learnt_before
 from blipvqa.training.stored import content_digest, stored
 from blipvqa.training.trained import Trained, trained_run
@@ -192,6 +193,7 @@ def _greedy(
     config: Config, splits: Splits, model: nn.Module, processor, weights: Sequence[dict[str, Tensor]]
 ) -> tuple[list[int], list[dict]]:
     """Which weights are in the mean, and what was tried: members and their value on validation."""
+    check_choice(config, task_of(config))
     validate = task_of(config).validate(config, splits, processor, make_accelerator(config))
     metric = config.train.metric
     sign = -1 if metric == "loss" else 1

@@ -18,9 +18,7 @@ def check_settings(config: Config, task: Task) -> None:
     """Raises ConfigError for a metric that the task does not have, or of which more is not better, a batch that cannot
     be cut, a missing tracker."""
     train = config.train
-    if train.metric not in task.metrics:
-        why = "is no measure of which more is better, and" if train.metric in task.measures else "is"
-        raise ConfigError(f"train.metric: '{train.metric}' {why} none of {', '.join(task.metrics)}")
+    check_choice(config, task)
     if train.micro_batch_size and not task.alone:
         raise ConfigError(
             f"train.micro_batch_size: a row's loss in {task.name} depends on the other rows of its batch, so a batch "
@@ -32,3 +30,11 @@ def check_settings(config: Config, task: Task) -> None:
         if train.tracker not in map(str, get_available_trackers()):
             package = LOGGER_TYPE_TO_CLASS[train.tracker].name
             raise ConfigError(f"train.tracker: {train.tracker} is not installed: pip install {package}")
+
+
+def check_choice(config: Config, task: Task) -> None:
+    """Raises ConfigError where `train.metric` can choose nothing: the task does not have it, or more is not better."""
+    metric = config.train.metric
+    if metric not in task.metrics:
+        why = "is no measure of which more is better, and" if metric in task.measures else "is"
+        raise ConfigError(f"train.metric: '{metric}' {why} none of {', '.join(task.metrics)}")
