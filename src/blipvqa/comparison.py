@@ -215,7 +215,9 @@ def _disagreements(
             parts.append(grid(cards, 4))
         cut = f", the first {MOST}" if len(ids) > MOST else ""
         listed = [(i, " · ".join(views.asked(rows[0][i])), *(views.said(of[i]) for of in rows)) for i in ids[:MOST]]
-        parts += [folded(f"as a table{cut}", wide(table(["id", "actual", *names], listed, left=4)))] * bool(ids)
+        parts += [folded(f"as a table{cut}", wide(table(["id", "asked and actual", *names], listed, left=4)))] * bool(
+            ids
+        )
     return section("Where they disagree", join(parts))
 
 

@@ -136,6 +136,8 @@ def test_upload_ask_ask_on_and_take_the_conversation_away(done, open_page, tmp_p
     reader = page.context.new_page()
     reader.goto(saved.as_uri())
     assert reader.locator("img").first.evaluate("image => image.naturalWidth") > 0
+    told = reader.inner_text("main")  # what is sent on has lost the page that it was asked on
+    assert "No medical device" in told and "unlike those of training, confidence means nothing" in told
     shot(reader, "conversation")
     page.click("#clear")
     assert page.locator(TURN).count() == 0 and page.is_disabled("#save")

@@ -35,3 +35,7 @@ def test_a_question_and_a_follow_up_each_get_their_answer(done):
     widget.question.value = " "
     widget.send.click()
     assert "empty" in widget.status.value
+    widget.answers.settings = done.generate.model_copy(update={"max_new_tokens": 1})
+    widget.question.value = "is there a gland?"
+    widget.send.click()
+    assert " …</b>" in widget.turns.children[-1].value  # it stops there: as if it were whole, the page showed it

@@ -35,6 +35,7 @@ def test_text_from_data_is_only_text():
     assert "\\(" not in shown
     assert len(html.escape("x" * 10_000)) < 500
     assert "<b>" not in settings_table({"a": "<b>"})
+    assert 'anywhere">train.epochs<' in settings_table({"train": {"epochs": 1}})  # or values lie beyond a telephone
     assert len(repr(html.Html("x" * 10_000))) < 50
 
 

@@ -46,10 +46,10 @@ class Answers:
     def __call__(
         self, pictures: Sequence[bytes], question: str, with_map: bool, history: Sequence[Sequence[str]] = ()
     ) -> dict:
-        """`answer`, `confidence` (None where there is none), `withheld`, `notes` on the answer, the first of which
-        warns where a picture is `foreign`, `nearest` training pictures with their answers, and `picture`, as it was
-        seen; with a map of what moved the answer beside it, where the answer was given. Several `pictures` are asked
-        about together, in their order. `history` holds the question and the answer of each turn before.
+        """`answer`, `confidence` (None where there is none), `withheld`, `unfinished`, `notes` on the answer, the first
+        of which warns where a picture is `foreign`, `nearest` training pictures with their answers, and `picture`, as
+        it was seen; with a map of what moved the answer beside it, where the answer was given. Several `pictures` are
+        asked about together, in their order. `history` holds the question and the answer of each turn before.
 
         Raises ImageError and InputError.
         """
@@ -63,6 +63,7 @@ class Answers:
             "answer": answered.answer,
             "confidence": answered.confidence,
             "withheld": answered.withheld,
+            "unfinished": answered.unfinished,
             "notes": answered.notes,
             "foreign": answered.unlike is not None and answered.unlike > 1,
             "nearest": [_shown(alike) for alike in answered.alike],

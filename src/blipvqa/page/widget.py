@@ -90,6 +90,6 @@ def _shown(answered: dict) -> Html:
         ALIKE.format(Html(one["picture"]), one["cosine"], join(NOTE.format(said) for said in one["said"]))
         for one in answered["nearest"]
     ]
-    answer = answered["answer"] or "(the model said nothing)"
+    answer = answered["answer"] + " …" * answered["unfinished"] or "(the model said nothing)"
     nearest = NEAREST.format(join(alike)) if alike else ""
     return SHOWN.format(Html(answered["picture"]), answered["question"], answer, sure, notes, nearest)

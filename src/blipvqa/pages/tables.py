@@ -97,7 +97,7 @@ def differences_table(differences: Mapping[str, Mapping], names: tuple[str, str]
 
 def settings_differences_table(differences: Mapping[str, tuple], names: tuple[str, str]) -> Html:
     """The settings in which two runs differ (`config.reading.every_difference`)."""
-    rows = [(key, *map(_setting, values)) for key, values in differences.items()]
+    rows = [(_name(key), *map(_setting, values)) for key, values in differences.items()]
     return table(["setting", *names], rows, left=3)
 
 
@@ -107,8 +107,13 @@ def _setting(value: object) -> object:
 
 def settings_table(settings: Mapping, section: str | None = None) -> Html:
     """The resolved settings as dotted keys; paths are cut to their last part."""
-    rows = [(key, value) for key, value in _dotted(settings) if section is None or key.startswith(section + ".")]
+    rows = [(_name(key), value) for key, value in _dotted(settings) if section is None or key.startswith(section + ".")]
     return table(["setting", "value"], rows, left=2)
+
+
+def _name(key: str) -> Html:
+    """A dotted key that may break: in one piece it pushes the values off a telephone's screen."""
+    return Html('<span style="overflow-wrap:anywhere">{}</span>').format(key)
 
 
 def _dotted(tree: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:

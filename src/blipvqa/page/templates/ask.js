@@ -64,7 +64,7 @@ function percent(share) {  // what is not certain is not called so
 }
 
 function spoken(turn) {
-  return turn.answer || '(the model said nothing)';
+  return turn.unfinished ? `${turn.answer} …` : turn.answer || '(the model said nothing)';
 }
 
 function show(turn) {
@@ -123,9 +123,14 @@ function save() {
   policy.httpEquiv = 'Content-Security-Policy';
   policy.content = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
   const rules = [...document.styleSheets].flatMap(sheet => [...sheet.cssRules]).map(rule => rule.cssText);
-  saved.head.prepend(head, policy, element('style', rules.join('\n')));
+  const viewport = document.createElement('meta');
+  viewport.name = 'viewport';
+  viewport.content = 'width=device-width,initial-scale=1';
+  saved.head.prepend(head, policy, viewport, element('style', rules.join('\n')));
   saved.body.className = 'ask';
-  saved.body.append(element('h1', document.title), element('p', new Date().toISOString()), at('turns').cloneNode(true));
+  const main = saved.createElement('main'), told = ['device', 'confidence'].map(id => element('p', at(id).textContent, 'sub'));
+  main.append(element('h1', document.title), element('p', new Date().toISOString()), ...told, at('turns').cloneNode(true));
+  saved.body.append(main);
   const link = document.createElement('a');
   link.href = URL.createObjectURL(new Blob(['<!doctype html>', saved.documentElement.outerHTML], {type: 'text/html'}));
   link.download = 'conversation.html';
