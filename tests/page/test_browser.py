@@ -132,12 +132,12 @@ def test_upload_ask_ask_on_and_take_the_conversation_away(done, open_page, tmp_p
     saved = tmp_path / "conversation.html"
     download.value.save_as(saved)
     text = saved.read_text(encoding="utf-8")
-    assert question in text and follow_up in text and text.count("data:image/jpeg") == 2 + 2 * 4
+    for told in ("No medical device", "unlike those of training, confidence means nothing", question, follow_up):
+        assert told in text
+    assert text.count("data:image/jpeg") == 2 + 2 * 4
     reader = page.context.new_page()
     reader.goto(saved.as_uri())
     assert reader.locator("img").first.evaluate("image => image.naturalWidth") > 0
-    told = reader.inner_text("main")  # what is sent on has lost the page that it was asked on
-    assert "No medical device" in told and "unlike those of training, confidence means nothing" in told
     shot(reader, "conversation")
     page.click("#clear")
     assert page.locator(TURN).count() == 0 and page.is_disabled("#save")
