@@ -13,6 +13,7 @@ import blipvqa.training.loop as training
 from blipvqa import Run, evaluate, fine_tune, load_model
 from blipvqa.captions.task import CAPTION
 from blipvqa.config.knobs import ConfigError
+from blipvqa.training import settings as checks
 from blipvqa.training.checkpoints import load_checkpoint
 from blipvqa.training.progress import check_metric
 from blipvqa.training.readings import SKIPS_IN_A_ROW, Readings, StepTaken
@@ -182,6 +183,19 @@ def test_trackers_and_metrics_that_cannot_be_are_refused_at_once(tiny):
             fine_tune(tiny(task=task, train__metric=metric))
     with pytest.raises(ConfigError, match="pip install"):
         fine_tune(tiny(train__tracker="mlflow"))
+
+
+def test_a_finished_run_of_an_older_version_goes_on_whatever_chose_its_epoch(tiny, capsys, monkeypatch):
+    """Of a measure of which less is better: it was refused, though nothing would be trained."""
+    falling = {"task": "retrieval", "train__metric": "img_mean_rank", "train__schedule": "constant"}
+    with monkeypatch.context() as older:
+        older.setattr(checks, "check_choice", lambda *_: None)
+        fine_tune(tiny(**falling))
+    assert fine_tune(tiny(**falling)).finished and "finished earlier" in capsys.readouterr().out
+    assert evaluate(tiny(**falling), progress=False, resamples=5).has_predictions("test")
+    for new in ({"train__epochs": 3}, {"name": "new"}, {"train__learning_rate": 1e-4, "fresh": True}):
+        with pytest.raises(ConfigError, match="no measure of which more is better"):
+            fine_tune(tiny(**falling, **new))
 
 
 def test_a_metric_that_validation_cannot_count_is_refused_before_the_first_step(tiny):

@@ -41,7 +41,7 @@ from blipvqa.training.optimizer import learning_rate, make_optimizer
 from blipvqa.training.progress import Progress, check_metric
 from blipvqa.training.readings import Readings, StepTaken
 from blipvqa.training.record import Record
-from blipvqa.training.settings import check_settings
+from blipvqa.training.settings import check_settings, more_epochs
 from blipvqa.training.step import Stepper
 from blipvqa.training.stopping import Stop, Stopping
 from blipvqa.training.task import Place, Task
@@ -74,7 +74,7 @@ def _fine_tune(config: Config, task: Task) -> Run:
             open_run(config, fingerprint(splits))
         accelerator.wait_for_everyone()
         run = Run(config.folder)
-        if run.finished and not _more_epochs(run, config):
+        if run.finished and not more_epochs(run, config):
             if accelerator.is_main_process:
                 check_weights(run)
                 remove_orphans(run.folder / "checkpoints")
@@ -82,15 +82,12 @@ def _fine_tune(config: Config, task: Task) -> Run:
                     task.write_card(run)
             accelerator.print(f"{run.name}: finished earlier, after {run.state['epoch']} epochs; nothing to train")
             return run
+        check_settings(config, task)  # again: a finished run of other data was moved aside
         loop = FineTuning(config, task, splits, accelerator, run)
         on_cpu = large_products_in_bf16(pick_precision(config.train.precision, accelerator.device) == "bf16")
         with Interrupts() as interrupts, loader_deaths_explained(), on_cpu:
             loop.train(Stopping(accelerator, interrupts, config.train.max_minutes, started))
     return run
-
-
-def _more_epochs(run: Run, config: Config) -> bool:
-    return run.state["why"] == "epochs" and run.state["epoch"] < config.train.epochs
 
 
 class FineTuning:

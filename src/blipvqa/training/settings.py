@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from blipvqa.config.knobs import Config, ConfigError
+from blipvqa.runs.run import Run, has_other_settings
 from blipvqa.training.task import Task
 
 
@@ -16,7 +17,21 @@ def check_stage(config: Config, task: Task, where: str) -> None:
 
 def check_settings(config: Config, task: Task) -> None:
     """Raises ConfigError for a metric that the task does not have, or of which more is not better, a batch that cannot
-    be cut, a missing tracker."""
+    be cut, a missing tracker; but for a finished run of these settings, which an older version may have trained."""
+    try:
+        _check_training(config, task)
+    except ConfigError:
+        run = Run(config.folder)
+        if not run.finished or has_other_settings(config) or more_epochs(run, config):
+            raise
+
+
+def more_epochs(run: Run, config: Config) -> bool:
+    """Whether a finished run goes on, since `config` asks for more epochs than it was trained for."""
+    return run.state["why"] == "epochs" and run.state["epoch"] < config.train.epochs
+
+
+def _check_training(config: Config, task: Task) -> None:
     train = config.train
     check_choice(config, task)
     if train.micro_batch_size and not task.alone:
