@@ -17,6 +17,7 @@ from blipvqa.numbers.bootstrap import Bootstrap
 from blipvqa.runs.files import read_lines
 from blipvqa.vqa.answering import answer_all
 from blipvqa.vqa.answers import answered_right
+from blipvqa.vqa.asking import as_calibrated
 from blipvqa.vqa.calibration import read_calibration
 from blipvqa.vqa.confidence import abstain, fit_temperature
 from blipvqa.vqa.sections import answering_lines, answering_section, answering_table
@@ -139,6 +140,27 @@ def test_ranked_answers_of_other_candidates_are_not_called_calibrated(done, knob
         threshold_in_force(asked.model_copy(update={"wished_accuracy": 0.5}), fitted)
     older = {key: value for key, value in fitted.items() if key in (ANSWERING, "method")}
     assert calibration_in_force(asked, older) == older
+
+
+def test_a_file_of_candidates_is_known_by_what_it_holds(root):
+    """Another spelling of its name voided a calibration; other answers under the same name did not."""
+    ranked = GenerateConfig(method="rank", candidates="mine.txt")
+    (root / "mine.txt").write_text("lung\nliver\n")
+    fitted = {ANSWERING: [[0.5, 1.0]], **found_by(ranked)}
+    (root / "copy.txt").write_text("liver\n\nlung\n")
+    for name in ("mine.txt", "./mine.txt", str(root / "mine.txt"), "copy.txt"):
+        assert calibration_in_force(ranked.model_copy(update={"candidates": name}), fitted) == fitted
+    older = {key: value for key, value in fitted.items() if key != "candidates_digest"}
+    (root / "mine.txt").write_text("lung\nbone\n")
+    assert calibration_in_force(ranked, older) == older and calibration_in_force(ranked, fitted) is None
+    wish = ranked.model_copy(update={"wished_accuracy": 0.5})
+    with pytest.raises(InputError, match=r"generate\.candidates of another content, and is asked with mine\.txt as it"):
+        threshold_in_force(wish, fitted)
+    settings, beside = as_calibrated(wish, {"closed_yes_no": False, "shortlist": 128}, fitted)
+    assert threshold_in_force(settings, beside) == 0.5  # the model by itself ranks the candidates that it brings
+    assert calibration_in_force(ranked.model_copy(update={"candidates": "train"}), fitted) is None
+    (root / "mine.txt").unlink()
+    assert calibration_in_force(ranked, fitted) == fitted  # a model that was copied without its file
 
 
 def test_ask_ranks_and_is_as_sure_as_the_evaluation_that_calibrated(done):

@@ -26,7 +26,9 @@ from blipvqa.page.application import make_application
 from blipvqa.retrieval.index import make_index
 from blipvqa.runs.run import Run
 from blipvqa.training.trained import check_weights
-from blipvqa.vqa.calibration import read_calibration, stored_calibration
+from blipvqa.vqa.asking import as_calibrated
+from blipvqa.vqa.calibration import read_calibration
+from blipvqa.vqa.conformal import read_answer_sets
 from blipvqa.vqa.selective import calibration_in_force, threshold_in_force
 
 PASSWORD = "BLIPVQA_PAGE_PASSWORD"  # of the environment: on a command line others would read it
@@ -45,13 +47,14 @@ def serve(config: Config, host: str = "127.0.0.1", port: int = 7860, nearest: Ru
     password = _password(host)
     run = Run(config.folder)
     check_weights(run, "vqa")
-    if threshold_in_force(config.generate, read_calibration(run.model_folder)) is None:
+    beside = as_calibrated(config.generate, read_answer_sets(run.model_folder), read_calibration(run.model_folder))
+    if threshold_in_force(*beside) is None:
         print(f"{run.name}: no threshold reaches generate.wished_accuracy on validation: every answer is withheld")
     with _listening(host, port) as listener:
         model, processor = load_model(str(run.model_folder), config)
         index = make_index(nearest, load_splits(config)["train"]) if nearest else None
         answers = Answers(model.to(pick_device()), processor, config.generate, index)
-        checked = calibration_in_force(config.generate, stored_calibration(model)) is not None
+        checked = calibration_in_force(*beside) is not None
         application = make_application(answers, run.name, password, checked, answers.talks)
         server = uvicorn.Server(
             uvicorn.Config(

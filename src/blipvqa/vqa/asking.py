@@ -38,7 +38,7 @@ from blipvqa.vqa.conformal import RANKING, read_answer_sets, without_candidates
 from blipvqa.vqa.foreign import Gate, foreign_note, stored_gate
 from blipvqa.vqa.pictures import answer_card
 from blipvqa.vqa.predictions import Answerer, Candidates
-from blipvqa.vqa.selective import calibration_in_force, threshold_in_force
+from blipvqa.vqa.selective import CONTENT, calibration_in_force, threshold_in_force
 from blipvqa.vqa.turns import refuse_history
 
 
@@ -214,11 +214,7 @@ def _answered(
     collate = asking_collator(processor, model)
     batch, (texts, left_out) = collate(items), collate.with_history(items)
     ranked, sets = _ranked(model, processor, batch)
-    if not ranked:  # a pushed model leaves its candidates at home
-        settings = settings.model_copy(update={"method": "generate"})
-    elif settings.method == "rank":  # as those beside the weights were ranked, by the evaluation that calibrated them
-        own = {name: sets[name] for name in RANKING} | {"candidates": (calibration or {}).get("candidates", "train")}
-        settings = settings.model_copy(update=own)
+    settings, calibration = as_calibrated(settings, sets, calibration)
     answered = ranked if settings.method == "rank" else Answerer(model.eval(), processor, settings)(batch)
     threshold = threshold_in_force(settings, calibration)
     predictions = abstain(answered, threshold, calibration_in_force(settings, calibration))
@@ -230,6 +226,17 @@ def _answered(
         return [(prediction, None) for prediction in predictions]
     chosen = [row.get("answer_set") for row in without_candidates(ranked, sets)]
     return list(zip(predictions, chosen, strict=True))
+
+
+def as_calibrated(
+    settings: GenerateConfig, sets: Mapping | None, calibration: Mapping | None
+) -> tuple[GenerateConfig, Mapping | None]:
+    """How a model by itself answers, and what tells how sure it is: ranked among the candidates beside its weights,
+    `sets`, as the evaluation that calibrated them did, whatever the settings call them; generated without these."""
+    if settings.method != "rank" or sets is None:  # a pushed model leaves its candidates at home
+        return settings.model_copy(update={"method": "generate"}), calibration
+    beside = None if calibration is None else {k: v for k, v in calibration.items() if k not in ("candidates", CONTENT)}
+    return settings.model_copy(update={name: sets[name] for name in RANKING}), beside
 
 
 def _ranked(model: BlipForVQA, processor, batch: Mapping) -> tuple[list[dict] | None, dict | None]:

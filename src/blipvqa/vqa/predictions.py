@@ -20,8 +20,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor
 
 from blipvqa.bars import progress_bar
-from blipvqa.config.knobs import Config, ConfigError, GenerateConfig
-from blipvqa.config.paths import project_path
+from blipvqa.config.knobs import Config, GenerateConfig
 from blipvqa.data.batches import batch_loader, loader_deaths_explained, whole_image_batches, workers_for
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.cpu import reuse_memory
@@ -36,6 +35,7 @@ from blipvqa.text import normalize
 from blipvqa.training.shares import cost_of, is_first, shared
 from blipvqa.vqa.answers import asks_yes_no
 from blipvqa.vqa.batches import VQACollator, collator_for
+from blipvqa.vqa.candidate_files import candidates_in
 from blipvqa.vqa.confidence import confidence
 from blipvqa.vqa.conformal import MOST
 
@@ -88,17 +88,7 @@ def candidate_texts(config: Config, splits: dict) -> list[str] | None:
     if config.generate.candidates == "train":
         texts = [text for row in splits["train"].rows for text in (row["answer"], *(row.get("answers") or ()))]
     else:
-        file = project_path(config.generate.candidates)
-        try:
-            texts = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"generate.candidates '{config.generate.candidates}' cannot be read "
-                f"({getattr(error, 'strerror', None) or 'not UTF-8'}): give 'train', or a text file "
-                "with one answer a line"
-            ) from None
-        if not texts:
-            raise ConfigError(f"generate.candidates '{config.generate.candidates}' holds no answer")
+        texts = candidates_in(config.generate.candidates)
     return sorted(set(texts))
 
 

@@ -18,9 +18,11 @@ from blipvqa.numbers.bootstrap import BY_IMAGE, Bootstrap, estimate_mean
 from blipvqa.numbers.thresholds import FEWEST, accuracy_frontier, threshold_for
 from blipvqa.pages.wording import share
 from blipvqa.vqa.answers import Prediction, answered_right
+from blipvqa.vqa.candidate_files import digest_of_candidates
 from blipvqa.vqa.confidence import confidence
 from blipvqa.vqa.conformal import RANKING
 
+CONTENT = "candidates_digest"  # beside a calibration of answers that were ranked among a file's
 ANSWERING = "answering"  # under this key the frontier stands beside the calibration
 WISHES = (0.9, 0.95, 0.99)  # accuracies that every evaluation looks for, beside the config's
 NO_VALIDATION = "undefined: there is no validation split beside the scored one to choose a threshold on"
@@ -36,15 +38,26 @@ def choose(validation: Iterable[Prediction], calibration: Mapping | None) -> lis
 
 def found_by(settings: GenerateConfig) -> dict:
     """How answers are found, and so what their probabilities are of: it stands beside the calibration. What an older
-    evaluation wrote has none of it, or method and beams alone."""
+    evaluation wrote has none of it, or method and beams alone, or no digest of its candidates."""
     of_method = ("num_beams", "max_new_tokens") if settings.method == "generate" else ("candidates", *RANKING)
-    return {name: getattr(settings, name) for name in ("method", *of_method)}
+    found = {name: getattr(settings, name) for name in ("method", *of_method)}
+    return found if settings.method == "generate" else found | {CONTENT: digest_of_candidates(settings.candidates)}
 
 
 def _found_otherwise(settings: GenerateConfig, calibration: Mapping) -> str | None:
-    """The first knob of `generate` by which a calibration's answers were found otherwise than `settings` say; None
-    where it holds for them."""
-    return next((knob for knob, value in found_by(settings).items() if calibration.get(knob, value) != value), None)
+    """What was otherwise when a calibration's answers were found, and what it is now, in words; None where the
+    calibration holds. Two files of candidates are compared by what they hold, where both are known."""
+    found = found_by(settings)
+    digests = found.pop(CONTENT, None), calibration.get(CONTENT)
+    if None not in digests:
+        found.pop("candidates")
+    for knob, value in found.items():
+        if calibration.get(knob, value) != value:
+            return f"generate.{knob} {calibration[knob]}, and is asked with {value}"
+    if None not in digests and digests[0] != digests[1]:
+        was = "another content" if calibration["candidates"] == settings.candidates else calibration["candidates"]
+        return f"generate.candidates of {was}, and is asked with {settings.candidates} as it is now"
+    return None
 
 
 def threshold_in_force(settings: GenerateConfig, calibration: Mapping | None) -> float | None:
@@ -61,11 +74,10 @@ def threshold_in_force(settings: GenerateConfig, calibration: Mapping | None) ->
             "generate.wished_accuracy: no threshold was chosen for this model, because it was not evaluated since, or "
             "there was no validation split. Evaluate the run, or set generate.uncertain_below instead"
         )
-    if knob := _found_otherwise(settings, calibration):
-        value = getattr(settings, knob)
+    if otherwise := _found_otherwise(settings, calibration):
         raise InputError(
-            f"generate.wished_accuracy: the model was last evaluated with generate.{knob} {calibration[knob]}, and "
-            f"is asked with {value}, of whose answers no threshold was chosen. Evaluate the run with {value}"
+            f"generate.wished_accuracy: the model was last evaluated with {otherwise}, of whose answers no threshold "
+            "was chosen. Evaluate the run as it is asked"
         )
     return threshold_for(calibration[ANSWERING], settings.wished_accuracy)
 
