@@ -4,6 +4,7 @@
 - `batches`: rows to a batch
 - `turns`: the conversation before a question, as text
 - `token_limits`: how much of a question and of an answer a model reads
+- `candidate_files`: answers to rank, a line each, known by what they are
 - `predictions`: a model and a split to predictions
 - `asking`: an answer about one's own picture
 - `own_files`: the files that a person names for it, before anything slow
