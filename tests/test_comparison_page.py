@@ -5,13 +5,14 @@ import shutil
 
 import pytest
 import yaml
-from conftest import write_forged
+from conftest import text_of, write_forged
 
 from blipvqa import Run, evaluate, fine_tune
 from blipvqa.__main__ import main
-from blipvqa.comparison import write_comparison
+from blipvqa.comparison import _others, write_comparison
 from blipvqa.config.plain_yaml import write_yaml
 from blipvqa.numbers.spread import by_seed_alone, shift
+from blipvqa.pages import plots
 from blipvqa.tasks import CAPTION, PRETRAIN, RETRIEVAL, VQA
 from blipvqa.training.comparison import compare_predictions
 
@@ -46,6 +47,27 @@ def test_captions_and_searches_are_compared_by_their_own_measures(tiny):
     assert (compared["better_a"], compared["better_b"], compared["equal"]) == (["test/3"], ["test/1"], 2)
     assert PRETRAIN.comparing is RETRIEVAL.comparing and len({id(t.comparing) for t in (VQA, CAPTION, RETRIEVAL)}) == 3
     json.dumps(compared, allow_nan=False)
+
+
+def test_the_figure_shows_every_measure_of_its_scale_and_the_page_names_the_others(monkeypatch):
+    """Before, it showed the first twelve, unsaid."""
+    shown, draw = [], plots.plot_difference
+    monkeypatch.setattr(plots, "plot_difference", lambda entries, names: shown.extend(entries) or draw(entries, names))
+    asked = (
+        ("is it?", "yes"),
+        ("is it?", "no"),
+        ("where is it?", "in the upper left"),
+        ("what is it?", "a pink gland"),
+    )
+    rows = [{"id": q + a, "image_id": q + a, "question": q, "answer": a} for q, a in asked]
+    said = [[{**row, "prediction": word} for row in rows] for word in ("yes", "no")]
+    compared = compare_predictions(VQA.comparing, *said)
+    assert "Not in the figure" not in text_of(_others(compared, VQA.comparing, ("a", "b"), "images"))
+    measured = [name for name, entry in compared["overall"].items() if entry["difference"] is not None]
+    assert shown == [VQA.comparing.measures.title(name) for name in measured] and len(shown) > 12
+    compared = compare_predictions(RETRIEVAL.comparing, searches(1, 2, 3, 1), searches(1, 1, 3, 2))
+    page = text_of(_others(compared, RETRIEVAL.comparing, ("a", "b"), "images"))
+    assert "Not in the figure, since not from 0 to 1: " in page and "mean rank" in page.split("Not in the figure")[1]
 
 
 def test_patients_count_whichever_run_comes_first(folder, tiny):
@@ -127,6 +149,7 @@ def test_pictures_on_which_two_disagree_are_shown_or_it_is_said_why_not(copied):
     write_forged(b, b.metrics("test"), [{**row, "prediction": row["answer"]} for row in rows])
     page = write_comparison(a, b).read_text(encoding="utf-8")
     assert "data:image/jpeg" in page.split("Better in b: ")[1] and "as a table" in page
+    assert ">asked and actual</th>" in page and ">actual</th>" not in page
     config = yaml.safe_load((a.folder / "config.yaml").read_text())
     config["data"]["synthetic"]["seed"] = 7
     (a.folder / "config.yaml").write_text(write_yaml(config))

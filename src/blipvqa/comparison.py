@@ -142,10 +142,12 @@ def _others(compared: Mapping, how: Comparing, names: tuple[str, str], over: str
     )
     bounded = [how.measures.title(name) for name in compared["overall"] if how.measures[name].most == 1]
     shown = {title: entry for title, entry in entries.items() if title in bounded}
+    left_out = [title for title in entries if title not in shown]
+    scale = f" Not in the figure, since not from 0 to 1: {', '.join(left_out)}." if left_out else ""
     return section(
         "All measures",
-        drawing(plots.plot_difference(dict(list(shown.items())[:PICTURES]), names), "differences between the runs"),
-        remark(note),
+        drawing(plots.plot_difference(shown, names), "differences between the runs"),
+        remark(note + scale),
         wide(differences_table(entries, names, unit=f"{how.unit} ({over})")),
     )
 

@@ -5,6 +5,7 @@ import io
 from datetime import UTC, datetime
 
 import pytest
+import torch
 from PIL import Image
 from test_conversation import client_of
 from test_page import as_png
@@ -12,8 +13,11 @@ from test_page import as_png
 from blipvqa import Run, ask, load_model, load_splits
 from blipvqa.config.kinds import MOST_PICTURES
 from blipvqa.errors import InputError
+from blipvqa.page import answers as page_answers
 from blipvqa.page.answers import SIDE, Answers
 from blipvqa.page.widget import AskWidget
+from blipvqa.vqa.asking import Answer
+from blipvqa.vqa.explanations import Explanation
 
 QUESTION = "is there a gland?"
 
@@ -44,9 +48,30 @@ def test_several_are_asked_about_together_and_shown_on_one_sheet(done, with_map)
     assert shown["confidence"] != answers(pictures[:1], QUESTION, with_map)["confidence"]
     sheet = Image.open(io.BytesIO(base64.b64decode(shown["picture"].partition(",")[2])))
     width = sum(min(SIDE, image.width) for image in images)
-    assert sheet.width == pytest.approx((1 + with_map) * width, abs=10)
+    assert sheet.width == pytest.approx((1 + (with_map and bool(together.answer))) * width, abs=10)
     with pytest.raises(InputError, match="1 to 64 pictures"):
         answers(pictures[:1] * (MOST_PICTURES + 1), QUESTION, with_map)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("", ["no map: the model said nothing"]),
+        ("yes", ["no map: what moved the answer is no number"]),
+        ("uncertain", []),  # that it was withheld is said
+    ],
+)
+def test_without_a_map_the_page_says_why(done, monkeypatch, said, why):
+    """Before, one was drawn of an answer that was none, and one that is no number was left out unsaid."""
+    model, processor = load_model(str(done.folder / "model"), done)
+    image = load_splits(done)["test"].image(0)
+    answers, nothing = Answers(model, processor, done.generate), torch.full((4, 4), torch.nan)
+    answered = Answer(said, 0.5, QUESTION, image, images=[image])
+    monkeypatch.setattr(page_answers, "ask", lambda *arguments, **known: answered)
+    monkeypatch.setattr(page_answers, "explain", lambda *arguments, **known: Explanation(nothing, QUESTION, said))
+    shown = answers([as_png(image)], QUESTION, True)
+    assert shown["map"] is False and [note for note in shown["notes"] if "map" in note] == why
+    assert Image.open(io.BytesIO(base64.b64decode(shown["picture"].partition(",")[2]))).width == min(SIDE, image.width)
 
 
 def test_the_widget_takes_several(done):

@@ -53,6 +53,7 @@ def test_an_answer_that_stops_at_its_limit_says_so(done, beams):
     image = data.image(data.index(one["id"]))
     said = ask(model, processor, image, one["question"], short.generate, calibration=None)
     assert said.unfinished and str(said).startswith(f"{said.answer} … (")
+    assert f">{said.answer} …</b>" in said._repr_html_()
     assert any("stops at generate.max_new_tokens" in note for note in said.notes)
     said = ask(model, processor, image, one["question"], whole.generate, calibration=None)
     assert not said.unfinished and said.notes == [] and said.answer == one["prediction"]

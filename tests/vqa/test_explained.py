@@ -1,5 +1,6 @@
 """Explanations are made by `evaluate` and read by pages: no page runs a model."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,19 @@ def test_a_wrong_answer_is_among_what_is_explained(done):
     wrong = [i for i, row in enumerate(predictions) if not answered_right(row)]
     assert not wrong or set(explained.worth_explaining(predictions)) & set(wrong)
     assert explained.worth_explaining([]) == []
+
+
+def test_no_map_is_drawn_of_an_answer_that_says_nothing(done):
+    run, splits = Run(done.folder), load_splits(done)
+    rows, stored = run.predictions("test"), explained.stored_explanations(run, "test")
+    silent = [{**row, "prediction": ""} for row in rows]
+    assert explained.worth_explaining(silent) == []
+    for maps in ([dataclasses.replace(one, answer="") for one in stored], []):
+        shown = pictures.explanations(splits["test"], silent, maps)
+        assert "the model said nothing" in shown and "<img" not in shown
+    one = [{**row, "prediction": ""} if row["id"] == stored[0].id else row for row in rows]
+    maps = [dataclasses.replace(stored[0], answer=""), *stored[1:]]
+    assert pictures.explanations(splits["test"], one, maps).count("<img") == len(stored) - 1
 
 
 def test_a_report_needs_no_model(done, tmp_path):

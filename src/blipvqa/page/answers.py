@@ -48,37 +48,43 @@ class Answers:
     ) -> dict:
         """`answer`, `confidence` (None where there is none), `withheld`, `unfinished`, `notes` on the answer, the first
         of which warns where a picture is `foreign`, `nearest` training pictures with their answers, and `picture`, as
-        it was seen; with a map of what moved the answer beside it, where the answer was given. Several `pictures` are
-        asked about together, in their order. `history` holds the question and the answer of each turn before.
+        it was seen; with a `map` of what moved the answer beside it, where there is one: of an answer that was withheld
+        there is none, and of the others a note says why. Several `pictures` are asked about together, in their order.
+        `history` holds the question and the answer of each turn before.
 
         Raises ImageError and InputError.
         """
         known = {"gate": self.gate, "alike": self.alike, "history": list(history), "together": True}
         answered = ask(self.model, self.processor, list(pictures), question, self.settings, **known)
-        shown = [_small(image, SIDE) for image in answered.images]
-        if with_map and not answered.withheld:
-            shown = self._with_maps(shown, answered, turns_of(known["history"]))
+        shown, notes = [_small(image, SIDE) for image in answered.images], list(answered.notes)
+        with_map = with_map and not answered.withheld
+        maps = self._maps(answered, turns_of(known["history"])) if with_map and answered.answer else None
+        if maps is not None:
+            shown = [beside_its_map(image, patches, SIDE) for image, patches in zip(shown, maps, strict=True)]
+        elif with_map:
+            why = "what moved the answer is no number" if answered.answer else "the model said nothing"
+            notes.append(f"no map: {why}")
         return {
             "question": question,
             "answer": answered.answer,
             "confidence": answered.confidence,
             "withheld": answered.withheld,
             "unfinished": answered.unfinished,
-            "notes": answered.notes,
+            "notes": notes,
+            "map": maps is not None,
             "foreign": answered.unlike is not None and answered.unlike > 1,
             "nearest": [_shown(alike) for alike in answered.alike],
             "picture": _as_link(sheet(shown)),
         }
 
-    def _with_maps(self, shown: list[Image.Image], answered: Answer, turns: list[Turn]) -> list[Image.Image]:
-        """Beside each picture what of it moved the answer; the pictures alone where that is no number."""
+    def _maps(self, answered: Answer, turns: list[Turn]) -> torch.Tensor | None:
+        """Of each picture what moved the answer, `[P, g, g]`; None where that is no number."""
         side = self.processor.image_processor.size["height"]
         pixels = [torch.from_numpy(resize_image(image, side)) for image in answered.images]
         moved = explain(self.model, self.processor, pixels, answered.question, answered.answer, history=turns)
         if not math.isfinite(float(moved.map.sum())):
-            return shown
-        maps = moved.map.view(len(shown), *moved.map.shape[-2:])
-        return [beside_its_map(image, patches, SIDE) for image, patches in zip(shown, maps, strict=True)]
+            return None
+        return moved.map.view(len(pixels), *moved.map.shape[-2:])
 
 
 def _shown(alike: Alike) -> dict:

@@ -24,7 +24,7 @@ from blipvqa.training.trained import check_weights
 
 SHOWN = Html(
     '<div style="margin:10px 0;line-height:1.4;color:var(--jp-ui-font-color1,inherit)">'
-    '<img alt="the picture, and what moved the answer" src="{}" style="max-width:100%;display:block">'
+    '<img alt="the picture{}" src="{}" style="max-width:100%;display:block">'
     "<div>{}</div><b>{}</b><div>{}</div>{}{}</div>"
 )
 NOTE = Html("<div>{}</div>")
@@ -92,4 +92,5 @@ def _shown(answered: dict) -> Html:
     ]
     answer = answered["answer"] + " …" * answered["unfinished"] or "(the model said nothing)"
     nearest = NEAREST.format(join(alike)) if alike else ""
-    return SHOWN.format(Html(answered["picture"]), answered["question"], answer, sure, notes, nearest)
+    beside = ", and what moved the answer" if answered["map"] else ""
+    return SHOWN.format(beside, Html(answered["picture"]), answered["question"], answer, sure, notes, nearest)

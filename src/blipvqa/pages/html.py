@@ -69,7 +69,8 @@ def join(parts: Iterable) -> Html:
 
 def picture(image: Image.Image, side: int = 200, width: str = "100%", alt: str = "") -> Html:
     """A light JPEG of at most `side` pixels, inside the page; `width` is what it takes of its place, and `alt` what is
-    said of it where it is not seen (nothing where the text beside it says all)."""
+    said of it where it is not seen (nothing where the text beside it says all). Its place is as large before it is
+    drawn as after: it is drawn late, and what stands below would move."""
     image = image.copy()
     image.thumbnail((2 * side, 2 * side) if min(image.size) >= 2 * side else (side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
@@ -77,7 +78,8 @@ def picture(image: Image.Image, side: int = 200, width: str = "100%", alt: str =
     data = base64.b64encode(buffer.getvalue()).decode()
     return Html(
         f'<img alt="{attribute(alt)}" loading="lazy" decoding="async" '
-        f'style="max-width:{side}px;width:{width};display:block;margin:0 auto" '
+        f'style="max-width:{side}px;width:{width};aspect-ratio:{image.width}/{image.height};'
+        f'display:block;margin:0 auto" '
         f'src="data:image/jpeg;base64,{data}">'
     )
 

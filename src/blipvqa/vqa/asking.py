@@ -28,7 +28,7 @@ from blipvqa.models.folders import check_task
 from blipvqa.models.tokenizer import notes_on_reading
 from blipvqa.models.towers import picture_features
 from blipvqa.models.vqa import BlipForVQA
-from blipvqa.pages.wording import share
+from blipvqa.pages.wording import said, share
 from blipvqa.text import says_something
 from blipvqa.training.own_settings import own_settings
 from blipvqa.vqa.batches import asking_collator
@@ -68,8 +68,8 @@ class Answer:
     unfinished: bool = False  # it stops at `generate.max_new_tokens`, before the model ended it
 
     def __str__(self) -> str:
-        said = f"{self.answer} …" if self.unfinished else self.answer or "(empty)"
-        return said if self.confidence is None else f"{said} ({share(self.confidence)})"
+        answer = said(vars(self), "answer")
+        return answer if self.confidence is None else f"{answer} ({share(self.confidence)})"
 
     def _repr_html_(self) -> str:
         return answer_card(self)._repr_html_()
@@ -78,14 +78,14 @@ class Answer:
     def notes(self) -> list[str]:
         """What a person should see beside the answer: a warning of a foreign picture, the answer set, and what of the
         question, its turns and the answer is missing."""
-        said = [] if self.answer_set is None else [f"90 % set: {'; '.join(self.answer_set)}"]
+        told = [] if self.answer_set is None else [f"90 % set: {'; '.join(self.answer_set)}"]
         if self.turns_left_out:
-            said.append(f"answered without the oldest {self.turns_left_out} turns, for which there was no room")
-        said += self.reading
+            told.append(f"answered without the oldest {self.turns_left_out} turns, for which there was no room")
+        told += self.reading
         if self.unfinished:
-            said.append("the answer stops at generate.max_new_tokens, before the model ended it")
+            told.append("the answer stops at generate.max_new_tokens, before the model ended it")
         empty = own_picture_notes(self.images or (self.image,))
-        return [note for note in (foreign_note(self.unlike), *empty, *said) if note]
+        return [note for note in (foreign_note(self.unlike), *empty, *told) if note]
 
     @property
     def withheld(self) -> bool:
@@ -162,10 +162,10 @@ def ask(
         part = items[start : start + settings.batch_size]
         answered = _answered(model, processor, part, settings, calibration)
         for item, (prediction, answer_set) in zip(part, answered, strict=True):
-            said, of = (prediction["prediction"], prediction["confidence"]), item["picture"]
+            words, of = (prediction["prediction"], prediction["confidence"]), item["picture"]
             found = answer_set, unlike[of], like[of], images, prediction["turns_left_out"], prediction["reading"]
             unfinished = prediction.get("unfinished", False)
-            answers.append(Answer(*said, item["question"], pictures[of], *found, unfinished))
+            answers.append(Answer(*words, item["question"], pictures[of], *found, unfinished))
     return answers if several[1] or (several[0] and not together) else answers[0]
 
 

@@ -48,8 +48,9 @@ def _explained(prediction: Mapping) -> tuple[str, str, str]:
 def worth_explaining(predictions: Sequence[Mapping], count: int = 6) -> list[int]:
     """Positions of predictions worth explaining: of different pictures and types, wrong ones among them."""
     chosen, images, kinds = [], set(), set()
-    wrong = [i for i, row in enumerate(predictions) if not answered_right(row)][: count // 3]
-    for i in (*wrong, *range(len(predictions))):
+    said = [i for i, row in enumerate(predictions) if row["prediction"]]  # nothing moves an answer that is none
+    wrong = [i for i in said if not answered_right(predictions[i])][: count // 3]
+    for i in (*wrong, *said):
         row = predictions[i]
         kind = (question_type(row["question"]), answered_right(row))
         if row["image_id"] not in images and kind not in kinds and len(chosen) < count:

@@ -142,13 +142,17 @@ def explanations(
 ) -> Html:
     """What of the picture moved each answer, drawn over it: warm is where; beside the picture as it is.
 
-    `stored` comes from `explained.stored_explanations`; a map of another answer than the prediction's is left out.
+    `stored` comes from `explained.stored_explanations`; a map of another answer than the prediction's is left out, and
+    of an answer that says nothing.
     """
     row_of = {row["id"]: row for row in predictions}
+    asked = [row_of[explanation.id] for explanation in stored if explanation.id in row_of] or predictions
+    if asked and not any(row["prediction"] for row in asked):
+        return Html("<p>No map: the model said nothing, so nothing moved its answer.</p>")
     cards = []
     for explanation in stored:
         row = row_of.get(explanation.id)
-        if row and explanation.explains(row):
+        if row and row["prediction"] and explanation.explains(row):
             images = dataset.images(dataset.index(row["id"]))
             maps = explanation.map.view(len(images), *explanation.map.shape[-2:])
             both = sheet([beside_its_map(image, patches) for image, patches in zip(images, maps, strict=True)])
@@ -169,17 +173,17 @@ def said_of(alike: Alike) -> list[str]:
 
 def answer_card(answer: Answer) -> Html:
     """What `ask` found, with the training pictures that look most alike where they were searched."""
-    said = Html("{}<br><b style='font-size:16px'>{}</b>{}").format(
-        answer.question, answer.answer, _sure(answer.confidence)
+    told = Html("{}<br><b style='font-size:16px'>{}</b>{}").format(
+        answer.question, said(vars(answer), "answer"), _sure(answer.confidence)
     )
-    said += join(Html("<br>{}").format(note) for note in answer.notes)
-    shown = grid([card(answer.image, [line(said)])], 3)
+    told += join(Html("<br>{}").format(note) for note in answer.notes)
+    shown = grid([card(answer.image, [line(told)])], 3)
     if not answer.alike:
         return shown
     cards = [
         card(
             alike.image(),
-            [line(f"cosine {alike.score:.2f}"), *(line(escape(said, 160)) for said in said_of(alike))],
+            [line(f"cosine {alike.score:.2f}"), *(line(escape(text, 160)) for text in said_of(alike))],
             130,
         )
         for alike in answer.alike

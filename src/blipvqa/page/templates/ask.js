@@ -101,7 +101,7 @@ async function ask(event) {
       headers: {'Content-Type': 'application/octet-stream', 'X-Token': meta('token')}});
     const turn = await response.json();
     if (!response.ok) throw new Error(turn.problem);
-    show({...turn, map: map && !turn.withheld, several: asked.length > 1});
+    show({...turn, several: asked.length > 1});
     if (asked === pictures) remember(turn);
     say(`${turn.question} ${spoken(turn)}`);
     at('question').value = '';
