@@ -217,9 +217,8 @@ def _disagreements(
             parts.append(grid(cards, 4))
         cut = f", the first {MOST}" if len(ids) > MOST else ""
         listed = [(i, " · ".join(views.asked(rows[0][i])), *(views.said(of[i]) for of in rows)) for i in ids[:MOST]]
-        parts += [folded(f"as a table{cut}", wide(table(["id", "asked and actual", *names], listed, left=4)))] * bool(
-            ids
-        )
+        if ids:
+            parts.append(folded(f"as a table{cut}", wide(table(["id", "asked and actual", *names], listed, left=4))))
     return section("Where they disagree", join(parts))
 
 

@@ -31,8 +31,7 @@ class Progress:
     rows: dict = field(default_factory=lambda: dict.fromkeys(LOGS, 0))  # of each log, written so far
 
     def note_epoch(self, metric: str, numbers: dict) -> bool:
-        """Whether this epoch is the best so far. A value that is none, or no number (NaN, infinite), never
-        is."""
+        """Whether this epoch is the best so far: never one whose value is undefined (None, NaN, infinite)."""
         sign = -1 if metric == "loss" else 1
         value, best = numbers[metric], self.best and self.best["value"]
         better = value is not None and math.isfinite(value) and (best is None or sign * value > sign * best)
