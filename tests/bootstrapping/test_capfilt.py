@@ -7,7 +7,7 @@ import pytest
 from conftest import TINY
 
 from blipvqa import Run, load_config, load_splits
-from blipvqa.bootstrapping.candidates import Member
+from blipvqa.bootstrapping.members import Member
 from blipvqa.bootstrapping.report import write_report
 from blipvqa.bootstrapping.rounds import bootstrap, load_bootstrapped
 from blipvqa.bootstrapping.scores import score
@@ -96,7 +96,7 @@ def test_numbers_have_intervals_and_are_told_by_fault(result):
 
 def test_again_nothing_is_trained_written_or_judged(result, done, monkeypatch):
     monkeypatch.setattr("blipvqa.bootstrapping.candidates.predict", lambda *_: pytest.fail("written again"))
-    monkeypatch.setattr("blipvqa.bootstrapping.candidates.match_pairs", lambda *_: pytest.fail("judged again"))
+    monkeypatch.setattr("blipvqa.bootstrapping.judging.match_pairs", lambda *_: pytest.fail("judged again"))
     monkeypatch.setattr("blipvqa.training.loop.FineTuning.train", lambda *_: pytest.fail("trained again"))
     before = (result.folder / "train.jsonl").stat()
     assert bootstrap(done[1], resamples=20, progress=False).texts == result.texts

@@ -8,7 +8,7 @@ from PIL import Image
 from test_capfilt import IMAGES, small
 
 from blipvqa import Run, fine_tune
-from blipvqa.bootstrapping import candidates, rounds, thresholds
+from blipvqa.bootstrapping import candidates, judging, rounds
 from blipvqa.bootstrapping.folder import Groups
 from blipvqa.bootstrapping.report import write_report
 from blipvqa.bootstrapping.rounds import bootstrap, load_bootstrapped
@@ -43,8 +43,8 @@ def test_it_goes_on_after_a_kill_between_and_within_stages(root, start, monkeypa
     whole = run(quick(start, "whole"))
     calls = {"predict": 0, "match_pairs": 0}
 
-    def killed_at(name, number):
-        real = getattr(candidates, name)
+    def killed_at(module, name, number):
+        real = getattr(module, name)
 
         def call(*arguments):
             calls[name] += 1
@@ -52,12 +52,12 @@ def test_it_goes_on_after_a_kill_between_and_within_stages(root, start, monkeypa
                 raise KeyboardInterrupt
             return real(*arguments)
 
-        monkeypatch.setattr(candidates, name, call)
+        monkeypatch.setattr(module, name, call)
 
-    killed_at("predict", 2)
+    killed_at(candidates, "predict", 2)
     with pytest.raises(KeyboardInterrupt):
         run(quick(start, "parts"))
-    killed_at("match_pairs", 3)
+    killed_at(judging, "match_pairs", 3)
     with pytest.raises(KeyboardInterrupt):
         run(quick(start, "parts"))
     parts = run(quick(start, "parts"))
@@ -152,17 +152,17 @@ def test_a_patient_has_one_number_however_it_is_spelled_and_nobody_has_none():
 def test_several_filters_choose_a_threshold_on_the_same_pairs(root, start, monkeypatch):
     """Before, each judged wrong pairs of its own, and the mean was one of different pairs."""
     judged = []
-    real = thresholds.match_pairs
+    real = judging.match_pairs
 
-    def noted(one, dataset, picture_rows, pairs, progress):
-        judged.append((list(pairs), real(one, dataset, picture_rows, pairs, progress)))
+    def noted(one, dataset, pairs, progress):
+        judged.append((list(pairs), real(one, dataset, pairs, progress)))
         return judged[-1][1]
 
-    monkeypatch.setattr(thresholds, "match_pairs", noted)
+    monkeypatch.setattr(judging, "match_pairs", noted)
     result = run(quick(start, bootstrap__filters=2, bootstrap__wished_precision=0.3))
-    (pairs, first), (same_pairs, second) = judged
+    (pairs, first), (same_pairs, second) = judged[-2:]  # after those of the texts
     assert pairs == same_pairs and first != second
-    assert result.rounds[0]["threshold"] in candidates.mean_match([first, second])
+    assert result.rounds[0]["threshold"] in [judging.mean_of(said, "match") for said in zip(first, second, strict=True)]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ TITLES = {WEB: "texts of the source", SYNTHETIC: "texts written by a model"}
 
 
 def plot_matches(texts: Sequence[Candidate], threshold: float) -> Figure:
-    """How surely the filter calls texts a match, by origin; right and wrong ones apart where that is known."""
+    """How well texts fit by what the models say, by origin; right and wrong ones apart where that is known."""
     figure, *axes = new_figure(len(TITLES), width=9.5)
     for ax, (origin, title) in zip(axes, TITLES.items(), strict=True):
         own = [text for text in texts if text["origin"] == origin]
@@ -29,7 +29,8 @@ def plot_matches(texts: Sequence[Candidate], threshold: float) -> Figure:
         else:
             ax.hist([text["match"] for text in own], BINS, color=BLUE)
         ax.axvline(threshold, color="#222", lw=1.2, ls="--", label="kept from here on")
-        ax.set_xlabel("probability of a match")
+        both = any("likelihood" in text for text in own)
+        ax.set_xlabel("match: the mean of ITM's and the words' probabilities" if both else "probability of a match")
         ax.set_ylabel("texts")
         heading(ax, title)
     legend(axes[-1], beside=True)

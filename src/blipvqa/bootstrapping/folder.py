@@ -24,6 +24,11 @@ from blipvqa.runs.files import write_lines, write_text
 from blipvqa.runs.run import Run, RunError
 from blipvqa.training.stored import content_digest, stored_folder
 
+MATCH = {  # what the column says, by `bootstrap.judge`
+    "matching": "the filter's probability of a match",
+    "both": "the geometric mean of the filter's probability of a match and of the captioner's of each token",
+}
+
 
 class Groups:
     """Patients or slides by number, the same in every split and source: their names stay where they are."""
@@ -118,7 +123,7 @@ def card_of(config: Config, texts: Sequence[Candidate], clean_pairs: VQADataset,
 **{written:,} of the {kept:,} texts of train were written by a model**, not by a person: those whose `origin` is
 `{SYNTHETIC}`. They may name what is not there. No text here is a finding; use them for research on methods only.
 
-Pictures and texts of {plain(last_part(config.data.source))}, kept where the filter's probability of a match (`match`)
+Pictures and texts of {plain(last_part(config.data.source))}, kept where {MATCH[config.bootstrap.judge]} (`match`)
 is {threshold:.3g} or more, and all pairs of {plain(last_part(str(clean)))} (`origin: {HUMAN}`, but for those that say
 `{SYNTHETIC}` themselves), whose validation and test pairs are this folder's. Pictures are named by their digest and
 hold pixels only.

@@ -30,12 +30,16 @@ def write_report(result: Bootstrapped) -> Path:
         section(
             "What was kept",
             wide(tables.kept_table(scores)),
-            drawing(figures.plot_matches(result.texts, last["threshold"]), "probabilities of a match"),
+            drawing(figures.plot_matches(result.texts, last["threshold"]), "how well texts fit"),
         ),
         section(
             "How well the filter filters",
             *(
-                [wide(tables.filter_table(scores)), wide(tables.fault_table(scores))]
+                [
+                    wide(tables.filter_table(scores)),
+                    *([wide(tables.judge_table(scores))] if "judges" in scores else []),
+                    wide(tables.fault_table(scores)),
+                ]
                 if "filter" in scores
                 else [paragraph(NO_TRUTH)]
             ),
@@ -55,7 +59,7 @@ def write_report(result: Bootstrapped) -> Path:
         sections,
         heading=config.name,
         subtitle=f"{last_part(config.data.source)} · {how_many(len(result.texts), 'text')} of "
-        f"{how_many(len(cards), 'picture')} · kept from a probability of {last['threshold']:.3g} on. No medical "
+        f"{how_many(len(cards), 'picture')} · kept from a match of {last['threshold']:.3g} on. No medical "
         "device: for research on methods only.",
         warnings=[
             f"{how_many(written, 'text on this page was', 'texts on this page were')} written by a model, no "

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from blipvqa.bootstrapping.candidates import Candidate, Member, candidates
+from blipvqa.bootstrapping.candidates import Candidate, candidates
 from blipvqa.bootstrapping.folder import card_of, write_folder
+from blipvqa.bootstrapping.judging import Judges
+from blipvqa.bootstrapping.members import Member
 from blipvqa.bootstrapping.scores import score
 from blipvqa.bootstrapping.stages import Round, clean_config, plan, run_stage
 from blipvqa.bootstrapping.thresholds import check_wish, threshold_of
@@ -122,9 +124,10 @@ def _round(one: Round, config: Config, noisy: VQADataset, clean: Splits, resampl
         run_stage(next(c for c in (*one.captioners, *one.filters) if c.name == stage))
     captioners = [Member(writing, clean) for writing in one.writing]
     filters = [Member(judging, clean) for judging in one.filters]
+    judges = Judges(filters, captioners if config.bootstrap.judge == "both" else ())
     answers = config.folder / "answers"
-    texts = candidates(noisy, captioners, filters, answers, one.prefix, config.bootstrap.captions, progress)
-    threshold = threshold_of(config, filters, clean["validation"], answers, one.prefix)
+    texts = candidates(noisy, captioners, judges, answers, one.prefix, config.bootstrap.captions, progress)
+    threshold = threshold_of(config, judges, clean["validation"], answers, one.prefix)
     for text in texts:
         text["kept"] = text["match"] >= threshold
     if knows_truth(config):
@@ -144,7 +147,7 @@ def _round(one: Round, config: Config, noisy: VQADataset, clean: Splits, resampl
     of_first(write)
     run_stage(one.anew)
     bootstrap = Bootstrap(config.data.group, resamples, config.seed)
-    longer = filters[0].longer_than_read([text["caption"] for text in texts])
+    longer = judges.longer_than_read([text["caption"] for text in texts])
     scores = of_first(lambda: score(texts, load_terms(config), bootstrap, longer))
     stages = [*filter(None, [one.pretrained]), *one.captioners, *one.filters, one.anew]
     for run in {stage.name: Run(stage.folder) for stage in stages}.values():

@@ -33,6 +33,7 @@ class Scores(TypedDict, total=False):
     group: str  # the column that intervals are drawn over
     kept: dict[str, Estimate]  # by origin: the share that the filter keeps
     filter: dict[str, dict[str, Estimate]]  # by origin: auroc, precision, recall, precision at a recall of RECALL
+    judges: dict[str, dict[str, dict[str, Estimate]]]  # likewise of each judge alone, where captioners judge, too
     by_fault: dict[str, dict[str, Estimate]]  # by what is wrong: auroc against the right texts, and the share kept
     said: dict[str, dict[str, Estimate]]  # of all and of kept texts by origin: right ones, things named, diversity
     warnings: list[str]  # what a reader should know before believing the numbers
@@ -62,6 +63,16 @@ def score(
             origin: _filter(match[rows], right[rows], kept[rows], groups[rows], bootstrap)
             for origin, rows in everything.items()
         }
+        if all("likelihood" in text for text in texts):
+            said = {name: np.array([text[name] for text in texts]) for name in ("matching", "likelihood")} | {
+                "both": match
+            }
+            scores["judges"] = {
+                origin: {
+                    name: _ranked(values[rows], right[rows], groups[rows], bootstrap) for name, values in said.items()
+                }
+                for origin, rows in by_origin.items()
+            }
         faults = rows_by(text["fault"] for text in texts)
         scores["by_fault"] = {
             fault: _fault(match, right, kept, groups, np.array(rows), bootstrap)
@@ -93,16 +104,25 @@ def _warnings(scores: Scores, texts: Sequence[Candidate], longer: int, groups: i
     return warnings
 
 
+def _ranked(match: np.ndarray, right: np.ndarray, groups: np.ndarray, bootstrap: Bootstrap) -> dict[str, Estimate]:
+    """How well a judge puts right texts before wrong ones, whatever the threshold."""
+    threshold = threshold_for_sensitivity(match, right, RECALL)
+    reached = np.zeros(len(match), bool) if threshold is None else match >= threshold
+    return {
+        "auroc": estimate_auroc(match, right, groups, bootstrap),
+        "precision_at_recall": estimate_mean(right, groups, bootstrap, np.flatnonzero(reached)),
+    }
+
+
 def _filter(
     match: np.ndarray, right: np.ndarray, kept: np.ndarray, groups: np.ndarray, bootstrap: Bootstrap
 ) -> dict[str, Estimate]:
-    threshold = threshold_for_sensitivity(match, right, RECALL)
-    reached = np.zeros_like(kept) if threshold is None else match >= threshold
+    ranked = _ranked(match, right, groups, bootstrap)
     return {
-        "auroc": estimate_auroc(match, right, groups, bootstrap),
+        "auroc": ranked["auroc"],
         "precision": estimate_mean(right, groups, bootstrap, np.flatnonzero(kept)),
         "recall": estimate_mean(kept, groups, bootstrap, np.flatnonzero(right)),
-        "precision_at_recall": estimate_mean(right, groups, bootstrap, np.flatnonzero(reached)),
+        "precision_at_recall": ranked["precision_at_recall"],
         "right_before": estimate_mean(right, groups, bootstrap),
     }
 

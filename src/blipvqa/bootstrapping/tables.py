@@ -18,6 +18,11 @@ FILTER = {
     "precision_at_recall": f"precision at a recall of {RECALL:g}",
     "auroc": "AUROC: a right text above a wrong one",
 }
+JUDGES = {
+    "matching": "the filter's matching (ITM) alone",
+    "likelihood": "the captioner's likelihood alone",
+    "both": "both, which keep and drop here",
+}
 SAID = {
     "right": "right",
     "terms_recalled": "things recalled",
@@ -44,6 +49,21 @@ def filter_table(scores: Scores) -> Html:
         if number(entry) != NOTHING  # written texts of which none is right have no recall
     ]
     return table(["texts", "", "value", "95 % interval", counted(scores, "texts", "pictures")], rows, left=2)
+
+
+def judge_table(scores: Scores) -> Html:
+    """How well each judge alone tells right texts from wrong ones, where captioners judge beside the filters."""
+    rows = [
+        (
+            ORIGINS[origin],
+            JUDGES[judge],
+            *(cell for name in ("auroc", "precision_at_recall") for cell in (number(of[name]), interval(of[name]))),
+        )
+        for origin, judges in scores.get("judges", {}).items()
+        for judge, of in judges.items()
+    ]
+    head = ["texts", "judged by", "AUROC", "95 % interval", FILTER["precision_at_recall"], "95 % interval"]
+    return table(head, rows, left=2)
 
 
 def fault_table(scores: Scores) -> Html:

@@ -1,23 +1,26 @@
-"""Where a match begins: the probability that is told, or one that the clean validation pairs choose for a wish.
+"""Where a match begins: the number that is told, or one that the clean validation pairs choose for a wish.
 
 Notable:
 - Validation holds right pairs only. Its wrong ones are made: each text with another picture drawn at random, and with
   the picture that the filters themselves find nearest among the wrong ones. Two of three are wrong, and every second
   wrong one is hard: a precision that holds here is rather exceeded where fewer texts are wrong.
-- Several filters judge the same pairs, by the mean of their probabilities, as they judge texts.
+- A wished recall looks at the right pairs alone: as many of them as are wished reach the threshold.
+- The same pairs are judged by all, as texts are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from blipvqa.bootstrapping.candidates import Member, match_pairs, mean_match, reading
+from blipvqa.bootstrapping.judging import Judges
+from blipvqa.bootstrapping.members import Member
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
 from blipvqa.models.devices import pick_device
-from blipvqa.numbers.thresholds import FEWEST, accuracy_frontier, threshold_for
+from blipvqa.numbers.thresholds import FEWEST, accuracy_frontier, threshold_for, threshold_for_sensitivity
 from blipvqa.plural import how_many
 from blipvqa.retrieval.encoding import EncodedSplit
 from blipvqa.retrieval.gallery import Gallery
@@ -26,59 +29,56 @@ from blipvqa.training.stored import content_digest, stored
 
 
 def check_wish(config: Config, validation: VQADataset) -> None:
-    """Raises RunError where no filter could have `bootstrap.wished_precision` on these pairs: before any is trained."""
-    wish, gallery = config.bootstrap.wished_precision, Gallery.of_rows(validation.rows)
-    if wish is None:
+    """Raises RunError where no filter could have the wished precision, or nothing can say what recall it has, on these
+    pairs: before any is trained."""
+    wishes = {name: getattr(config.bootstrap, name) for name in ("wished_precision", "wished_recall")}
+    name, wish = next(((name, wish) for name, wish in wishes.items() if wish is not None), (None, None))
+    if name is None:
         return
-    if all(len(pictures) == len(gallery.picture_rows) for pictures in gallery.pictures_of_text):
+    gallery = Gallery.of_rows(validation.rows)
+    if name == "wished_precision" and all(
+        len(pictures) == len(gallery.picture_rows) for pictures in gallery.pictures_of_text
+    ):
         raise RunError(
             f"bootstrap.wished_precision {wish}: in the clean validation pairs every picture is right for every text, "
             "so that there is no wrong pair to choose a threshold by: give more pairs, or bootstrap.threshold."
         )
     if len(validation) < wish * FEWEST:
         raise RunError(
-            f"bootstrap.wished_precision {wish}: a threshold is chosen by {FEWEST} pairs or more above it, and the "
-            f"clean validation has {how_many(len(validation), 'right one')}: give bootstrap.clean more, or say "
+            f"bootstrap.{name} {wish}: a threshold is chosen by {FEWEST} pairs or more above it, and the clean "
+            f"validation has {how_many(len(validation), 'right one')}: give bootstrap.clean more, or say "
             "bootstrap.threshold."
         )
 
 
-def threshold_of(config: Config, filters: list[Member], validation: VQADataset, folder: Path, prefix: str) -> float:
-    """The probability from which on a text is kept.
+def threshold_of(config: Config, judges: Judges, validation: VQADataset, folder: Path, prefix: str) -> float:
+    """The `match` from which on a text is kept.
 
     Raises RunError where no threshold has the wished precision on validation.
     """
-    wish = config.bootstrap.wished_precision
-    if wish is None:
+    wish, recall = config.bootstrap.wished_precision, config.bootstrap.wished_recall
+    if wish is None and recall is None:
         return config.bootstrap.threshold
-    pairs = _pairs(config, filters, validation, folder, f"{prefix}-validation-pairs")
-    wrong = sum(not pair["right"] for pair in pairs)
-    judged = [_judged(one, validation, pairs, folder, f"{prefix}-validation-{i}") for i, one in enumerate(filters)]
-    threshold = threshold_for(accuracy_frontier(mean_match(judged), [pair["right"] for pair in pairs]), wish)
+    pairs = _pairs(config, judges.filters, validation, folder, f"{prefix}-validation-pairs")
+    right = [pair["right"] for pair in pairs]
+    part = validation, [(pair["image_id"], pair["caption"]) for pair in pairs]
+    (said,) = judges([part], folder, f"{prefix}-validation", progress=False)
+    matches = [one["match"] for one in said]
+    if recall is not None:
+        return threshold_for_sensitivity(matches, right, recall)
+    threshold = threshold_for(accuracy_frontier(matches, right), wish)
     if threshold is None:
         raise RunError(
             f"bootstrap.wished_precision {wish}: no threshold of the filter has it on the {len(pairs)} pairs of "
-            f"validation, {wrong} of them wrong: wish for less, or train the filter longer."
+            f"validation, {right.count(False)} of them wrong: wish for less, or train the filter longer."
         )
     return threshold
 
 
-def _judged(one: Member, validation: VQADataset, pairs: list[dict], folder: Path, name: str) -> list[float]:
-    """One filter's probability of a match of each pair."""
-    texts = [(pair["image_id"], pair["caption"]) for pair in pairs]
-    made_by = one.made_by(validation) | {"pairs": content_digest(texts), "retrieval": reading(one.config)}
-
-    def judge() -> list[dict]:
-        picture_rows = list({row["image_id"]: i for i, row in enumerate(validation.rows)}.values())
-        return [{"match": match} for match in match_pairs(one, validation, picture_rows, texts, progress=False)]
-
-    return [row["match"] for row in stored(folder, name, made_by, judge)]
-
-
-def _pairs(config: Config, filters: list[Member], validation: VQADataset, folder: Path, name: str) -> list[dict]:
+def _pairs(config: Config, filters: Sequence[Member], validation: VQADataset, folder: Path, name: str) -> list[dict]:
     """Pairs of an `image_id` and a `caption`, and whether they are `right`: the same for all filters."""
     made_by = {
-        "filters": [one.made_by(validation) | {"retrieval": reading(one.config)} for one in filters],
+        "filters": [one.made_by(validation) | one.reading() for one in filters],
         "captions": content_digest([row["caption"] for row in validation.rows]),
         "seed": config.seed,
     }

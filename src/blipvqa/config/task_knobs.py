@@ -112,14 +112,29 @@ class BootstrapConfig(BaseModel):
     captions: Several = 1  # drawn for each picture by each captioner
     captioners: Several = 1  # of different seeds
     filters: Several = 1  # of different seeds: their probabilities are averaged
+    # whether a text fits: ITM's probability of a match, or also how probable the captioners find its words
+    judge: Literal["matching", "both"] = "matching"
     threshold: Annotated[Number, Field(ge=0, le=1)] = 0.5  # of ITM's probability of a match
     wished_precision: Annotated[Number, Field(gt=0, le=1)] | None = None  # or: a threshold by the clean validation
+    wished_recall: Annotated[Number, Field(gt=0, le=1)] | None = None  # or: one that so many of its right pairs reach
     rounds: Several = 1  # each begins with the model that the one before pre-trained
 
     @model_validator(mode="after")
     def _beams_write_one(self):
         if self.write == "beam" and self.captions > 1:
             raise ValueError("beam search writes one caption a picture: set captions: 1, or write: nucleus")
+        return self
+
+    @model_validator(mode="after")
+    def _one_threshold(self):
+        wishes = [self.wished_precision, self.wished_recall]
+        if None not in wishes:
+            raise ValueError("wished_precision and wished_recall both choose the threshold: give one of them")
+        if self.judge == "both" and wishes == [None, None]:
+            raise ValueError(
+                "judge: both gives no probability, of which 0.5 would mean something: let wished_recall, the share of "
+                "right texts to keep (0.8), or wished_precision choose the threshold"
+            )
         return self
 
 
