@@ -13,6 +13,7 @@ from blipvqa.bootstrapping import judging, rounds
 from blipvqa.bootstrapping.figures import plot_matches
 from blipvqa.bootstrapping.members import Member
 from blipvqa.bootstrapping.report import write_report
+from blipvqa.bootstrapping.scores import score
 from blipvqa.bootstrapping.stages import clean_config, plan
 from blipvqa.bootstrapping.tables import judge_table
 from blipvqa.captions.batches import collator_for
@@ -138,6 +139,8 @@ def test_what_the_captioner_reads_of_a_text_is_counted(both):
     )
     assert judging.Judges(filters, writers).longer_than_read([long, "dense tissue"]) == 1
     assert judging.Judges(filters).longer_than_read([long, "dense tissue"]) == 0
+    (said,) = (line for line in score(both.texts, longer=1)["warnings"] if "longer than" in line)
+    assert "longer than filter or captioner read (retrieval. and caption.max_words, max_tokens)" in said
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def score(
     texts: Sequence[Candidate], terms: Terms = NO_TERMS, bootstrap: Bootstrap = BY_IMAGE, longer: int = 0
 ) -> Scores:
     """Every number of a round's texts. With `right` and `fault` in them also how well the filter filters. `longer` of
-    them are longer than the filter reads.
+    them are longer than is read.
 
     `precision_at_recall` is read off the same texts that it is told of, at the highest threshold with that recall.
     """
@@ -91,9 +91,12 @@ def _warnings(scores: Scores, texts: Sequence[Candidate], longer: int, groups: i
             texts_kept = "every text" if share["value"] else "no text"
             warnings.append(f"the filter keeps {texts_kept} {called}: its threshold tells none from another there")
     if longer:
+        both = any("likelihood" in text for text in texts)
+        reads = "filter or captioner read (retrieval. and caption." if both else "the filter reads (retrieval."
+        reads += "max_words, max_tokens"
         warnings.append(
-            f"{of_all(longer, len(texts), 'text', 'is', 'are')} longer than the filter reads (retrieval.max_words, "
-            "retrieval.max_tokens): it judged the beginning, and the whole text is kept"
+            f"{of_all(longer, len(texts), 'text', 'is', 'are')} longer than {reads}): "
+            "the beginning was judged, and the whole text is kept"
         )
     written = [text for text in texts if text["origin"] == SYNTHETIC]
     if cut := sum(text.get("unfinished", False) for text in written):
