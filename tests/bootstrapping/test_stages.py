@@ -162,6 +162,8 @@ def test_several_filters_choose_a_threshold_on_the_same_pairs(root, start, monke
     result = run(quick(start, bootstrap__filters=2, bootstrap__wished_precision=0.3))
     (pairs, first), (same_pairs, second) = judged[-2:]  # after those of the texts
     assert pairs == same_pairs and first != second
+    # the name that versions before `judge: both` gave: what they judged is not judged again
+    assert (root / "outputs" / "tiny" / "answers" / "round1-validation-1.jsonl").exists()
     assert result.rounds[0]["threshold"] in [judging.mean_of(said, "match") for said in zip(first, second, strict=True)]
 
 

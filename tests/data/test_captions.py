@@ -118,8 +118,9 @@ def test_an_impossible_share_of_wrong_captions_is_refused(tiny, share):
 
 def test_columns_with_names_of_predictions_stay_beside_them(tiny, folder):
     """A captioned source may have a column `match`: predictions have one of their own."""
-    line = {"image": "c.png", "caption": "a gland", "match": 0.5, "references": "a book"}
+    line = {"image": "c.png", "caption": "a gland", "match": 0.5, "references": "a book", "likelihood": "low"}
     (folder / "validation.jsonl").write_text(json.dumps(line))
     for task in ("caption", "retrieval"):
         row = load_splits(tiny(task=task, data__source="own"))["validation"].rows[0]
         assert row["match (data)"] == 0.5 and row["references (data)"] == "a book" and "match" not in row
+        assert row["likelihood (data)"] == "low" and "likelihood" not in row  # else it were a captioner's

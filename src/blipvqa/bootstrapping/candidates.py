@@ -65,7 +65,11 @@ def candidates(
                 written[i] += _written(captioner, part, draw, folder, name, progress)
     texts = [_web(part) + _distinct(some) for part, some in zip(parts, written, strict=True)]
     pairs = [[(text["image_id"], text["caption"]) for text in of_part] for of_part in texts]
-    judged = judges(list(zip(parts, pairs, strict=True)), folder, prefix, progress)
+
+    def name_of(kind: str, number: int, part: int) -> str:
+        return f"{prefix}-{kind}-{number}-part{part}"
+
+    judged = judges(list(zip(parts, pairs, strict=True)), folder, name_of, progress)
     return [
         {**text, **said}
         for of_part, words in zip(texts, judged, strict=True)

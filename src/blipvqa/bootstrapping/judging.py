@@ -4,15 +4,17 @@ Notable:
 - A filter says how probable a match is, softmax of ITM's two logits, text first by [ENC]. Several say it by their mean.
 - A captioner says how probable it finds a text's words, one after the other, on the picture (a text's *likelihood*,
   the geometric mean over its tokens). It was taught each word of right texts, and notices one that is wrong, where ITM
-  learns one verdict a pair (docs/results.md, CapFilt). Source: Lin et al. 2024 (VisualGPTScore) judge with BLIP so.
+  learns one verdict a pair (docs/lab-notes.md). Source: Lin et al. 2024 (VisualGPTScore) judge with BLIP so.
 - Both together are one geometric mean: of every token's probability, and of a match as of one token more.
 - What each model says is stored part by part, with what made it: a kill costs one part.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,7 @@ from blipvqa.training.shares import is_first, shared
 from blipvqa.training.stored import content_digest, stored
 
 Pair = tuple[str, str]  # an image id and a text
+LEAST = 5e-7  # six digits are kept of a probability: 0 there is anything below this, and no veto
 
 
 @dataclass
@@ -44,16 +47,16 @@ class Judges:
         self,
         parts: Sequence[tuple[VQADataset, Sequence[Pair]]],
         folder: Path,
-        prefix: str,
+        name_of: Callable[[str, int, int], str],
         progress: bool = True,
     ) -> list[list[dict]]:
         """Of each part, a data set and pairs of its pictures, what is said of each pair: `match`, from 0 to 1.
 
-        Where captioners judge, too, also what it is made of, `matching` and `likelihood`. Parts are kept in `folder`,
-        under `prefix`.
+        Where captioners judge, too, also what it is made of, `matching` and `likelihood`. What each says is kept
+        in `folder`, in files that `name_of` names by kind (`match`, `likelihood`), judge and part.
         """
-        matches = _by_each(self.filters, match_pairs, parts, folder, f"{prefix}-match", progress)
-        words = _by_each(self.captioners, likelihoods, parts, folder, f"{prefix}-likelihood", progress)
+        matches = _by_each(self.filters, match_pairs, parts, folder, partial(name_of, "match"), progress)
+        words = _by_each(self.captioners, likelihoods, parts, folder, partial(name_of, "likelihood"), progress)
         if not self.captioners:
             return [[{"match": mean_of(said, "match")} for said in zip(*part, strict=True)] for part in matches]
         return [
@@ -68,12 +71,17 @@ class Judges:
 
     def longer_than_read(self, texts: Sequence[str]) -> int:
         """How many texts one of them reads the beginning of only; members of a kind read as much."""
-        return max(one.longer_than_read(texts) for one in (*self.filters[:1], *self.captioners[:1]))
+        cut = [one.reads_in_part(texts) for one in (*self.filters[:1], *self.captioners[:1])]
+        return sum(map(any, zip(*cut, strict=True)))
 
 
 def together(matching: float, likelihood: float, tokens: int) -> dict[str, float]:
-    """`match` of what filters and captioners say of a text of so many tokens, and both words."""
-    both = (matching * likelihood**tokens) ** (1 / (tokens + 1))
+    """`match` of what filters and captioners say of a text of so many tokens, and both words.
+
+    By logarithms: the product over a long text's tokens is less than a number can hold, and would be 0.
+    """
+    of_words, of_pair = (math.log(max(p, LEAST)) for p in (likelihood, matching))
+    both = math.exp((tokens * of_words + of_pair) / (tokens + 1))
     return {"match": round(both, 6), "matching": matching, "likelihood": likelihood}
 
 
@@ -83,15 +91,21 @@ def mean_of(said: Sequence[dict], name: str) -> float:
 
 
 def _by_each(
-    members: Sequence[Member], judge: Callable, parts: Sequence, folder: Path, prefix: str, progress: bool
+    members: Sequence[Member],
+    judge: Callable,
+    parts: Sequence,
+    folder: Path,
+    name_of: Callable[[int, int], str],
+    progress: bool,
 ) -> list[list[list[dict]]]:
     """Of each part what each member says of its pairs; one model at a time in memory."""
     said: list[list[list[dict]]] = [[] for _ in parts]
     for number, one in enumerate(members):
         for i, (dataset, pairs) in enumerate(parts):
             made_by = one.made_by(dataset) | {"pairs": content_digest(list(pairs))} | one.reading()
-            name = f"{prefix}-{number}-part{i}"
-            said[i].append(stored(folder, name, made_by, lambda a=(one, dataset, pairs, progress): judge(*a)))
+            said[i].append(
+                stored(folder, name_of(number, i), made_by, lambda a=(one, dataset, pairs, progress): judge(*a))
+            )
     return said
 
 

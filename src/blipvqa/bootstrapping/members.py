@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from blipvqa.captions.batches import collator_for
 from blipvqa.config.knobs import Config
 from blipvqa.config.paths import project_path
 from blipvqa.data.dataset import VQADataset
@@ -27,13 +26,14 @@ class Member:
         store = ImageStore(project_path(data.cache_dir) / "images", size, data.cache_gigabytes)
         return dataset.stored_in(store)
 
-    def longer_than_read(self, texts: Sequence[str]) -> int:
-        """How many texts this member reads the beginning of only."""
-        processor = load_processor(str(self.models.run.model_folder))
+    def reads_in_part(self, texts: Sequence[str]) -> list[bool]:
+        """Of each text whether this member reads the beginning only."""
+        tokenizer = load_processor(str(self.models.run.model_folder)).tokenizer
         if self.config.task == "caption":
-            return collator_for(processor, self.config).count_cut([{"caption": text} for text in texts])["caption"]
-        limits = self.config.retrieval.max_words, self.config.retrieval.max_tokens
-        return sum(captions_cut(processor.tokenizer, texts, *limits))
+            settings, before = self.config.caption, self.config.caption.prompt.lower().strip()
+        else:
+            settings, before = self.config.retrieval, ""
+        return captions_cut(tokenizer, texts, settings.max_words, settings.max_tokens, before=before)
 
     def reading(self) -> dict:
         """What decides how much of a text it reads, and behind which words."""

@@ -9,7 +9,7 @@ from blipvqa.data.dataset import VQADataset
 from blipvqa.numbers.grouping import rows_by
 from blipvqa.pages.gallery import FAINT, MARK, NO_PICTURES, RIGHT, WRONG, card, grid, line
 from blipvqa.pages.html import Html, escape
-from blipvqa.pages.wording import said, share
+from blipvqa.pages.wording import number, said, share
 
 
 def text_line(text: Candidate) -> Html:
@@ -20,10 +20,15 @@ def text_line(text: Candidate) -> Html:
     if "right" in text:
         truth = " · in truth right" if text["right"] else f" · in truth wrong: {text['fault']}"
     markup = Html("<b>{}</b><br><span style='{}'>{} · match {} · {}{}</span>")
-    content = markup.format(
-        escape(said(text, "caption"), 300), Html(FAINT), verdict, share(text["match"]), origin, truth
-    )
+    content = markup.format(escape(said(text, "caption"), 300), Html(FAINT), verdict, _fit(text), origin, truth)
     return line(content, RIGHT if text["kept"] else WRONG)
+
+
+def _fit(text: Candidate) -> str:
+    """A probability in percent; where captioners judge, too, a number that is none, and what it is made of."""
+    if "likelihood" not in text:
+        return share(text["match"])
+    return f"{number(text, 'match')} (matching {share(text['matching'])}, likelihood {number(text, 'likelihood')})"
 
 
 def pictures_of(dataset: VQADataset, texts: Sequence[Candidate]) -> list[tuple[Html, bool]]:

@@ -19,7 +19,7 @@ from blipvqa.bootstrapping.judging import Judges
 from blipvqa.bootstrapping.members import Member
 from blipvqa.bootstrapping.scores import score
 from blipvqa.bootstrapping.stages import Round, clean_config, plan, run_stage
-from blipvqa.bootstrapping.thresholds import check_wish, threshold_of
+from blipvqa.bootstrapping.thresholds import check_wish, keeps_more, threshold_of
 from blipvqa.bootstrapping.truth import knows_truth, mark_truth
 from blipvqa.captions.terms import load_terms
 from blipvqa.captions.validation import is_countable
@@ -136,7 +136,7 @@ def _round(one: Round, config: Config, noisy: VQADataset, clean: Splits, resampl
         surest = max(text["match"] for text in texts)
         raise RunError(
             f"'{config.name}': the filter keeps none of {len(texts):,} texts at a threshold of {threshold:.3g}, the "
-            f"surest match is {surest:.3g}: lower bootstrap.threshold, or train the filter longer."
+            f"surest match is {surest:.3g}: {keeps_more(config)}, or train the filter longer."
         )
 
     def write() -> None:

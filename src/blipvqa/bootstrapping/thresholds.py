@@ -5,17 +5,19 @@ Notable:
   the picture that the filters themselves find nearest among the wrong ones. Two of three are wrong, and every second
   wrong one is hard: a precision that holds here is rather exceeded where fewer texts are wrong.
 - A wished recall looks at the right pairs alone: as many of them as are wished reach the threshold.
+  No wrong pair is made for it.
 - The same pairs are judged by all, as texts are.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from blipvqa.bootstrapping.judging import Judges
+from blipvqa.bootstrapping.judging import Judges, Pair
 from blipvqa.bootstrapping.members import Member
 from blipvqa.config.knobs import Config
 from blipvqa.data.dataset import VQADataset
@@ -41,14 +43,25 @@ def check_wish(config: Config, validation: VQADataset) -> None:
     ):
         raise RunError(
             f"bootstrap.wished_precision {wish}: in the clean validation pairs every picture is right for every text, "
-            "so that there is no wrong pair to choose a threshold by: give more pairs, or bootstrap.threshold."
+            "so that there is no wrong pair to choose a threshold by: give more pairs, or bootstrap.wished_recall."
         )
-    if len(validation) < wish * FEWEST:
+    above = math.ceil(wish * len(validation) - 1e-9)  # of the right pairs, with a wished recall
+    if above < FEWEST if name == "wished_recall" else len(validation) < wish * FEWEST:
+        of_which = f", of which {above} would be" * (name == "wished_recall")
+        threshold = ", or say bootstrap.threshold" * (
+            config.bootstrap.judge == "matching"
+        )  # the other has no use of it
         raise RunError(
             f"bootstrap.{name} {wish}: a threshold is chosen by {FEWEST} pairs or more above it, and the clean "
-            f"validation has {how_many(len(validation), 'right one')}: give bootstrap.clean more, or say "
-            "bootstrap.threshold."
+            f"validation has {how_many(len(validation), 'right one')}{of_which}: give bootstrap.clean more{threshold}."
         )
+
+
+def keeps_more(config: Config) -> str:
+    """What a user can do where too few texts are kept."""
+    if config.bootstrap.wished_recall is not None:
+        return "raise bootstrap.wished_recall"
+    return "lower bootstrap.threshold" if config.bootstrap.wished_precision is None else "wish for less precision"
 
 
 def threshold_of(config: Config, judges: Judges, validation: VQADataset, folder: Path, prefix: str) -> float:
@@ -59,17 +72,24 @@ def threshold_of(config: Config, judges: Judges, validation: VQADataset, folder:
     wish, recall = config.bootstrap.wished_precision, config.bootstrap.wished_recall
     if wish is None and recall is None:
         return config.bootstrap.threshold
+
+    def matches(pairs: Sequence[Pair]) -> list[float]:
+        def name_of(kind: str, number: int, _: int) -> str:  # that of filters is as it was before captioners judged
+            return f"{prefix}-validation-{'' if kind == 'match' else f'{kind}-'}{number}"
+
+        (said,) = judges([(validation, pairs)], folder, name_of, progress=False)
+        return [one["match"] for one in said]
+
+    if recall is not None:
+        right_pairs = [(row["image_id"], row["caption"]) for row in validation.rows]
+        return threshold_for_sensitivity(matches(right_pairs), [True] * len(right_pairs), recall)
     pairs = _pairs(config, judges.filters, validation, folder, f"{prefix}-validation-pairs")
     right = [pair["right"] for pair in pairs]
-    part = validation, [(pair["image_id"], pair["caption"]) for pair in pairs]
-    (said,) = judges([part], folder, f"{prefix}-validation", progress=False)
-    matches = [one["match"] for one in said]
-    if recall is not None:
-        return threshold_for_sensitivity(matches, right, recall)
-    threshold = threshold_for(accuracy_frontier(matches, right), wish)
+    frontier = accuracy_frontier(matches([(pair["image_id"], pair["caption"]) for pair in pairs]), right)
+    threshold = threshold_for(frontier, wish)
     if threshold is None:
         raise RunError(
-            f"bootstrap.wished_precision {wish}: no threshold of the filter has it on the {len(pairs)} pairs of "
+            f"bootstrap.wished_precision {wish}: no threshold has it on the {len(pairs)} pairs of "
             f"validation, {right.count(False)} of them wrong: wish for less, or train the filter longer."
         )
     return threshold

@@ -35,7 +35,18 @@ OURS = (  # what rows and predictions hold beside the source's columns
     "unfinished",
 )
 # likewise, where rows are of captions
-OURS_OF_CAPTIONS = ("references", "origins", "img", "txt", "match", "match_other", "kept", "right")
+OURS_OF_CAPTIONS = (
+    "references",
+    "origins",
+    "img",
+    "txt",
+    "match",
+    "match_other",
+    "matching",
+    "likelihood",
+    "kept",
+    "right",
+)
 OURS_OF_PAIRS = ("probability", "order", "swapped", "turned")  # and where they are of statements
 
 
