@@ -1,6 +1,8 @@
 """How well a text fits, where captioners judge beside the filters: their numbers, what is kept by them, what is told."""
 
+import gc
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -14,13 +16,14 @@ from blipvqa.bootstrapping.figures import plot_matches
 from blipvqa.bootstrapping.members import Member
 from blipvqa.bootstrapping.report import write_report
 from blipvqa.bootstrapping.scores import score
-from blipvqa.bootstrapping.stages import clean_config, plan
+from blipvqa.bootstrapping.stages import clean_config, plan, run_stage
 from blipvqa.bootstrapping.tables import judge_table
 from blipvqa.bootstrapping.thresholds import keeps_more
 from blipvqa.captions.batches import collator_for
 from blipvqa.config.knobs import ConfigError
 from blipvqa.runs.files import read_lines
 from blipvqa.runs.run import RunError
+from blipvqa.training.stored import ModelsOfRun
 
 BOTH = {"bootstrap__judge": "both", "bootstrap__wished_recall": 0.8}
 
@@ -130,6 +133,38 @@ def test_a_match_that_is_no_probability_stands_in_no_page_as_percent(both):
     assert "match 0.634 (matching 41%, likelihood 0.802)" in pictures.text_line(text)
     alone = {name: value for name, value in text.items() if name not in ("matching", "likelihood")}
     assert "match 63% ·" in pictures.text_line(alone)
+
+
+def test_a_captioner_that_pre_training_taught_reads_what_it_learnt_of_a_text(root):
+    """It was asked for the words up to `caption.max_words`, and for an end there that it never learnt."""
+    limits = {"queue": 64, "momentum": 0.9, "rerank": 0, "max_words": 50, "max_tokens": 70}
+    (one,) = plan(small(**BOTH, retrieval=limits, bootstrap__shared=True, caption__prompt="a photo of"))
+    (writing,) = one.writing
+    assert (writing.caption.max_words, writing.caption.max_tokens, writing.caption.prompt) == (50, 70, "")
+    (one,) = plan(small(**BOTH, retrieval=limits, caption__prompt="a photo of"))
+    assert (one.writing[0].caption.max_words, one.writing[0].caption.prompt) == (30, "a photo of")
+
+
+def test_one_model_at_a_time_is_in_memory(root, start, monkeypatch):
+    models, real = [], ModelsOfRun.load
+
+    def load(self, *arguments):
+        model = real(self, *arguments)
+        models.append(weakref.ref(model[0]))
+        gc.collect()
+        assert len({id(one()) for one in models if one() is not None}) == 1
+        return model
+
+    monkeypatch.setattr(ModelsOfRun, "load", load)
+    trained = []
+    monkeypatch.setattr(rounds, "run_stage", lambda stage: trained.append(left()) or run_stage(stage))
+
+    def left():
+        gc.collect()
+        return sum(one() is not None for one in models)
+
+    run(quick(start, **BOTH))
+    assert len(models) >= 5 and trained[-1] == 0  # before the pre-training anew
 
 
 def test_nothing_is_judged_twice(both, monkeypatch):

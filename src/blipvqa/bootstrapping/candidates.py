@@ -63,6 +63,7 @@ def candidates(
             for draw in range(captions):
                 name = f"{prefix}-written-{number}-{draw}-part{i}"
                 written[i] += _written(captioner, part, draw, folder, name, progress)
+        captioner.let_go()
     texts = [_web(part) + _distinct(some) for part, some in zip(parts, written, strict=True)]
     pairs = [[(text["image_id"], text["caption"]) for text in of_part] for of_part in texts]
 

@@ -106,6 +106,7 @@ def _by_each(
             said[i].append(
                 stored(folder, name_of(number, i), made_by, lambda a=(one, dataset, pairs, progress): judge(*a))
             )
+        one.let_go()
     return said
 
 

@@ -20,6 +20,10 @@ class Member:
     def __init__(self, config: Config, splits: Mapping[str, VQADataset]):
         self.config, self.models = config, ModelsOfRun(config, Run(config.folder), splits)
 
+    def let_go(self) -> None:
+        """Free the model's memory: several members, and the run after them, seldom fit a GPU together."""
+        self.models.models = {}
+
     def pictures(self, dataset: VQADataset) -> VQADataset:
         """The same rows with pixels of this member's size."""
         data, size = self.config.data, self.config.model.image_size

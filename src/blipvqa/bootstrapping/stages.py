@@ -111,10 +111,12 @@ def _round(config: Config, number: int, start: str, pretrained: Config | None) -
 
 
 def _writing(config: Config, captioner: Config) -> Config:
-    """The settings by which a captioner's captions are written; one that was trained without a prompt gets none."""
-    prompt = captioner.caption.prompt if captioner.task == "caption" else ""
-    sample = config.bootstrap.write == "nucleus"
-    return with_overrides(captioner.as_dict(), {"task": "caption", "caption": {"prompt": prompt, "sample": sample}})
+    """The settings by which a captioner writes and reads; one that learnt by pre-training learnt without a prompt, and
+    as much of a text as `retrieval` says."""
+    own: dict = {"sample": config.bootstrap.write == "nucleus"}
+    if captioner.task != "caption":
+        own |= {"prompt": ""} | captioner.retrieval.model_dump(include={"max_words", "max_tokens"})
+    return with_overrides(captioner.as_dict(), {"task": "caption", "caption": own})
 
 
 def _stage(

@@ -126,4 +126,6 @@ def _cosines(one: Member, validation: VQADataset) -> np.ndarray:
     model, processor = one.models.load()
     model.to(pick_device()).eval()
     encoded = EncodedSplit(model, processor.tokenizer, one.pictures(validation), one.config)
-    return (encoded.texts @ encoded.pictures.features.T).detach().cpu().numpy()
+    cosines = (encoded.texts @ encoded.pictures.features.T).detach().cpu().numpy()
+    one.let_go()
+    return cosines

@@ -129,7 +129,9 @@ class BootstrapConfig(BaseModel):
     def _one_threshold(self):
         wishes = [self.wished_precision, self.wished_recall]
         if None not in wishes:
-            raise ValueError("wished_precision and wished_recall both choose the threshold: give one of them")
+            raise ValueError(
+                "wished_precision and wished_recall both choose the threshold: give one, and null for the other"
+            )
         if self.judge == "both" and wishes == [None, None]:
             raise ValueError(
                 "judge: both gives no probability, of which 0.5 would mean something: let wished_recall, the share of "
