@@ -125,7 +125,7 @@ def test_each_judge_is_measured_alone_too(both):
     card = (both.folder / "README.md").read_text()
     assert "the geometric mean of the filter's probability of a match and of the captioner's of each token" in card
     (axes, *_) = plot_matches(both.texts, 0.5).axes
-    assert axes.get_xlabel() == "match: the mean of ITM's and the words' probabilities"
+    assert axes.get_xlabel() == "match, by ITM and by words"
 
 
 def test_a_match_that_is_no_probability_stands_in_no_page_as_percent(both):

@@ -30,7 +30,7 @@ def plot_matches(texts: Sequence[Candidate], threshold: float) -> Figure:
             ax.hist([text["match"] for text in own], BINS, color=BLUE)
         ax.axvline(threshold, color="#222", lw=1.2, ls="--", label="kept from here on")
         both = any("likelihood" in text for text in own)
-        ax.set_xlabel("match: the mean of ITM's and the words' probabilities" if both else "probability of a match")
+        ax.set_xlabel("match, by ITM and by words" if both else "probability of a match")
         ax.set_ylabel("texts")
         heading(ax, title)
     legend(axes[-1], beside=True)

@@ -4,8 +4,8 @@ Notable:
 - Validation holds right pairs only. Its wrong ones are made: each text with another picture drawn at random, and with
   the picture that the filters themselves find nearest among the wrong ones. Two of three are wrong, and every second
   wrong one is hard: a precision that holds here is rather exceeded where fewer texts are wrong.
-- A wished recall looks at the right pairs alone: as many of them as are wished reach the threshold.
-  No wrong pair is made for it.
+- A wished recall looks at the right pairs alone: as many of them as are wished reach the threshold. No wrong pair is
+  made for it.
 - The same pairs are judged by all, as texts are.
 """
 
@@ -48,9 +48,8 @@ def check_wish(config: Config, validation: VQADataset) -> None:
     above = math.ceil(wish * len(validation) - 1e-9)  # of the right pairs, with a wished recall
     if above < FEWEST if name == "wished_recall" else len(validation) < wish * FEWEST:
         of_which = f", of which {above} would be" * (name == "wished_recall")
-        threshold = ", or say bootstrap.threshold" * (
-            config.bootstrap.judge == "matching"
-        )  # the other has no use of it
+        # `judge: both` has no use of a fixed one
+        threshold = ", or say bootstrap.threshold" * (config.bootstrap.judge == "matching")
         raise RunError(
             f"bootstrap.{name} {wish}: a threshold is chosen by {FEWEST} pairs or more above it, and the clean "
             f"validation has {how_many(len(validation), 'right one')}{of_which}: give bootstrap.clean more{threshold}."
