@@ -95,6 +95,40 @@ def as_png(image: Image.Image, **texts: str) -> bytes:
     return buffer.getvalue()
 
 
+def test_other_pages_and_what_is_no_question_are_refused(server):
+    picture = as_png(Image.new("RGB", (20, 20), "red"))
+    assert server.ask(picture, "what is it?")[0] == 200
+    status, headers, page = server.request("GET", "/")
+    assert status == 200 and "default-src 'none'" in headers["content-security-policy"]
+    assert b"http://" not in page and b"https://" not in page
+    assert server.request("GET", "/", Host="evil.example")[0] == 421
+    assert server.request("GET", "/", Host=f"localhost:{server.port}")[0] == 200
+    for refused in ({"Origin": "http://evil.example"}, {"Sec_Fetch_Site": "cross-site"}, {"X_Token": "guessed"}):
+        assert server.ask(picture, "what is it?", **refused)[0] == 403
+    assert server.ask(picture, "what is it?", Content_Type="text/plain")[0] == 415
+    status, answer = server.ask(b"no picture", "what is it?")
+    assert status == 400 and "it is none of PNG" in answer["problem"]
+    status, answer = server.ask(picture, " ? ")
+    assert status == 400 and "empty" in answer["problem"]
+    assert (
+        server.request("POST", "/ask", b"[" * 5000, Content_Type="application/octet-stream", X_Token=server.token)[0]
+        == 400
+    )
+    huge = as_png(Image.new("1", (12_000, 12_000)))
+    status, answer = server.ask(huge, "what is it?")
+    assert status == 400 and "too large" in answer["problem"]
+    status, answer = server.ask(b"\0" * (LARGEST_PICTURE + 1), "what is it?")
+    assert status == 413 and "32 MB" in answer["problem"]
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.putrequest("POST", "/ask")
+    for name, value in (("Content-Type", "application/octet-stream"), ("X-Token", server.token)):
+        connection.putheader(name, value)
+    connection.putheader("Content-Length", "100000000")  # 100 MB are refused before they are sent
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
 def test_eight_people_at_once_each_get_their_own_answer_and_nothing_of_it_leaves_or_stays(done, server):
     model, processor = load_model(str(done.folder / "model"), done)
     data = load_splits(done)["test"]
@@ -115,50 +149,9 @@ def test_eight_people_at_once_each_get_their_own_answer_and_nothing_of_it_leaves
         assert own < 12, "another person's picture"
     status, follow_up = server.ask(as_png(people[0][0]), "is there a gland?")
     assert status == 200 and follow_up["answer"]
-    code, output = server.stop()
+    code, output = server.stop()  # after what was refused, too
     assert code == 0 and "the page is closed" in output
     assert "SEEN []" in output
-
-
-def test_other_pages_and_what_is_no_question_are_refused(done):
-    server = Server()
-    try:
-        picture = as_png(Image.new("RGB", (20, 20), "red"))
-        assert server.ask(picture, "what is it?")[0] == 200
-        status, headers, page = server.request("GET", "/")
-        assert status == 200 and "default-src 'none'" in headers["content-security-policy"]
-        assert b"http://" not in page and b"https://" not in page
-        assert server.request("GET", "/", Host="evil.example")[0] == 421
-        assert server.request("GET", "/", Host=f"localhost:{server.port}")[0] == 200
-        for refused in ({"Origin": "http://evil.example"}, {"Sec_Fetch_Site": "cross-site"}, {"X_Token": "guessed"}):
-            assert server.ask(picture, "what is it?", **refused)[0] == 403
-        assert server.ask(picture, "what is it?", Content_Type="text/plain")[0] == 415
-        status, answer = server.ask(b"no picture", "what is it?")
-        assert status == 400 and "it is none of PNG" in answer["problem"]
-        status, answer = server.ask(picture, " ? ")
-        assert status == 400 and "empty" in answer["problem"]
-        assert (
-            server.request("POST", "/ask", b"[" * 5000, Content_Type="application/octet-stream", X_Token=server.token)[
-                0
-            ]
-            == 400
-        )
-        huge = as_png(Image.new("1", (12_000, 12_000)))
-        status, answer = server.ask(huge, "what is it?")
-        assert status == 400 and "too large" in answer["problem"]
-        status, answer = server.ask(b"\0" * (LARGEST_PICTURE + 1), "what is it?")
-        assert status == 413 and "32 MB" in answer["problem"]
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-        connection.putrequest("POST", "/ask")
-        for name, value in (("Content-Type", "application/octet-stream"), ("X-Token", server.token)):
-            connection.putheader(name, value)
-        connection.putheader("Content-Length", "100000000")  # 100 MB are refused before they are sent
-        connection.endheaders()
-        assert connection.getresponse().status == 413
-        connection.close()
-    finally:
-        code, _ = server.stop(signal.SIGTERM)
-    assert code == 0
 
 
 def test_beyond_this_machine_only_with_a_password(done, capsys, monkeypatch):
@@ -176,7 +169,8 @@ def test_beyond_this_machine_only_with_a_password(done, capsys, monkeypatch):
         assert main(["page", "--name", "tiny", "--port", str(server.port)]) == 2
         assert "give another --port" in capsys.readouterr().err
     finally:
-        server.stop()
+        code, _ = server.stop(signal.SIGTERM)
+    assert code == 0
 
 
 def test_a_dicom_file_can_be_chosen_on_the_page_and_in_the_widget():

@@ -82,15 +82,12 @@ def killed_runs_end_alike(root, tiny, kills: int, seed: int):
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         done += 1
-    last = start(root, "killed", **settings)
-    _, errors = last.communicate(timeout=120)
-    assert last.returncode == 0, errors[-2000:]
-    assert_same_run(whole, killed)
+    assert_same_run(whole, fine_tune(tiny("killed", **settings)))
     return done
 
 
 def test_kill_9_at_random_moments_loses_nothing(root, tiny):
-    assert killed_runs_end_alike(root, tiny, kills=2, seed=0) >= 1
+    assert killed_runs_end_alike(root, tiny, kills=1, seed=0) == 1
 
 
 @pytest.mark.slow
