@@ -8,6 +8,7 @@ with a model that was not pre-trained). Started again, it goes on where it stopp
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -33,7 +34,7 @@ KEEPS = {  # which texts of the source and of the captioners each variant trains
 NONE = "not pre-trained"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", default="configs/capfilt-demo.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="*", default=[100, 300], help="pictures with questions")
     parser.add_argument("--epochs", type=int, default=30, help="of the fine-tuning on questions")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     result = bootstrap(load_config(options.config, parse_overrides(options.set)), progress=False)
     lines = [f"# {result.config.name}: noisy, filtered, bootstrapped", ""]
     for seed in options.seeds:
@@ -61,9 +62,8 @@ def pretrained(result: Bootstrapped, variant: str, seed: int, steps: int) -> Run
     source = f"outputs/{result.config.name}/table-{variant}"
     texts = [{**text, "kept": KEEPS[variant](text)} for text in result.texts]
     clean = load_splits(clean_config(result.config))
-    card = card_of(result.config, texts, len(clean["train"]), result.rounds[-1]["threshold"])
-    noisy, settings = load_splits(result.config)["train"], clean_config(result.config)
-    write_folder(project_path(source), texts, noisy, clean, result.config, settings, card)
+    card = card_of(result.config, texts, clean["train"], result.rounds[-1]["threshold"])
+    write_folder(project_path(source), texts, result.data["train"], clean, result.config, card)
     rows = len(clean["train"]) + sum(text["kept"] for text in texts)
     anew = plan(result.config)[-1].anew
     own = {"name": f"{result.config.name}-table-{variant}-seed{seed}", "seed": seed, "data.source": source}

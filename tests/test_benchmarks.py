@@ -68,3 +68,32 @@ def test_the_bench_of_frozen_states_runs_and_its_losses_agree(benchmarks, root):
     assert done.returncode == 0, done.stderr[-3000:]
     apart = [float(number) for number in re.findall(r"losses (\S+) apart", done.stdout)]
     assert len(apart) == 2 and max(apart) < 1e-5
+
+
+def test_the_table_of_what_capfilt_is_for_is_made_by_its_command(benchmarks, root, capsys):
+    """Of a tiny model: the script had called what it is made of by arguments that were others since."""
+    from capfilt import KEEPS, NONE, main
+    from conftest import TINY
+
+    images = {"train": 12, "validation": 6, "test": 6}
+    tree = TINY | {
+        "task": "pretrain",
+        "train.epochs": 1,
+        "train.samples": 0,
+        "retrieval": {"queue": 64, "rerank": 0},
+        "data.synthetic": {"images": images, "size": 48, "caption_noise": 0.4},
+        "caption.max_length": 40,
+        "bootstrap": {"clean": {"synthetic": {"images": images, "size": 48, "seed": 1}}, "threshold": 0.0},
+    }
+    (root / "tiny.yaml").write_text("task: pretrain\n")
+    settings = [f"{key}={json.dumps(value)}" for key, value in tree.items()]
+    main(
+        ["--config", "tiny.yaml", "--seeds", "0", "--steps", "2", "--labels", "6", "--epochs", "1", "--set", *settings]
+    )
+    (table,) = (root / "outputs").glob("*/table.md")
+    lines = table.read_text()
+    assert lines.strip() in capsys.readouterr().out
+    for variant in (*KEEPS, NONE):
+        assert f"| {variant} | " in lines
+    rows = [line for line in lines.splitlines() if line.startswith("| bootstrapped")]
+    assert len(rows) == 2 and all(re.search(r"\[[+-]?\d\.\d+ to [+-]?\d\.\d+\], p \d", row) for row in rows)
