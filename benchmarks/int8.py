@@ -12,7 +12,6 @@ from blipvqa import Run, load_model, load_splits
 from blipvqa.models.folders import INT8
 from blipvqa.runs.run import run_config
 from blipvqa.sharing import export_int8
-from blipvqa.training.trained import evaluated_split
 from blipvqa.vqa.predictions import predict
 
 
@@ -24,7 +23,7 @@ def main() -> None:
     config = run_config(options.name)
     run = Run(config.folder)
     folder = export_int8(run)
-    data = load_splits(config)[evaluated_split(run)]
+    data = load_splits(config)[run.evaluated_split]
     models = {"fp32": load_model(str(run.model_folder), config), "int8": load_model(str(folder), config)}
     answers, seconds = {}, {form: [] for form in models}
     for _ in range(options.times):  # in turns

@@ -34,7 +34,7 @@ def main() -> None:
             write_table(load_splits(config)["train"], options.questions, Path(folder)),
             Path(folder) / "a.csv",
         )
-        own, _ = own_questions(table, config)
+        own, *_ = own_questions(table, config)
         print(f"{len(own):,} questions on {len({row['image_id'] for row in own.rows}):,} pictures")
         ratios = []
         for _ in range(options.rounds):

@@ -1,5 +1,6 @@
 """The quick form of `make bench`: every contender runs, answers agree, and what is counted is what it should be."""
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -68,6 +69,15 @@ def test_the_bench_of_frozen_states_runs_and_its_losses_agree(benchmarks, root):
     assert done.returncode == 0, done.stderr[-3000:]
     apart = [float(number) for number in re.findall(r"losses (\S+) apart", done.stdout)]
     assert len(apart) == 2 and max(apart) < 1e-5
+
+
+def test_every_benchmark_finds_what_it_imports(benchmarks):
+    """One imported a function that had moved, and nobody had run it since."""
+    paths = sorted(benchmarks.glob("*.py"))
+    assert len(paths) > 20
+    for path in paths:
+        spec = importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path)
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
 def test_the_table_of_what_capfilt_is_for_is_made_by_its_command(benchmarks, root, capsys):
