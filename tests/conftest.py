@@ -4,17 +4,13 @@ import ctypes
 import os
 from pathlib import Path
 
-import datasets
-import huggingface_hub.constants as constants
 import numpy as np
 import pytest
-from huggingface_hub import HfFileSystem
 from hypothesis import settings
 from PIL import Image
 from stand_in_hub import Hub
 
-from blipvqa import Run, evaluate, fine_tune, load_config
-from blipvqa.training.trained import write_results
+import blipvqa  # which loads nothing before it is asked: the process that shares out the tests would load torch first
 
 settings.register_profile("any machine", deadline=None)  # a busy machine is slow, which is no failure
 settings.load_profile("any machine")
@@ -48,8 +44,10 @@ def text_of(section) -> str:
     return "".join(map(str, section.parts))
 
 
-def write_forged(run: Run, scores: dict, predictions: list[dict] | None = None) -> None:
+def write_forged(run: "blipvqa.Run", scores: dict, predictions: list[dict] | None = None) -> None:
     """Scores and predictions of a run as if `evaluate` had written them."""
+    from blipvqa.training.trained import write_results
+
     predictions = run.predictions("test") if predictions is None else predictions
     write_results(run, scores | {"split": "test"}, predictions, run.config, None)
 
@@ -110,7 +108,9 @@ def tiny(root):
     """`tiny(name, **overrides)`: a config that trains in a second; dots in keys are written `__`."""
 
     def make(name="tiny", **overrides):
-        return load_config(None, TINY | {key.replace("__", "."): value for key, value in overrides.items()}, name)
+        return blipvqa.load_config(
+            None, TINY | {key.replace("__", "."): value for key, value in overrides.items()}, name
+        )
 
     return make
 
@@ -121,9 +121,9 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BLIPVQA_ROOT", str(folder))
-        config = load_config(None, TINY | {"train.epochs": 12}, "tiny")
-        fine_tune(config)
-        evaluate(config, progress=False, resamples=50)
+        config = blipvqa.load_config(None, TINY | {"train.epochs": 12}, "tiny")
+        blipvqa.fine_tune(config)
+        blipvqa.evaluate(config, progress=False, resamples=50)
     return folder, config
 
 
@@ -137,6 +137,10 @@ def done(finished, monkeypatch):
 @pytest.fixture
 def hub(root, monkeypatch):
     """A stand-in that the clients in this process take for the Hub; their cache is empty."""
+    import datasets
+    import huggingface_hub.constants as constants
+    from huggingface_hub import HfFileSystem
+
     hub = Hub()
     for module, name, value in (
         (constants, "ENDPOINT", hub.url),

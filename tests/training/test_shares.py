@@ -55,6 +55,7 @@ def same_files(root, config, processes: int) -> None:
     assert [name for name in one if one[name] != several[name]] == []
 
 
+@pytest.mark.slow
 def test_two_processes_evaluate_as_one(root, tiny):
     same_files(root, tiny(**{key.replace(".", "__"): value for key, value in SETTINGS.items()}), 2)
 
