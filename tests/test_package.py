@@ -115,6 +115,8 @@ for module in pkgutil.walk_packages(blipvqa.__path__, "blipvqa."):
     __import__(module.name)
 import io, sys, tarfile
 from pathlib import Path
+from blipvqa.runs.environment import peak_memory_gib
+assert torch.cuda.is_available() or peak_memory_gib() is None
 from blipvqa.data.tars import TarPictures, tar_tables
 
 path = Path(sys.argv[1], "train-0.tar")

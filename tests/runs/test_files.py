@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -120,20 +118,6 @@ def test_an_export_of_version_0_1_whose_moves_were_cut_apart_comes_back(tmp_path
     files.sweep(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert (tmp_path / "model" / "config.json").read_text() == ".model.abcdefgh.old"
-
-
-def test_the_room_imports_where_unix_modules_do_not_exist(request):
-    source = request.config.rootpath / "src" / "blipvqa"
-    script = (
-        "import sys, types\n"
-        "import torch, yaml, pydantic\n"  # what they import of these is their own business
-        "for name in ('fcntl', 'resource'): sys.modules[name] = None\n"
-        f"package = types.ModuleType('blipvqa'); package.__path__ = [{str(source)!r}]\n"
-        "sys.modules['blipvqa'] = package\n"
-        "import blipvqa.runs.files, blipvqa.runs.lock, blipvqa.runs.run, blipvqa.runs.environment as environment\n"
-        "assert torch.cuda.is_available() or environment.peak_memory_gib() is None\n"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_a_number_that_is_none_is_refused_before_the_file_is_touched(tmp_path):
