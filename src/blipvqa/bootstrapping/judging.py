@@ -117,15 +117,15 @@ def match_pairs(one: Member, dataset: VQADataset, pairs: Sequence[Pair], progres
     device = pick_device()
     pin_number_formats(device)
     model.to(device).eval()
-    sized, rows = one.pictures(dataset), _picture_rows(dataset)
-    number = {image_id: i for i, image_id in enumerate(rows)}
-    places = list(rows.values())
+    sized, shown = one.pictures(dataset), dataset.row_of_picture()
+    number = {image_id: i for i, image_id in enumerate(shown)}
+    places = list(shown.values())
     numbered = np.array([(number[image_id], i) for i, (image_id, _) in enumerate(pairs)])
     order = np.argsort(numbered[:, 0], kind="stable")  # a picture's texts side by side
     with autocast(prediction_precision(one.config, device), device):
         encoded = EncodedPictures(
             model,
-            lambda numbers: torch.stack([sized.pixels(places[i]) for i in numbers]),
+            lambda numbers: torch.stack([sized.pixels(*places[i]) for i in numbers]),
             len(places),
             one.config.generate.batch_size,
             f"encode {dataset.split}" if progress else None,
@@ -145,7 +145,7 @@ def likelihoods(one: Member, dataset: VQADataset, pairs: Sequence[Pair], progres
     device = pick_device()
     pin_number_formats(device)
     model.to(device).eval()
-    sized, rows, collate = one.pictures(dataset), _picture_rows(dataset), collator_for(processor, one.config)
+    sized, places, collate = one.pictures(dataset), dataset.row_of_picture(), collator_for(processor, one.config)
     order = [i for numbers in rows_by(image_id for image_id, _ in pairs).values() for i in numbers]
     size = one.config.generate.batch_size
     batches = [order[start : start + size] for start in range(0, len(order), size)]
@@ -153,7 +153,7 @@ def likelihoods(one: Member, dataset: VQADataset, pairs: Sequence[Pair], progres
     def work(mine: Sequence[list[int]]) -> Iterator[list[dict]]:
         quiet = not (progress and is_first())
         for numbers in progress_bar(mine, desc=f"read {dataset.split}", unit="batch", disable=quiet, leave=False):
-            shown = {pairs[i][0]: sized.pixels(rows[pairs[i][0]]) for i in numbers}
+            shown = {pairs[i][0]: sized.pixels(*places[pairs[i][0]]) for i in numbers}
             batch = collate(
                 [{"image_id": pairs[i][0], "caption": pairs[i][1], "pixels": shown[pairs[i][0]]} for i in numbers]
             )
@@ -172,8 +172,3 @@ def likelihoods(one: Member, dataset: VQADataset, pairs: Sequence[Pair], progres
     with autocast(prediction_precision(one.config, device), device):
         said = [row for of_batch in shared(batches, list(map(len, batches)), work) for row in of_batch]
     return [row for _, row in sorted(zip(order, said, strict=True), key=lambda item: item[0])]
-
-
-def _picture_rows(dataset: VQADataset) -> dict[str, int]:
-    """The first row of each picture."""
-    return {row["image_id"]: i for i, row in reversed(list(enumerate(dataset.rows)))}
